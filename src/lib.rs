@@ -3,3 +3,5 @@
 //! The modules stand in the order of a request's way; each imports only what
 //! stands below it. `ARCHITECTURE.md` names the floors and the laws that hold
 //! between them, and a test reads every `use crate::` to keep them true.
+
+pub mod base;
