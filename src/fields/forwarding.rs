@@ -1,0 +1,139 @@
+//! The fields by which proxies tell an origin server about the client, and
+//! which an origin server believes. Decides which of them a client may not
+//! send, and prints `Forwarded` (RFC 7239).
+
+use std::fmt::Write;
+use std::net::IpAddr;
+
+use http::{HeaderMap, HeaderName};
+
+/// What origin servers commonly believe of a proxy, and so must not take from
+/// a client; besides these, every name that begins with `x-forwarded`.
+const TRUST_FIELDS: [&str; 19] = [
+    "cf-connecting-ip",
+    "client-ip",
+    "fastly-client-ip",
+    "forwarded",
+    "front-end-https",
+    "true-client-ip",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "x-host",
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
+    "x-original-host",
+    "x-original-url",
+    "x-real-ip",
+    "x-request-id",
+    "x-rewrite-url",
+    "x-scheme",
+    "x-url-scheme",
+];
+
+/// Names that frame, route or identify a message. Many origin servers take `_`
+/// for `-` (CGI turns both into `_`), so `Content_Length` is no harmless name.
+const ALIASED: [&str; 11] = [
+    "cache-control",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "if-none-match",
+    "keep-alive",
+    "proxy-authorization",
+    "proxy-connection",
+    "set-cookie",
+    "transfer-encoding",
+    "user-agent",
+];
+
+/// Removes what a client that is no trusted proxy may not tell an origin
+/// server: the trust fields except those in `kept`, and every name with `_`
+/// that stands for one of them or for a field that frames the message.
+pub fn drop_untrusted(fields: &mut HeaderMap, kept: &[HeaderName]) {
+    // Most requests carry none, and then nothing is collected.
+    let dropped: Vec<HeaderName> =
+        fields.keys().filter(|name| is_untrusted(name) && !kept.contains(name)).cloned().collect();
+    for name in dropped {
+        fields.remove(name);
+    }
+}
+
+fn is_untrusted(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    if name.contains('_') {
+        let written = name.replace('_', "-");
+        return is_trust_field(&written) || ALIASED.contains(&written.as_str());
+    }
+    is_trust_field(name)
+}
+
+fn is_trust_field(name: &str) -> bool {
+    matches!(name.as_bytes().first(), Some(b'c' | b'f' | b't' | b'x'))
+        && (name.starts_with("x-forwarded") || TRUST_FIELDS.binary_search(&name).is_ok())
+}
+
+/// One element of a `Forwarded` field (RFC 7239 s4) for a request that came
+/// from `peer` for `host` by `scheme`.
+pub fn forwarded_element(peer: IpAddr, host: &str, scheme: &str) -> String {
+    let mut element = String::with_capacity(64 + host.len());
+    // Writing into a String never fails.
+    let _ = match peer {
+        IpAddr::V4(address) => write!(element, "for={address}"),
+        IpAddr::V6(address) => write!(element, "for=\"[{address}]\""),
+    };
+    let is_token = host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
+    let quote = if is_token { "" } else { "\"" };
+    let _ = write!(element, ";host={quote}{host}{quote};proto={scheme}");
+    element
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn left(names: &[&'static str], kept: &[HeaderName]) -> Vec<String> {
+        let mut fields = HeaderMap::new();
+        for name in names {
+            fields.append(HeaderName::from_static(name), HeaderValue::from_static("1"));
+        }
+        drop_untrusted(&mut fields, kept);
+        fields.keys().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn the_names_are_sorted() {
+        assert!(TRUST_FIELDS.is_sorted());
+    }
+
+    #[test]
+    fn trust_fields_of_a_client_go() {
+        assert!(left(&TRUST_FIELDS, &[]).is_empty());
+        assert!(left(&["x-forwarded-for", "x-forwarded-prefix", "x-forwarded-client-cert"], &[]).is_empty());
+        assert_eq!(left(&["accept", "x-request-id", "x-api-key"], &[]), ["accept", "x-api-key"]);
+    }
+
+    #[test]
+    fn aliases_go_and_other_underscores_stay() {
+        let names =
+            ["x_forwarded_for", "x_forwarded-proto", "content_length", "transfer_encoding", "my_field"];
+        assert_eq!(left(&names, &[]), ["my_field"]);
+    }
+
+    #[test]
+    fn what_the_site_lists_stays() {
+        let kept = [HeaderName::from_static("x-http-method-override")];
+        let names = ["x-http-method-override", "x_http_method_override", "x-forwarded-for"];
+        assert_eq!(left(&names, &kept), ["x-http-method-override"]);
+    }
+
+    #[test]
+    fn elements_quote_what_is_no_token() {
+        let element = forwarded_element("192.0.2.1".parse().unwrap(), "example.com", "https");
+        assert_eq!(element, "for=192.0.2.1;host=example.com;proto=https");
+        let element = forwarded_element("2001:db8::1".parse().unwrap(), "example.com:8443", "http");
+        assert_eq!(element, "for=\"[2001:db8::1]\";host=\"example.com:8443\";proto=http");
+    }
+}

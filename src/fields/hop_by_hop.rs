@@ -1,0 +1,125 @@
+//! The fields that are meant for one connection only (RFC 9110 s7.6.1) and
+//! never pass an intermediary.
+
+use http::header::{
+    AGE, AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE,
+    CONTENT_TYPE, COOKIE, DATE, ETAG, EXPIRES, FORWARDED, HOST, LAST_MODIFIED, LOCATION, PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION, RANGE, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VARY, VIA,
+    WWW_AUTHENTICATE,
+};
+use http::{HeaderMap, HeaderName};
+
+/// Hop-by-hop by their own meaning, whether `Connection` names them or not.
+const ALWAYS: [HeaderName; 10] = [
+    CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION,
+    TE,
+    TRAILER,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    HeaderName::from_static("http2-settings"),
+];
+
+/// Meant for every recipient: naming them in `Connection` is wrong (RFC 9110
+/// s7.6.1) and would let one side take away what the other relies on.
+const NEVER: [HeaderName; 20] = [
+    AGE,
+    AUTHORIZATION,
+    CACHE_CONTROL,
+    CONTENT_ENCODING,
+    CONTENT_LENGTH,
+    CONTENT_RANGE,
+    CONTENT_TYPE,
+    COOKIE,
+    DATE,
+    ETAG,
+    EXPIRES,
+    FORWARDED,
+    HOST,
+    LAST_MODIFIED,
+    LOCATION,
+    RANGE,
+    SET_COOKIE,
+    VARY,
+    VIA,
+    WWW_AUTHENTICATE,
+];
+
+/// Removes the hop-by-hop fields of a message and those its `Connection` field
+/// names, except fields that are meant for every recipient.
+pub fn remove(fields: &mut HeaderMap) {
+    for line in fields.get_all(CONNECTION).iter().cloned().collect::<Vec<_>>() {
+        for option in line.as_bytes().split(|byte| *byte == b',') {
+            if let Ok(name) = HeaderName::from_bytes(option.trim_ascii())
+                && !NEVER.contains(&name)
+            {
+                fields.remove(name);
+            }
+        }
+    }
+    for name in &ALWAYS {
+        fields.remove(name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn names_left(lines: &[(&'static str, &'static str)]) -> Vec<String> {
+        let mut fields = HeaderMap::new();
+        for (name, value) in lines {
+            fields.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        remove(&mut fields);
+        // Removal changes the order of what is left.
+        let mut left: Vec<_> = fields.keys().map(ToString::to_string).collect();
+        left.sort();
+        left
+    }
+
+    #[test]
+    fn what_connection_names_goes() {
+        let left = names_left(&[
+            ("connection", "close, X-Private"),
+            ("connection", " x-other"),
+            ("x-private", "1"),
+            ("x-other", "2"),
+            ("x-kept", "3"),
+        ]);
+        assert_eq!(left, ["x-kept"]);
+    }
+
+    #[test]
+    fn what_is_hop_by_hop_goes_unnamed() {
+        let left = names_left(&[
+            ("keep-alive", "timeout=5"),
+            ("proxy-connection", "keep-alive"),
+            ("te", "trailers"),
+            ("trailer", "x-sum"),
+            ("transfer-encoding", "chunked"),
+            ("upgrade", "h2c"),
+            ("http2-settings", "AAMAAABk"),
+            ("proxy-authorization", "Basic x"),
+        ]);
+        assert!(left.is_empty(), "{left:?}");
+    }
+
+    #[test]
+    fn what_everybody_needs_stays() {
+        let left = names_left(&[
+            ("connection", "content-length, cookie, Host, cache-control, set-cookie"),
+            ("content-length", "5"),
+            ("cookie", "a=b"),
+            ("host", "a"),
+            ("cache-control", "no-store"),
+            ("set-cookie", "a=b"),
+        ]);
+        assert_eq!(left, ["cache-control", "content-length", "cookie", "host", "set-cookie"]);
+    }
+}

@@ -1,0 +1,16 @@
+//! Field values of RFC 9110, 9111, 9209, 9211 and 9213: parsed and printed.
+//! Pure: no clock, no socket, no state; nothing of this project is imported.
+
+pub mod age;
+pub mod cache_control;
+pub mod cache_status;
+pub mod date;
+pub mod delta_seconds;
+pub mod entity_tag;
+pub mod forwarding;
+pub mod hop_by_hop;
+pub mod list;
+pub mod proxy_status;
+pub mod range;
+pub mod targeted;
+pub mod vary;
