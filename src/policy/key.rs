@@ -1,0 +1,111 @@
+//! Where responses are kept: the cache key (RFC 9111 s2). It is made of the
+//! target URI alone; the method is always GET, and fields of the request
+//! choose among what is kept under one key.
+
+use std::borrow::Borrow;
+use std::sync::Arc;
+
+use super::CacheRules;
+
+/// The parts of a target URI in normal form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyParts<'a> {
+    /// `http` or `https`.
+    pub scheme: &'a str,
+    /// The host in lower case, and the port if it is not the scheme's own.
+    pub host: &'a str,
+    /// The path, which has no question mark.
+    pub path: &'a str,
+    /// The query without its question mark.
+    pub query: Option<&'a str>,
+}
+
+/// A cache key, cheap to clone, and looked up by its bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct CacheKey(Arc<[u8]>);
+
+impl CacheKey {
+    /// The key of these bytes, as [`write_key`] wrote them.
+    pub fn new(bytes: &[u8]) -> Self {
+        Self(Arc::from(bytes))
+    }
+
+    /// Its bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Borrow<[u8]> for CacheKey {
+    fn borrow(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// Writes the key of a target URI into an emptied buffer, which is reused
+/// between requests. Parts that differ give keys that differ, for no part of a
+/// URI has a NUL.
+pub fn write_key(parts: KeyParts<'_>, rules: &CacheRules, into: &mut Vec<u8>) {
+    into.clear();
+    into.extend_from_slice(parts.scheme.as_bytes());
+    into.push(0);
+    into.extend_from_slice(parts.host.as_bytes());
+    into.push(0);
+    into.extend_from_slice(parts.path.as_bytes());
+    if let Some(query) = parts.query.filter(|_| !rules.ignore_query) {
+        into.push(b'?');
+        into.extend_from_slice(query.as_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn key(parts: KeyParts<'_>, rules: &CacheRules) -> Vec<u8> {
+        let mut into = b"of the last request".to_vec();
+        write_key(parts, rules, &mut into);
+        into
+    }
+
+    #[test]
+    fn the_query_is_part_of_the_key_unless_ignored() {
+        let parts = KeyParts { scheme: "https", host: "a.test", path: "/x", query: Some("y=1") };
+        let rules = CacheRules::default();
+        assert_eq!(key(parts, &rules), b"https\0a.test\0/x?y=1");
+        assert_ne!(
+            key(KeyParts { query: Some(""), ..parts }, &rules),
+            key(KeyParts { query: None, ..parts }, &rules)
+        );
+        let ignoring = CacheRules { ignore_query: true, ..rules };
+        assert_eq!(key(parts, &ignoring), b"https\0a.test\0/x");
+    }
+
+    #[test]
+    fn keys_are_found_by_their_bytes() {
+        let known = HashMap::from([(CacheKey::new(b"k"), 1)]);
+        assert_eq!(known.get(b"k".as_slice()), Some(&1));
+    }
+
+    type Parts = (String, String, String, Option<String>);
+
+    fn parts() -> impl Strategy<Value = Parts> {
+        ("https?", "[a-z.:/]{0,4}", "/[a-z/:]{0,4}", proptest::option::of("[a-z?/]{0,4}"))
+    }
+
+    proptest! {
+        #[test]
+        fn the_key_is_injective(one in parts(), other in parts()) {
+            let rules = CacheRules::default();
+            let write = |parts: &Parts| {
+                let (scheme, host, path, query) = parts;
+                key(KeyParts { scheme, host, path, query: query.as_deref() }, &rules)
+            };
+            prop_assert_eq!(one == other, write(&one) == write(&other));
+        }
+    }
+}

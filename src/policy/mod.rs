@@ -1,0 +1,65 @@
+//! RFC 9111 as pure functions of fields, rules and `now`. No I/O, no clock, no
+//! state; every refusal has a name.
+//!
+//! One file for each question: where a response is kept (`key`), whether the
+//! cache is asked at all (`bypass`), whether a response is kept
+//! (`storability`), for how long it is fresh (`freshness`), which of several
+//! answers a request (`vary`) and may it (`reuse`), how it is validated
+//! (`validate`) and updated (`update`), what of it the client wants
+//! (`conditional`, `range`), and what a write makes void (`invalidate`).
+
+mod bypass;
+mod conditional;
+mod freshness;
+mod invalidate;
+mod key;
+mod range;
+mod reference;
+mod reuse;
+mod rules;
+mod stated;
+mod status;
+mod storability;
+mod stored;
+mod update;
+mod validate;
+mod vary;
+
+#[cfg(test)]
+mod testing;
+
+use std::time::SystemTime;
+
+use http::{HeaderMap, Method};
+
+pub use bypass::{BypassReason, bypass};
+pub use conditional::{Precondition, evaluate, not_modified_fields};
+pub use freshness::{FreshnessLifetime, LifetimeSource, freshness_lifetime};
+pub use invalidate::invalidated_by;
+pub use key::{CacheKey, KeyParts, write_key};
+pub use range::{RangeAnswer, range};
+pub use reuse::{Reuse, only_if_cached, reuse, stale_if_error};
+pub use rules::CacheRules;
+pub use storability::{NoStoreReason, Storability, storability};
+pub use stored::StoredHead;
+pub use update::{HeadUpdate, freshened, head_freshens};
+pub use validate::{conditional, matches_validator, strip_conditional};
+pub use vary::{same_variant, select};
+
+/// What policy reads of a request.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestHead<'a> {
+    /// The method.
+    pub method: &'a Method,
+    /// The fields.
+    pub fields: &'a HeaderMap,
+}
+
+/// When a response was asked for and when it came (RFC 9111 s4.2.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timing {
+    /// When the request was sent that it answers.
+    pub request: SystemTime,
+    /// When its head was received.
+    pub response: SystemTime,
+}

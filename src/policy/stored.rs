@@ -1,0 +1,263 @@
+//! The head of a stored response, with everything parsed once, so that a hit
+//! parses nothing of it.
+
+use std::time::{Duration, SystemTime};
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+
+use super::stated::Stated;
+use super::vary::Selecting;
+use super::{CacheRules, FreshnessLifetime, RequestHead, Timing, freshness};
+use crate::fields::cache_control::ResponseDirectives;
+use crate::fields::date;
+use crate::fields::entity_tag::EntityTag;
+
+/// The head of a stored response. It never changes; what updates it makes a
+/// new one ([`super::freshened`]).
+#[derive(Clone, Debug)]
+pub struct StoredHead {
+    /// The status code.
+    pub status: StatusCode,
+    /// The fields that are stored (RFC 9111 s3.1). Age is not among them, for
+    /// it is made anew for every use; Date always is.
+    pub fields: HeaderMap,
+    pub(super) directives: ResponseDirectives,
+    pub(super) selecting: Selecting,
+    lifetime: FreshnessLifetime,
+    initial_age: Duration,
+    made: SystemTime,
+    received: SystemTime,
+    last_modified: Option<SystemTime>,
+}
+
+impl StoredHead {
+    /// The head of the response to `req`, which is storable.
+    ///
+    /// Left out are the fields that `no-cache` names (RFC 9111 s5.2.2.4), and
+    /// Set-Cookie unless the response is explicitly for all. A missing or
+    /// invalid Date becomes the time at which the response came.
+    pub fn new(
+        req: &RequestHead<'_>,
+        status: StatusCode,
+        fields: HeaderMap,
+        timing: Timing,
+        rules: &CacheRules,
+    ) -> Self {
+        let selecting = Selecting::of(req.fields, &fields);
+        Self::assemble(status, fields, timing, rules, selecting)
+    }
+
+    pub(super) fn assemble(
+        status: StatusCode,
+        mut fields: HeaderMap,
+        timing: Timing,
+        rules: &CacheRules,
+        selecting: Selecting,
+    ) -> Self {
+        let stated = Stated::of(status, &fields, rules);
+        let lifetime = freshness::lifetime(&stated, status, &fields, timing, rules);
+        let initial_age = freshness::initial_age(&fields, timing);
+        let made = freshness::date_of(&fields, timing);
+        if fields.get(header::DATE).and_then(date::of).is_none() {
+            fields.insert(header::DATE, date::value(made));
+        }
+        fields.remove(header::AGE);
+        for name in stated.withheld() {
+            fields.remove(name);
+        }
+        if !stated.is_for_all() {
+            fields.remove(header::SET_COOKIE);
+        }
+        Self {
+            status,
+            last_modified: fields.get(header::LAST_MODIFIED).and_then(date::of),
+            fields: compacted(&fields),
+            directives: stated.directives,
+            selecting,
+            lifetime,
+            initial_age,
+            made,
+            received: timing.response,
+        }
+    }
+
+    /// Bytes of memory it takes.
+    pub fn weight(&self) -> usize {
+        let text: usize = self.fields.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+        size_of::<Self>() + text + self.fields.capacity() * PER_FIELD + self.selecting.weight()
+    }
+
+    /// For how long it is fresh.
+    pub fn lifetime(&self) -> FreshnessLifetime {
+        self.lifetime
+    }
+
+    /// Its entity tag, if it has a valid one.
+    pub fn etag(&self) -> Option<EntityTag<'_>> {
+        EntityTag::of(&self.fields)
+    }
+
+    /// When its content last changed, if it says so.
+    pub fn last_modified(&self) -> Option<SystemTime> {
+        self.last_modified
+    }
+
+    /// Can the origin server be asked whether it still holds? Only what is
+    /// successful can: preconditions are not evaluated for anything else
+    /// (RFC 9110 s13.2.1).
+    pub fn has_validator(&self) -> bool {
+        self.status.is_success() && (self.last_modified.is_some() || self.etag().is_some())
+    }
+
+    /// Its age: `current_age` of RFC 9111 s4.2.3.
+    pub fn age(&self, now: SystemTime) -> Duration {
+        self.initial_age + now.duration_since(self.received).unwrap_or_default()
+    }
+
+    /// For how many seconds it is still fresh, rounded down; zero or less if it
+    /// is stale.
+    pub fn ttl(&self, now: SystemTime) -> i64 {
+        let age = self.age(now);
+        let seconds = |duration: Duration| i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
+        match self.lifetime.duration.checked_sub(age) {
+            Some(left) => seconds(left),
+            None => -seconds((age - self.lifetime.duration) + Duration::from_nanos(999_999_999)),
+        }
+    }
+
+    /// Is it fresh (RFC 9111 s4.2)?
+    pub fn is_fresh(&self, now: SystemTime) -> bool {
+        self.age(now) < self.lifetime.duration
+    }
+
+    /// For how long it has been stale; zero if it is fresh.
+    pub fn staleness(&self, now: SystemTime) -> Duration {
+        self.age(now).saturating_sub(self.lifetime.duration)
+    }
+
+    /// What orders responses by how recent they are (RFC 9111 s4).
+    pub(super) fn made_and_received(&self) -> (SystemTime, SystemTime) {
+        (self.made, self.received)
+    }
+}
+
+/// What a field takes in a `HeaderMap` besides its text: a name, a value, a
+/// hash, links and its place in the index.
+const PER_FIELD: usize = size_of::<header::HeaderName>() + size_of::<HeaderValue>() + 40;
+
+/// The same fields over one allocation of exactly their size. What arrives
+/// borrows from the read buffer of its connection, and would keep all of that
+/// in memory for as long as it is stored.
+fn compacted(fields: &HeaderMap) -> HeaderMap {
+    let mut text = BytesMut::with_capacity(fields.values().map(HeaderValue::len).sum());
+    for value in fields.values() {
+        text.extend_from_slice(value.as_bytes());
+    }
+    let mut text = text.freeze();
+    let mut compact = HeaderMap::try_with_capacity(fields.keys_len()).unwrap_or_default();
+    for (name, value) in fields {
+        compact.append(name, own(value, text.split_to(value.len())));
+    }
+    compact
+}
+
+fn own(value: &HeaderValue, copy: Bytes) -> HeaderValue {
+    HeaderValue::from_maybe_shared(copy).unwrap_or_else(|_| value.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::policy::testing::{at_once, fields, get, now, stored_from};
+
+    #[test]
+    fn what_is_stored_has_a_date_and_no_age() {
+        let date = "Sun, 06 Nov 1994 08:49:37 GMT";
+        for (lines, expected) in [
+            (&[("age", "5"), ("x", "1")][..], &[("x", "1"), ("date", date)][..]),
+            (&[("date", "foo")], &[("date", date)]),
+            (&[("date", "Sun, 06 Nov 1994 08:49:36 GMT")], &[("date", "Sun, 06 Nov 1994 08:49:36 GMT")]),
+        ] {
+            assert_eq!(stored_from(lines, now()).fields, fields(expected));
+        }
+    }
+
+    /// RFC 9111 s5.2.2.4
+    #[test]
+    fn what_is_not_for_all_is_left_out() {
+        for (said, expected) in [
+            ("max-age=60", &["a", "b"][..]),
+            ("max-age=60, no-cache=\"A, c\"", &["b"]),
+            ("max-age=60, public", &["a", "b", "set-cookie"]),
+            ("s-maxage=60, no-cache=\"set-cookie\"", &["a", "b"]),
+        ] {
+            let head = stored_from(
+                &[("cache-control", said), ("a", "1"), ("b", "1"), ("b", "2"), ("set-cookie", "x=y")],
+                now(),
+            );
+            let kept: Vec<&str> =
+                ["a", "b", "set-cookie"].into_iter().filter(|name| head.fields.contains_key(*name)).collect();
+            assert_eq!(kept, expected, "{said}");
+            assert_eq!(head.fields.get_all("b").iter().collect::<Vec<_>>(), ["1", "2"]);
+        }
+    }
+
+    /// RFC 9111 s4.2
+    #[test]
+    fn freshness_ends_with_its_lifetime() {
+        let head = stored_from(&[("cache-control", "max-age=10"), ("age", "4")], now());
+        for (millis, age, ttl, is_fresh) in [
+            (0, 4000, 6, true),
+            (5000, 9000, 1, true),
+            (5999, 9999, 0, true),
+            (6000, 10_000, 0, false),
+            (6001, 10_001, -1, false),
+            (9000, 13_000, -3, false),
+        ] {
+            let later = now() + Duration::from_millis(millis);
+            assert_eq!(head.age(later), Duration::from_millis(age));
+            assert_eq!((head.ttl(later), head.is_fresh(later)), (ttl, is_fresh), "{millis}");
+        }
+        let clock_went_back = now() - Duration::from_secs(100);
+        assert_eq!(head.age(clock_went_back), Duration::from_secs(4));
+    }
+
+    #[test]
+    fn values_are_copied_out_of_the_buffer_they_came_in() {
+        let buffer = Bytes::from(vec![b'x'; 64 << 10]);
+        let mut received = HeaderMap::new();
+        for name in [header::SERVER, header::VIA] {
+            received.insert(name, HeaderValue::from_maybe_shared(buffer.slice(5..10)).unwrap());
+        }
+        let none = HeaderMap::new();
+        let rules = CacheRules::default();
+        let head = StoredHead::new(&get(&none), StatusCode::OK, received, at_once(now()), &rules);
+        assert_eq!(head.fields[header::VIA], "xxxxx");
+        assert!(buffer.is_unique());
+        assert!(head.weight() > size_of::<StoredHead>() + 2 * PER_FIELD);
+    }
+
+    proptest! {
+        #[test]
+        fn age_grows_with_time_and_ends_freshness(
+            max_age: u32,
+            age: u32,
+            waits in proptest::collection::vec(0u64..1 << 40, 2),
+        ) {
+            let said = format!("max-age={max_age}");
+            let head = stored_from(&[("cache-control", &said), ("age", &age.to_string())], now());
+            let [sooner, later] = [waits[0].min(waits[1]), waits[0].max(waits[1])];
+            let at = |millis| now() + Duration::from_millis(millis);
+            let passed = Duration::from_millis(later - sooner);
+            prop_assert_eq!(head.age(at(later)) - head.age(at(sooner)), passed);
+            prop_assert!(head.ttl(at(later)) <= head.ttl(at(sooner)));
+            prop_assert!(head.is_fresh(at(sooner)) || !head.is_fresh(at(later)));
+            prop_assert!(head.is_fresh(at(later)) || head.ttl(at(later)) <= 0);
+            prop_assert_eq!(head.is_fresh(at(later)), head.staleness(at(later)).is_zero()
+                && head.age(at(later)) != head.lifetime().duration);
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! Which of the stored responses for one key answers a request
+//! (RFC 9111 s4.1).
+
+use http::{HeaderMap, HeaderName};
+
+use super::{RequestHead, StoredHead};
+use crate::fields::vary::{Vary, has_normal_form, normal_form};
+
+/// What a request must have for a stored response to be selected.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Selecting {
+    /// Nothing is known that would do: no request selects it.
+    Unknown,
+    /// These values, sorted by name.
+    Values(Box<[Value]>),
+}
+
+/// A field of the request that brought a stored response.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Value {
+    name: HeaderName,
+    /// Its normal form; `None` for absent.
+    form: Option<Box<[u8]>>,
+}
+
+impl Selecting {
+    /// Takes down what the request has of the fields its response varies on.
+    pub(super) fn of(req: &HeaderMap, response: &HeaderMap) -> Self {
+        match Vary::of(response) {
+            Vary::Unknown => Self::Unknown,
+            Vary::Fields(names) => Self::Values(
+                names.into_iter().map(|name| Value { form: normal_form(req, &name), name }).collect(),
+            ),
+        }
+    }
+
+    /// For a response whose Vary may have been updated, while the request it
+    /// was selected by is gone: what was taken down is kept if it covers all
+    /// that is asked for now.
+    pub(super) fn updated(&self, response: &HeaderMap) -> Self {
+        let (Self::Values(known), Vary::Fields(names)) = (self, Vary::of(response)) else {
+            return Self::Unknown;
+        };
+        let is_covered = names.iter().all(|name| known.iter().any(|known| known.name == *name));
+        if is_covered { self.clone() } else { Self::Unknown }
+    }
+
+    pub(super) fn matches(&self, req: &HeaderMap) -> bool {
+        match self {
+            Self::Unknown => false,
+            Self::Values(values) => {
+                values.iter().all(|value| has_normal_form(req, &value.name, value.form.as_deref()))
+            }
+        }
+    }
+
+    /// Bytes of memory behind it.
+    pub(super) fn weight(&self) -> usize {
+        match self {
+            Self::Unknown => 0,
+            Self::Values(values) => values
+                .iter()
+                .map(|value| {
+                    let form = value.form.as_ref().map_or(0, |form| form.len());
+                    size_of_val(value) + value.name.as_str().len() + form
+                })
+                .sum(),
+        }
+    }
+}
+
+/// The stored response that answers a request: of those whose selecting fields
+/// it has, the most recent by its Date (RFC 9111 s4).
+pub fn select<'a, T>(
+    req: &RequestHead<'_>,
+    variants: &'a [T],
+    head: impl Fn(&T) -> &StoredHead,
+) -> Option<&'a T> {
+    variants
+        .iter()
+        .filter(|variant| head(variant).selecting.matches(req.fields))
+        .max_by_key(|variant| head(variant).made_and_received())
+}
+
+/// Does a new response take the place of an old one under the same key: do the
+/// same requests select them?
+pub fn same_variant(one: &StoredHead, other: &StoredHead) -> bool {
+    one.selecting == other.selecting
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::testing::{fields, get, now, selects, stored_for, stored_from};
+
+    #[test]
+    fn requests_select_by_the_fields_that_vary_names() {
+        let head = stored_for(&[("foo", "1"), ("bar", "abc")], &[("vary", "Foo, Bar")], now());
+        for (presented, expected) in [
+            (&[("foo", "1"), ("bar", "abc")][..], true),
+            (&[("foo", "1"), ("bar", "abc"), ("baz", "x")], true),
+            (&[("foo", "2"), ("bar", "abc")], false),
+            (&[("foo", "1")], false),
+            (&[], false),
+        ] {
+            let presented = fields(presented);
+            assert_eq!(selects(&get(&presented), &head), expected);
+        }
+    }
+
+    #[test]
+    fn the_most_recent_one_wins() {
+        let earlier = now() - std::time::Duration::from_secs(60);
+        let plain = stored_from(&[("x", "new")], now());
+        let varying = stored_for(&[("foo", "1")], &[("vary", "foo"), ("x", "old")], earlier);
+        let (variants, presented) = ([plain, varying], fields(&[("foo", "1")]));
+        let chosen = select(&get(&presented), &variants, |head| head).map(|head| &head.fields["x"]);
+        assert_eq!(chosen.unwrap(), "new");
+    }
+
+    #[test]
+    fn a_star_is_never_selected_and_an_absent_field_matches_absence() {
+        let none = fields(&[]);
+        assert!(select(&get(&none), &[stored_from(&[("vary", "a, *")], now())], |head| head).is_none());
+        assert!(select(&get(&none), &[stored_from(&[("vary", "a")], now())], |head| head).is_some());
+    }
+
+    #[test]
+    fn variants_are_the_same_if_the_same_requests_select_them() {
+        let one = stored_for(&[("foo", "1, 2")], &[("vary", "foo"), ("x", "1")], now());
+        let same = stored_for(&[("foo", "1,2"), ("z", "1")], &[("vary", "Foo"), ("x", "2")], now());
+        let other = stored_for(&[("foo", "2")], &[("vary", "foo")], now());
+        assert!(same_variant(&one, &same));
+        assert!(!same_variant(&one, &other));
+        assert!(!same_variant(&one, &stored_from(&[], now())));
+    }
+}
