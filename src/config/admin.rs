@@ -1,0 +1,45 @@
+//! `admin`: how the process is looked into.
+
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use super::model::{Admin, Listen};
+use super::read::{Diagnostic, Fault, Table, Value};
+
+/// The longest path a Unix socket can have on Linux (`sun_path`, NUL excluded).
+const SOCKET_PATH: usize = 107;
+
+/// Reads the table; the socket's default is beside the state.
+pub(super) fn read(table: &mut Table<'_>, state_dir: &Path, listen: &Listen) -> Admin {
+    table.not_yet(&["listen", "token"]);
+    Admin { socket: socket(table, state_dir), metrics: metrics(table, listen) }
+}
+
+fn socket(table: &mut Table<'_>, state_dir: &Path) -> PathBuf {
+    let runtime_dir = table.reading.machine.runtime_dir.as_deref();
+    let default = runtime_dir.unwrap_or(state_dir).join("admin.sock");
+    let written = table.value("socket");
+    let socket = written.as_ref().and_then(Value::path).unwrap_or(default);
+    let length = socket.as_os_str().as_bytes().len();
+    if length > SOCKET_PATH {
+        let reason = format!("the path has {length} bytes, a Unix socket's at most {SOCKET_PATH}");
+        match written {
+            Some(value) => value.fault(Fault::new(reason)),
+            None => table.reading.report(
+                Diagnostic::error(format!("no admin socket at {}", socket.display()))
+                    .at(table.span.clone(), reason)
+                    .help("set `socket` in [admin] to a shorter path"),
+            ),
+        }
+    }
+    socket
+}
+
+fn metrics(table: &mut Table<'_>, listen: &Listen) -> Option<std::net::SocketAddr> {
+    let value = table.value("metrics")?;
+    let address = value.address()?;
+    if address.port() != 0 && listen.http.iter().chain(&listen.https).any(|taken| *taken == address) {
+        value.fault(Fault::new("clients are listened for here already").help("give it a port of its own"));
+    }
+    Some(address)
+}

@@ -1,0 +1,153 @@
+//! `cache`: the store as a whole, and the rules that the file, a site and a
+//! route give one after the other.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use super::model::CacheConfig;
+use super::read::{Diagnostic, Fault, Table, Value};
+use crate::policy::CacheRules;
+
+const MIB: u64 = 1 << 20;
+const OBJECT: RangeInclusive<u64> = 1..=1 << 50;
+const LIFETIME: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(10 * 365 * 24 * 3600);
+
+/// The store, and the rules where no site or route says otherwise.
+#[derive(Clone, Debug)]
+pub(super) struct CacheSection {
+    pub(super) store: CacheConfig,
+    pub(super) rules: CacheRules,
+}
+
+/// Reads the table of the whole file.
+pub(super) fn read(table: &mut Table<'_>) -> CacheSection {
+    table.belongs_elsewhere(
+        &["ttl", "force", "ignore_query", "ignore_cookies"],
+        "give it to a site or a route: cache = { ttl = \"1h\" }; for all there is `default_ttl`",
+    );
+    let memory = memory(table);
+    warn_of_disk(table);
+    let defaults = CacheRules::default();
+    // Objects share the memory tier: one must not push out all others.
+    let inherited = CacheRules { max_object: defaults.max_object.min(memory / 8), ..defaults };
+    let rules = CacheRules {
+        max_object: table.size("max_object", inherited.max_object, OBJECT).min(memory / 8),
+        ..common_rules(table, &inherited)
+    };
+    CacheSection { store: CacheConfig { memory, max_object: rules.max_object }, rules }
+}
+
+/// Reads the `cache` of a site or route: `false`, `true` or a table, over what
+/// it inherits.
+pub(super) fn rules(value: Option<Value<'_>>, inherited: &CacheRules) -> CacheRules {
+    let Some(value) = value else { return inherited.clone() };
+    if value.is_false() || value.is_true() {
+        return CacheRules { enabled: value.is_true(), ..inherited.clone() };
+    }
+    if !value.is_table() {
+        value.mismatch("false or a table");
+        return inherited.clone();
+    }
+    value.table_or_empty(|table| rules_table(table, inherited))
+}
+
+fn rules_table(table: &mut Table<'_>, inherited: &CacheRules) -> CacheRules {
+    table.belongs_elsewhere(&["memory", "disk"], "there is one store for all sites: set it in [cache]");
+    let ttl = table.value("ttl").and_then(|value| value.duration(LIFETIME)).or(inherited.ttl);
+    let force = table.value("force");
+    let rules = CacheRules {
+        enabled: true,
+        ttl,
+        force: force.as_ref().and_then(Value::flag).unwrap_or(inherited.force),
+        ignore_query: table.flag("ignore_query", inherited.ignore_query),
+        ignore_cookies: table.flag("ignore_cookies", inherited.ignore_cookies),
+        max_object: table.size("max_object", inherited.max_object, OBJECT).min(inherited.max_object),
+        ..common_rules(table, inherited)
+    };
+    if let Some(force) = force.filter(Value::is_true) {
+        check_force(&force, &rules);
+    }
+    rules
+}
+
+fn check_force(force: &Value<'_>, rules: &CacheRules) {
+    if rules.ttl.is_none() {
+        force.fault(Fault::new("needs a `ttl` to put in place of what the response states"));
+        return;
+    }
+    force.warn(
+        "`force` overrides `no-store` and `private`",
+        "stores what the origin server says is not for everyone",
+        "keep it to routes whose responses are the same for every client",
+    );
+}
+
+/// The keys that the file, a site and a route have in common.
+fn common_rules(table: &mut Table<'_>, inherited: &CacheRules) -> CacheRules {
+    table.not_yet(&["tags_field"]);
+    if let Some(compress) = table.value("compress")
+        && !compress.is_false()
+    {
+        compress
+            .not_yet("`compress`", "leave it out, or write false; what the origin compresses passes through");
+    }
+    if let Some(key) = table.value("key") {
+        key.table(refuse_other_keys);
+    }
+    CacheRules {
+        default_ttl: table.duration("default_ttl", inherited.default_ttl, LIFETIME),
+        negative_ttl: table.duration("negative_ttl", inherited.negative_ttl, LIFETIME),
+        stale_while_revalidate: table.duration(
+            "stale_while_revalidate",
+            inherited.stale_while_revalidate,
+            LIFETIME,
+        ),
+        stale_if_error: table.duration("stale_if_error", inherited.stale_if_error, LIFETIME),
+        ..inherited.clone()
+    }
+}
+
+fn refuse_other_keys(table: &mut Table<'_>) {
+    if let Some(query) = table.value("query")
+        && query.choice(&[("exact", false), ("sorted", true)]) == Some(true)
+    {
+        query.not_yet("a sorted query", "write \"exact\", or leave it out");
+    }
+    if let Some(dropped) = table.value("drop_query")
+        && dropped.items().is_some_and(|items| !items.is_empty())
+    {
+        dropped.not_yet(
+            "`drop_query`",
+            "a route can leave out the whole query: cache = { ignore_query = true }",
+        );
+    }
+}
+
+fn memory(table: &mut Table<'_>) -> u64 {
+    let machine = table.reading.machine;
+    let written = table.value("memory").filter(|value| !value.is_word("auto"));
+    let Some(value) = written else { return machine.cache_memory() };
+    let Some(memory) = value.size(MIB..=1 << 50) else { return machine.cache_memory() };
+    if memory > machine.memory {
+        value.warn(
+            "the cache is larger than the memory",
+            &format!("there are {} MiB here", machine.memory / MIB),
+            "\"auto\" takes an eighth of it",
+        );
+    }
+    memory
+}
+
+fn warn_of_disk(table: &mut Table<'_>) {
+    let Some(value) = table.value("disk") else { return };
+    let is_table = value.table(|disk| {
+        disk.value("path").and_then(|path| path.path());
+        disk.value("size").and_then(|size| size.size(MIB..=1 << 60));
+    });
+    if is_table.is_some() {
+        table.reading.report(
+            Diagnostic::warning("the cache is kept in memory only in this version")
+                .at(value.span, "accepted, but not used yet"),
+        );
+    }
+}

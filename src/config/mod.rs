@@ -1,0 +1,159 @@
+//! The configuration: what a user wrote, checked, as values the program can
+//! work with. It reads one file (and looks into the certificates that this one
+//! names) and starts nothing. All errors of a file are reported at once.
+
+mod acme;
+mod admin;
+mod cache;
+mod limits;
+mod listen;
+mod log;
+mod machine;
+pub mod model;
+mod pem;
+mod pool;
+mod read;
+mod root;
+mod serve;
+mod site;
+
+use std::cell::RefCell;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+pub use machine::Machine;
+pub use model::Config;
+pub use serve::serve_text;
+
+use model::{Acme, Limits, Listen};
+use read::{Diagnostics, Files, Reading};
+
+use crate::policy::CacheRules;
+
+/// The largest file that is taken for a config.
+const LARGEST_FILE: u64 = 4 << 20;
+
+/// A config that can be used.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The config.
+    pub config: Config,
+    /// What is hardly meant, each rendered with its place in the file.
+    pub warnings: Vec<String>,
+    /// The file it was read from; `None` for a text that was given.
+    pub source: Option<PathBuf>,
+    /// The text it was read from.
+    pub text: String,
+}
+
+/// Why there is no config.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the config {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// The file is larger than any config.
+    #[error("{} is larger than {} MiB, and no config is that large", path.display(), LARGEST_FILE >> 20)]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file holds errors; the text shows each in its place, and the
+    /// warnings with them.
+    #[error("{rendered}")]
+    Invalid {
+        /// The findings as text.
+        rendered: String,
+        /// How many of them are errors.
+        errors: usize,
+    },
+}
+
+/// Reads and checks a config file, and the certificate files it names.
+///
+/// # Errors
+/// When the file cannot be read or holds errors.
+pub fn load(path: &Path) -> Result<Loaded, ConfigError> {
+    load_for(&Machine::detect(), path)
+}
+
+/// As [`load`], for a machine that is given.
+///
+/// # Errors
+/// When the file cannot be read or holds errors.
+pub fn load_for(machine: &Machine, path: &Path) -> Result<Loaded, ConfigError> {
+    let text = read_file(path)?;
+    let base_dir = path.parent().unwrap_or(Path::new(""));
+    let mut loaded = check(&path.display().to_string(), &text, base_dir, machine, Files::Check)?;
+    loaded.source = Some(path.to_owned());
+    Ok(loaded)
+}
+
+/// Checks the text of a config; the files it names are not looked into.
+/// `file_name` stands in messages, relative paths are relative to `base_dir`.
+///
+/// # Errors
+/// When the text holds errors.
+pub fn parse(file_name: &str, text: &str, base_dir: &Path) -> Result<Loaded, ConfigError> {
+    parse_for(&Machine::detect(), file_name, text, base_dir)
+}
+
+/// As [`parse`], for a machine that is given.
+///
+/// # Errors
+/// When the text holds errors.
+pub fn parse_for(
+    machine: &Machine,
+    file_name: &str,
+    text: &str,
+    base_dir: &Path,
+) -> Result<Loaded, ConfigError> {
+    check(file_name, text, base_dir, machine, Files::Trust)
+}
+
+/// What a pool or a site depends on.
+#[derive(Debug)]
+struct Around<'a> {
+    listen: &'a Listen,
+    limits: &'a Limits,
+    acme: &'a Acme,
+    cache: &'a CacheRules,
+}
+
+fn read_file(path: &Path) -> Result<String, ConfigError> {
+    let failed = |source| ConfigError::Read { path: path.to_owned(), source };
+    let file = File::open(path).map_err(failed)?;
+    let mut text = String::new();
+    file.take(LARGEST_FILE + 1).read_to_string(&mut text).map_err(failed)?;
+    if text.len() as u64 > LARGEST_FILE {
+        return Err(ConfigError::TooLarge { path: path.to_owned() });
+    }
+    Ok(text)
+}
+
+fn check(
+    file_name: &str,
+    text: &str,
+    base_dir: &Path,
+    machine: &Machine,
+    files: Files,
+) -> Result<Loaded, ConfigError> {
+    let reading = Reading { diagnostics: RefCell::new(Diagnostics::default()), machine, base_dir, files };
+    let config = root::read(&reading, text);
+    let rendered = read::render(reading.diagnostics.into_inner(), file_name, text);
+    if rendered.errors == 0 {
+        return Ok(Loaded { config, warnings: rendered.findings, source: None, text: text.to_owned() });
+    }
+    let plural = if rendered.errors == 1 { "error" } else { "errors" };
+    let total = format!("{file_name}: {} {plural}", rendered.errors);
+    let findings = rendered.findings.into_iter().chain([total]).collect::<Vec<_>>();
+    Err(ConfigError::Invalid { rendered: findings.join("\n\n"), errors: rendered.errors })
+}

@@ -1,0 +1,436 @@
+//! The checked configuration: every value is in range, every name resolves,
+//! every default is filled in. How it is read from a file is in `read`, and the
+//! modules beside it.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue, Method, StatusCode};
+use ipnet::IpNet;
+
+use crate::policy::CacheRules;
+
+/// A whole configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Contact for the certificate authority.
+    pub email: Option<String>,
+    /// Where keys, certificates and accounts are kept (0700).
+    pub state_dir: PathBuf,
+    /// How many worker threads, each with its own runtime.
+    pub workers: NonZeroUsize,
+    /// The site whose certificate answers a ClientHello without usable SNI.
+    pub tls_default: Option<Arc<str>>,
+    /// Where connections come in.
+    pub listen: Listen,
+    /// The access log and diagnostics.
+    pub log: Log,
+    /// What clients may use up.
+    pub limits: Limits,
+    /// How certificates are obtained.
+    pub acme: Acme,
+    /// The cache as a whole; what a route says is in [`Route::cache`].
+    pub cache: CacheConfig,
+    /// Pools by name. A site's plain list of origins makes the pool `site:NAME`.
+    pub pools: BTreeMap<Arc<str>, Arc<PoolConfig>>,
+    /// Sites in the order of the file.
+    pub sites: Vec<Arc<Site>>,
+    /// How the process is looked into.
+    pub admin: Admin,
+}
+
+/// Where connections come in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listen {
+    /// Addresses for cleartext.
+    pub http: Vec<SocketAddr>,
+    /// Addresses for TLS.
+    pub https: Vec<SocketAddr>,
+    /// Networks whose forwarding fields are believed.
+    pub trusted_proxies: Vec<IpNet>,
+}
+
+/// The access log and diagnostics.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// Where access records go.
+    pub access: AccessLogTarget,
+    /// How they look.
+    pub format: AccessLogFormat,
+    /// Query parameters whose values are not logged.
+    pub redact_query: Vec<String>,
+    /// Filter of the diagnostics, such as `info` or `seawall=debug,info`;
+    /// `RUST_LOG` wins over it.
+    pub level: String,
+}
+
+/// Where access records go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AccessLogTarget {
+    /// Nowhere.
+    Off,
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+    /// Appended to a file, which is made with mode 0640.
+    File(PathBuf),
+}
+
+/// How access records look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AccessLogFormat {
+    /// One JSON object a line.
+    Json,
+    /// The combined log format of Apache httpd.
+    Combined,
+}
+
+/// What clients may use up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Client connections at a time.
+    pub connections: usize,
+    /// Of one client address (IPv6: one /64); `None`: no limit.
+    pub connections_per_ip: Option<usize>,
+    /// Bytes of a request line, or of `:path`.
+    pub request_line: usize,
+    /// Bytes of the fields of a request.
+    pub header_bytes: usize,
+    /// Number of fields of a request.
+    pub headers: usize,
+    /// Bytes of a request's content; sites and routes may say otherwise.
+    pub body: u64,
+    /// From the first byte of a connection to the end of the TLS handshake.
+    pub handshake_timeout: Duration,
+    /// From the first byte of a request to the end of its fields.
+    pub header_timeout: Duration,
+    /// Without any content from the client while the edge waits for it.
+    pub body_timeout: Duration,
+    /// Bytes a second that a client's content, and its reading of ours, must
+    /// reach after the timeout; 0 for none.
+    pub min_rate: u64,
+    /// Without the client taking anything of a response.
+    pub write_timeout: Duration,
+    /// Between two requests on a connection.
+    pub idle_timeout: Duration,
+    /// In place of `body_timeout` for gRPC.
+    pub stream_idle: Duration,
+    /// Without a byte either way through a tunnel.
+    pub tunnel_idle: Duration,
+    /// How long a drain waits for exchanges to end.
+    pub drain_timeout: Duration,
+    /// Concurrent streams of an HTTP/2 connection.
+    pub h2_streams: u32,
+    /// Bytes of the fields of an origin server's response.
+    pub origin_header_bytes: usize,
+    /// Number of fields of an origin server's response.
+    pub origin_headers: usize,
+}
+
+/// How certificates are obtained (RFC 8555).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Acme {
+    /// Directory URLs; the first one is used, the others stand by.
+    pub directories: Vec<String>,
+    /// True for a directory of one's own, which is a URL of no authority known
+    /// here, or for roots of one's own: then names such as `localhost` are
+    /// ordered too.
+    pub own_directory: bool,
+    /// The challenges that may be used, best first.
+    pub challenges: Vec<AcmeChallenge>,
+    /// PEM file with further trust roots for the directory.
+    pub ca: Option<PathBuf>,
+}
+
+/// How a name is proven (RFC 8555 s8, RFC 8737).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AcmeChallenge {
+    /// `tls-alpn-01`
+    TlsAlpn01,
+    /// `http-01`
+    Http01,
+}
+
+/// The cache as a whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CacheConfig {
+    /// Bytes of the memory tier.
+    pub memory: u64,
+    /// The largest object it takes, in bytes.
+    pub max_object: u64,
+}
+
+/// A pool of origin servers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PoolConfig {
+    /// Its name in the config.
+    pub name: Arc<str>,
+    /// The servers, at least one.
+    pub servers: Vec<ServerConfig>,
+    /// How one is picked.
+    pub balance: Balance,
+    /// How servers are checked; `None`: not at all.
+    pub health: Option<HealthCheck>,
+    /// When a server is ejected for failing exchanges; `None`: never.
+    pub eject: Option<Ejection>,
+    /// With every server down: let one live request a second and server through.
+    pub panic: bool,
+    /// When a request is tried again.
+    pub retry: Retry,
+    /// Connections to one server at a time.
+    pub max_connections: usize,
+    /// How many requests may wait for a connection, and how long.
+    pub queue: Queue,
+    /// The deadlines of a request.
+    pub timeouts: OriginTimeouts,
+    /// TLS to the origin servers with `https://`.
+    pub tls: OriginTls,
+    /// Bytes of the fields of a response.
+    pub header_bytes: usize,
+    /// Number of fields of a response.
+    pub headers: usize,
+}
+
+/// One origin server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerConfig {
+    /// As the config writes it: names it in logs.
+    pub label: Arc<str>,
+    /// Host name or address to connect to; IPv6 without brackets.
+    pub host: String,
+    /// Port to connect to.
+    pub port: u16,
+    /// True for `https://`.
+    pub tls: bool,
+    /// Its share against the others, at least 1.
+    pub weight: u32,
+    /// Only picked when every other server is down.
+    pub backup: bool,
+}
+
+/// How a server is picked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Balance {
+    /// The better of two picked by chance: fewer requests, faster answers.
+    PowerOfTwo,
+    /// One after the other, by weight, smoothly.
+    RoundRobin,
+}
+
+/// How servers are checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HealthCheck {
+    /// GET this path; `None`: a TCP (and TLS) connection is enough.
+    pub path: Option<String>,
+    /// The Host of the check; `None`: the server's own.
+    pub host: Option<String>,
+    /// From one check to the next.
+    pub every: Duration,
+    /// A check that takes longer has failed.
+    pub timeout: Duration,
+    /// Passes in a row that bring a server up that was down.
+    pub rise: u32,
+    /// Failures in a row that take it down.
+    pub fall: u32,
+    /// The statuses that pass, ends included.
+    pub expect: (u16, u16),
+}
+
+/// When a server is ejected.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ejection {
+    /// This many failures in a row...
+    pub errors: u32,
+    /// ... within this time...
+    pub within: Duration,
+    /// ... eject it for this long.
+    pub duration: Duration,
+}
+
+/// When a request is tried again on another server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Retry {
+    /// At most this many further tries.
+    pub times: u32,
+    /// None begins later than this after the first.
+    pub within: Duration,
+    /// The reasons that count.
+    pub on: Vec<RetryOn>,
+    /// Retries a hundred live requests pay for; ten a second are always allowed.
+    pub budget_percent: u32,
+}
+
+/// A reason to try again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RetryOn {
+    /// No connection came about.
+    Connect,
+    /// The connection ended before the first byte of the response.
+    Reset,
+    /// No response in time.
+    Timeout,
+    /// This status.
+    Status(StatusCode),
+}
+
+/// How requests wait for a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Queue {
+    /// How many.
+    pub max: usize,
+    /// How long.
+    pub timeout: Duration,
+}
+
+/// The deadlines of a request to an origin server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OriginTimeouts {
+    /// For the TCP connection and the TLS handshake together.
+    pub connect: Duration,
+    /// From the request to the head of the response.
+    pub first_byte: Duration,
+    /// Between two parts of the body.
+    pub between_bytes: Duration,
+    /// How long an unused connection is kept.
+    pub keep_alive: Duration,
+}
+
+/// TLS to origin servers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OriginTls {
+    /// False: any certificate is taken.
+    pub verify: bool,
+    /// PEM file with the roots to trust in place of the system's.
+    pub ca: Option<PathBuf>,
+    /// The server name; `None`: the Host of the request.
+    pub server_name: Option<String>,
+}
+
+/// A site.
+#[derive(Clone, Debug)]
+pub struct Site {
+    /// Its name in the config: a host, `*.` and a host, or `*`; lower case.
+    pub name: Arc<str>,
+    /// Further hosts it answers for, of the same forms.
+    pub aliases: Vec<Arc<str>>,
+    /// Requests for an alias are redirected to the name.
+    pub redirect_aliases: bool,
+    /// The pool that serves it; `None` if every route is a redirect.
+    pub pool: Option<Arc<PoolConfig>>,
+    /// Where its certificate comes from.
+    pub tls: SiteTls,
+    /// Cleartext requests are redirected to https.
+    pub redirect_http: bool,
+    /// `Strict-Transport-Security` on answers over TLS.
+    pub hsts: bool,
+    /// Trust fields that are passed on from anyone, in lower case.
+    pub forward_fields: Vec<HeaderName>,
+    /// The first that matches wins; the last one matches everything.
+    pub routes: Vec<Arc<Route>>,
+}
+
+/// Where a site's certificate comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SiteTls {
+    /// None: cleartext only.
+    Off,
+    /// Ordered from a certificate authority.
+    Acme,
+    /// Made by the local CA.
+    Internal,
+    /// Read from PEM files.
+    Files {
+        /// The chain, leaf first.
+        cert: PathBuf,
+        /// The private key.
+        key: PathBuf,
+    },
+}
+
+/// A route of a site.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// Which requests it takes.
+    pub matches: RouteMatch,
+    /// What the cache may do.
+    pub cache: Arc<CacheRules>,
+    /// Answers with a redirect instead of asking an origin server.
+    pub redirect: Option<Redirect>,
+    /// Edits on the way to the origin server.
+    pub request_fields: FieldEdits,
+    /// Edits on the way to the client.
+    pub response_fields: FieldEdits,
+    /// Bytes of a request's content.
+    pub body: u64,
+}
+
+/// Which requests a route takes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RouteMatch {
+    /// `None`: any path.
+    pub path: Option<PathPattern>,
+    /// Empty: any method.
+    pub methods: Vec<Method>,
+}
+
+/// A pattern for the decoded path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PathPattern {
+    /// Exactly this path.
+    Exact(String),
+    /// `/old/*`: what begins with `/old/`; the rest is `{rest}`.
+    Prefix(String),
+    /// `*.css`: what ends with `.css`.
+    Suffix(String),
+}
+
+/// A redirect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Redirect {
+    /// A path or URL; `{rest}` stands for what the pattern's `*` took, `{host}`
+    /// for the host, `{path}` for the path, `{query}` for the query with its
+    /// question mark.
+    pub to: String,
+    /// 301, 302, 303, 307 or 308.
+    pub status: StatusCode,
+}
+
+/// Fields to set and to remove.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FieldEdits {
+    /// Set in place of what is there.
+    pub set: Vec<(HeaderName, HeaderValue)>,
+    /// Removed.
+    pub remove: Vec<HeaderName>,
+}
+
+/// How the process is looked into.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admin {
+    /// The Unix socket (0600).
+    pub socket: PathBuf,
+    /// Where Prometheus reads.
+    pub metrics: Option<SocketAddr>,
+}
+
+impl FieldEdits {
+    /// True if there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.set.is_empty() && self.remove.is_empty()
+    }
+}
+
+impl ServerConfig {
+    /// The scheme and authority a check or a request is made for, such as
+    /// `http://10.0.0.1:8080`.
+    pub fn url(&self) -> String {
+        let scheme = if self.tls { "https" } else { "http" };
+        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+        format!("{scheme}://{host}:{}", self.port)
+    }
+}

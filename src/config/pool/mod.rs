@@ -1,0 +1,205 @@
+//! `pool.NAME`: origin servers and how they are used. A site's plain list
+//! becomes a pool of the same kind.
+
+mod health;
+mod resilience;
+mod server;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub(super) use health::health;
+pub(super) use server::servers;
+
+use super::model::{Balance, HealthCheck, OriginTimeouts, OriginTls, PoolConfig, Queue, ServerConfig};
+use super::read::{Diagnostic, Entry, Fault, Reading, Span, Table, Value, did_you_mean};
+use super::{Around, limits, pem};
+
+/// The keys of a pool that a site has not.
+pub(super) const POOL_ONLY: [&str; 8] =
+    ["balance", "eject", "panic", "slow_start", "retry", "max_connections", "queue", "timeouts"];
+
+/// The pools of a file, and which of them a site has taken.
+#[derive(Debug, Default)]
+pub(super) struct Pools {
+    by_name: BTreeMap<Arc<str>, Known>,
+}
+
+#[derive(Debug)]
+struct Known {
+    config: Arc<PoolConfig>,
+    name_span: Span,
+    is_used: bool,
+}
+
+impl Pools {
+    /// The pool a site names.
+    pub(super) fn take(&mut self, value: &Value<'_>) -> Option<Arc<PoolConfig>> {
+        let name = value.text()?;
+        if let Some(known) = self.by_name.get_mut(name) {
+            known.is_used = true;
+            return Some(Arc::clone(&known.config));
+        }
+        let names = || self.by_name.keys().map(|name| &**name).filter(|name| !name.starts_with("site:"));
+        let help = match did_you_mean(name, names()) {
+            Some(near) => format!("did you mean \"{near}\"?"),
+            None if names().next().is_none() => "the file has no [pool.NAME]".to_owned(),
+            None => format!("the pools are {}", names().collect::<Vec<_>>().join(", ")),
+        };
+        value.reading.report_missing(
+            Diagnostic::error(format!("there is no pool `{}`", name.escape_debug()))
+                .at(value.span.clone(), "not a pool of this file")
+                .help(help),
+        );
+        None
+    }
+
+    /// Keeps the pool of a site's plain list.
+    pub(super) fn add(&mut self, config: PoolConfig, span: Span) -> Arc<PoolConfig> {
+        let config = Arc::new(config);
+        let known = Known { config: Arc::clone(&config), name_span: span, is_used: true };
+        self.by_name.insert(Arc::clone(&config.name), known);
+        config
+    }
+
+    /// Warns of pools that no site names, and gives the pools by name.
+    pub(super) fn finish(self, reading: &Reading<'_>) -> BTreeMap<Arc<str>, Arc<PoolConfig>> {
+        for (name, known) in self.by_name.iter().filter(|(_, known)| !known.is_used) {
+            reading.report_missing(
+                Diagnostic::warning(format!("no site uses the pool `{name}`"))
+                    .at(known.name_span.clone(), "its servers get no requests")
+                    .help(format!("give a site `pool = \"{name}\"`")),
+            );
+        }
+        self.by_name.into_iter().map(|(name, known)| (name, known.config)).collect()
+    }
+}
+
+/// Reads all pools of the file.
+pub(super) fn read(table: &mut Table<'_>, around: &Around<'_>) -> Pools {
+    let mut pools = Pools::default();
+    for entry in table.entries() {
+        check_name(&entry, table.reading);
+        let name: Arc<str> = entry.name.into();
+        let config =
+            Arc::new(entry.value.table_or_empty(|table| pool(table, Arc::clone(&name), &entry, around)));
+        pools.by_name.insert(name, Known { config, name_span: entry.name_span, is_used: false });
+    }
+    pools
+}
+
+fn check_name(entry: &Entry<'_>, reading: &Reading<'_>) {
+    let known = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if entry.name.is_empty() || !entry.name.chars().all(known) {
+        reading.report(
+            Diagnostic::error("not a name for a pool")
+                .at(entry.name_span.clone(), "letters, digits, `-`, `_` and `.` only")
+                .help("the name labels metrics and logs"),
+        );
+    }
+}
+
+fn pool(table: &mut Table<'_>, name: Arc<str>, entry: &Entry<'_>, around: &Around<'_>) -> PoolConfig {
+    let Some(value) = table.value("origins") else {
+        table.report_absent(
+            &["origins"],
+            Diagnostic::error(format!("the pool `{name}` has no origin servers"))
+                .at(entry.name_span.clone(), "nothing to send requests to")
+                .help("add origins = [\"10.0.0.1:8080\", \"10.0.0.2:8080\"]"),
+        );
+        let health = health(table.value("health"));
+        return options(table, name, Vec::new(), health, around);
+    };
+    let servers = servers(&value, around.listen);
+    let health = health(table.value("health"));
+    options(table, name, servers, health, around)
+}
+
+/// Everything of a pool but its servers and their check.
+pub(super) fn options(
+    table: &mut Table<'_>,
+    name: Arc<str>,
+    servers: Vec<ServerConfig>,
+    health: Option<HealthCheck>,
+    around: &Around<'_>,
+) -> PoolConfig {
+    table.not_yet(&["slow_start"]);
+    let any_tls = servers.iter().any(|server| server.tls);
+    PoolConfig {
+        name,
+        servers,
+        balance: table.value("balance").and_then(|value| balance(&value)).unwrap_or(Balance::PowerOfTwo),
+        health,
+        eject: resilience::eject(table.value("eject")),
+        panic: table.flag("panic", true),
+        retry: resilience::retry(table.value("retry")),
+        max_connections: table.number("max_connections", 512, 1..=65_536),
+        queue: table.section("queue", queue),
+        timeouts: table.section("timeouts", timeouts),
+        tls: tls(table, any_tls),
+        header_bytes: around.limits.origin_header_bytes,
+        headers: around.limits.origin_headers,
+    }
+}
+
+fn balance(value: &Value<'_>) -> Option<Balance> {
+    let word = value.text()?;
+    let is_planned = word == "least-conn" || word.starts_with("hash:") || word.starts_with("sticky:");
+    if is_planned {
+        value.not_yet("this way of balancing", "use \"p2c\" or \"round-robin\"");
+        return None;
+    }
+    value.choice(&[("p2c", Balance::PowerOfTwo), ("round-robin", Balance::RoundRobin)])
+}
+
+fn queue(table: &mut Table<'_>) -> Queue {
+    Queue {
+        max: table.number("max", 1024, 0..=1_000_000),
+        timeout: table.duration("timeout", Duration::from_secs(5), limits::timeout()),
+    }
+}
+
+fn timeouts(table: &mut Table<'_>) -> OriginTimeouts {
+    let seconds = Duration::from_secs;
+    OriginTimeouts {
+        connect: table.duration("connect", seconds(2), limits::timeout()),
+        first_byte: table.duration("first_byte", seconds(30), limits::long_timeout()),
+        between_bytes: table.duration("between_bytes", seconds(30), limits::long_timeout()),
+        keep_alive: table.duration("keep_alive", seconds(60), limits::timeout()),
+    }
+}
+
+fn tls(table: &mut Table<'_>, any_tls: bool) -> OriginTls {
+    if let Some(value) = table.value("tls")
+        && !any_tls
+    {
+        value.warn(
+            "`tls` has no effect",
+            "no origin server of this pool is asked over TLS",
+            "write the servers as \"https://HOST:PORT\"",
+        );
+    }
+    table.section("tls", |table| {
+        table.not_yet(&["cert", "key"]);
+        let verify = table.value("verify");
+        if let Some(value) = verify.as_ref().filter(|value| value.is_false()) {
+            value.warn(
+                "the origin servers' certificates are not verified",
+                "anyone on the way can answer in their place",
+                "trust their own authority instead: ca = \"/path/to/ca.pem\"",
+            );
+        }
+        OriginTls {
+            verify: verify.and_then(|value| value.flag()).unwrap_or(true),
+            ca: table.value("ca").and_then(|value| pem::roots(&value)),
+            server_name: table.value("server_name").and_then(|value| value.parse("a host name", server_name)),
+        }
+    })
+}
+
+fn server_name(text: &str) -> Result<String, Fault> {
+    rustls::pki_types::ServerName::try_from(text)
+        .map(|_| text.to_ascii_lowercase())
+        .map_err(|_| Fault::new("neither a host name nor an IP address"))
+}

@@ -1,0 +1,92 @@
+//! The file as a whole: its syntax, its outermost keys, and the order in which
+//! sections are read, each after those it depends on.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use toml::de::DeTable;
+
+use super::model::Config;
+use super::read::{Diagnostic, Fault, Reading, Table, Value};
+use super::{Around, acme, admin, cache, limits, listen, log, pool, site};
+
+/// Reads the whole file; what is wrong is reported and has its default in the
+/// result.
+pub(super) fn read(reading: &Reading<'_>, text: &str) -> Config {
+    let (tree, errors) = DeTable::parse_recoverable(text);
+    for error in errors {
+        let span = error.span().unwrap_or(text.len()..text.len());
+        reading.report(Diagnostic::syntax("the file is not TOML").at(span, error.message()));
+    }
+    Table::read(reading, "a config", 0..0, Some(tree.get_ref()), config)
+}
+
+fn config(root: &mut Table<'_>) -> Config {
+    root.not_yet(&["user", "cluster", "http3"]);
+    check_any_site(root);
+    let state_dir = state_dir(root);
+    let listen = root.section("listen", listen::read);
+    let limits = root.section("limits", limits::read);
+    let acme = root.section("acme", |table| acme::read(table, &listen));
+    let cache = root.section("cache", cache::read);
+    let around = Around { listen: &listen, limits: &limits, acme: &acme, cache: &cache.rules };
+    let mut pools = root.section("pool", |table| pool::read(table, &around));
+    let sites = root.section("site", |table| site::read(table, &around, &mut pools));
+    Config {
+        email: root.value("email").and_then(|value| value.parse("an address for mail", email)),
+        workers: workers(root),
+        tls_default: sites.tls_default(root.value("tls_default")),
+        log: root.section("log", log::read),
+        admin: root.section("admin", |table| admin::read(table, &state_dir, &listen)),
+        cache: cache.store,
+        pools: pools.finish(root.reading),
+        sites: sites.all,
+        state_dir,
+        listen,
+        limits,
+        acme,
+    }
+}
+
+fn check_any_site(root: &mut Table<'_>) {
+    let error = Diagnostic::error("the file has no site")
+        .help("write [site.\"example.com\"] and under it origins = [\"10.0.0.1:8080\"]");
+    match root.value("site") {
+        Some(sites) if sites.is_empty_table() => root.reading.report_missing(error),
+        _ => root.report_absent(&["site"], error),
+    }
+}
+
+fn state_dir(root: &mut Table<'_>) -> PathBuf {
+    let written = root.value("state_dir").and_then(|value| value.path());
+    written.unwrap_or_else(|| root.reading.machine.state_dir.clone())
+}
+
+fn email(text: &str) -> Result<String, Fault> {
+    let is_address = text.split_once('@').is_some_and(|(local, domain)| {
+        !local.is_empty() && domain.contains('.') && !domain.contains('@') && !domain.starts_with('.')
+    });
+    let is_plain =
+        text.chars().all(|c| !c.is_whitespace() && !c.is_control() && !matches!(c, '<' | '>' | ','));
+    if is_address && is_plain {
+        return Ok(text.to_owned());
+    }
+    Err(Fault::new("not an address for mail")
+        .help("the certificate authority writes to it: \"me@example.com\""))
+}
+
+fn workers(root: &mut Table<'_>) -> NonZeroUsize {
+    let cores = root.reading.machine.cores;
+    let written = root.value("workers").filter(|value| !value.is_word("auto"));
+    written.and_then(|value| worker_count(&value)).unwrap_or(cores)
+}
+
+fn worker_count(value: &Value<'_>) -> Option<NonZeroUsize> {
+    if value.is_text() {
+        value.fault(
+            Fault::new("unknown word").help("it is a number or \"auto\", which is one for every core"),
+        );
+        return None;
+    }
+    value.number(1..=1024).and_then(|count| usize::try_from(count).ok()).and_then(NonZeroUsize::new)
+}
