@@ -1,0 +1,18 @@
+//! The vocabulary of an exchange: a request in normal form, the response to
+//! it, what can go wrong between them, and the record that is kept of both.
+//! It decides nothing and does no I/O of its own.
+
+mod body;
+mod error;
+mod handler;
+mod limited;
+mod record;
+mod request;
+mod response;
+
+pub use body::{Body, BodyError};
+pub use error::{Failure, FetchError, RequestProgress};
+pub use handler::{Answer, Handler, Handling, Origin};
+pub use record::{ExchangeEnd, ExchangeRecord, Protocol, SiteLabel};
+pub use request::{ConnectionInfo, Host, InvalidHost, Request, RequestId, Scheme, Target, TlsSession};
+pub use response::{Facts, Response};
