@@ -1,0 +1,323 @@
+//! Counters that every floor adds to: plain atomics, no lock on the way of a
+//! request. How they are printed is in `prometheus`.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+
+use crate::exchange::{ExchangeEnd, ExchangeRecord, Facts, SiteLabel};
+
+/// A number that only grows.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// One more.
+    pub fn increment(&self) {
+        self.add(1);
+    }
+
+    /// `by` more.
+    pub fn add(&self, by: u64) {
+        self.0.fetch_add(by, Relaxed);
+    }
+
+    /// The number now.
+    pub fn value(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// A number that goes up and down.
+#[derive(Debug, Default)]
+pub struct Gauge(AtomicI64);
+
+impl Gauge {
+    /// Changes it by `by`.
+    pub fn add(&self, by: i64) {
+        self.0.fetch_add(by, Relaxed);
+    }
+
+    /// Makes it `value`.
+    pub fn set(&self, value: i64) {
+        self.0.store(value, Relaxed);
+    }
+
+    /// The number now.
+    pub fn value(&self) -> i64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// Upper bounds of a histogram's buckets, in seconds.
+pub const BUCKETS: [f64; 14] =
+    [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0];
+
+/// How durations are spread.
+#[derive(Debug, Default)]
+pub struct Histogram {
+    buckets: [AtomicU64; BUCKETS.len() + 1],
+    sum_nanos: AtomicU64,
+}
+
+impl Histogram {
+    /// Counts one duration.
+    pub fn observe(&self, duration: Duration) {
+        let seconds = duration.as_secs_f64();
+        let bucket = BUCKETS.iter().position(|bound| seconds <= *bound).unwrap_or(BUCKETS.len());
+        self.buckets[bucket].fetch_add(1, Relaxed);
+        self.sum_nanos.fetch_add(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX), Relaxed);
+    }
+
+    /// Counts by bucket, the last one without a bound, and the sum of all.
+    pub fn snapshot(&self) -> ([u64; BUCKETS.len() + 1], Duration) {
+        (
+            std::array::from_fn(|index| self.buckets[index].load(Relaxed)),
+            Duration::from_nanos(self.sum_nanos.load(Relaxed)),
+        )
+    }
+}
+
+/// The limits that can bite, as `seawall_limit_total{limit=...}` names them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+#[expect(missing_docs, reason = "named as in the config")]
+pub enum Limit {
+    Connections,
+    ConnectionsPerIp,
+    HandshakeTimeout,
+    HeaderTimeout,
+    BodyTimeout,
+    MinRate,
+    WriteTimeout,
+    IdleTimeout,
+    TunnelIdle,
+    RequestLine,
+    HeaderBytes,
+    Body,
+    OriginConnections,
+    OriginQueue,
+    RetryBudget,
+    DrainTimeout,
+    AccessLog,
+}
+
+impl Limit {
+    /// Every limit with its label.
+    pub const ALL: [(Self, &'static str); 17] = [
+        (Self::Connections, "connections"),
+        (Self::ConnectionsPerIp, "connections_per_ip"),
+        (Self::HandshakeTimeout, "handshake_timeout"),
+        (Self::HeaderTimeout, "header_timeout"),
+        (Self::BodyTimeout, "body_timeout"),
+        (Self::MinRate, "min_rate"),
+        (Self::WriteTimeout, "write_timeout"),
+        (Self::IdleTimeout, "idle_timeout"),
+        (Self::TunnelIdle, "tunnel_idle"),
+        (Self::RequestLine, "request_line"),
+        (Self::HeaderBytes, "header_bytes"),
+        (Self::Body, "body"),
+        (Self::OriginConnections, "origin_connections"),
+        (Self::OriginQueue, "origin_queue"),
+        (Self::RetryBudget, "retry_budget"),
+        (Self::DrainTimeout, "drain_timeout"),
+        (Self::AccessLog, "access_log"),
+    ];
+}
+
+/// What is counted of one site.
+#[derive(Debug, Default)]
+pub struct SiteMetrics {
+    /// Responses by class of status: index 1 for 1xx to 5 for 5xx, 0 for others.
+    pub responses: [Counter; 6],
+    /// Requests by what the cache did; the labels are [`CACHE_RESULTS`].
+    pub cache: [Counter; CACHE_RESULTS.len()],
+    /// Bytes of content received.
+    pub bytes_in: Counter,
+    /// Bytes of content sent.
+    pub bytes_out: Counter,
+    /// From the head of a request to the head of its response.
+    pub head_time: Histogram,
+    /// From the head of a request to the end of its response.
+    pub total_time: Histogram,
+    /// Responses that were cut.
+    pub cut: Counter,
+}
+
+/// What the cache can have done, as `CacheStatus::summary` says it; `none`
+/// where it was not asked.
+pub const CACHE_RESULTS: [&str; 8] =
+    ["hit", "stale", "revalidated", "expired", "miss", "collapsed", "bypass", "none"];
+
+/// What the cache did in an exchange: one of [`CACHE_RESULTS`].
+pub fn cache_result(facts: &Facts) -> &'static str {
+    match &facts.cache {
+        Some(status) => status.summary(),
+        None => "none",
+    }
+}
+
+impl SiteMetrics {
+    /// Counts one exchange.
+    pub fn count(&self, record: &ExchangeRecord) {
+        let class = usize::from(record.status.as_u16() / 100);
+        self.responses.get(class).unwrap_or(&self.responses[0]).increment();
+        let result = cache_result(&record.facts);
+        if let Some(index) = CACHE_RESULTS.iter().position(|label| *label == result) {
+            self.cache[index].increment();
+        }
+        self.bytes_in.add(record.bytes_in);
+        self.bytes_out.add(record.bytes_out);
+        self.head_time.observe(record.head_time);
+        self.total_time.observe(record.total_time);
+        if record.end == ExchangeEnd::Cut {
+            self.cut.increment();
+        }
+    }
+}
+
+/// Everything that is counted.
+#[derive(Debug, Default)]
+pub struct Metrics {
+    /// Client connections taken.
+    pub connections: Counter,
+    /// Client connections open now.
+    pub connections_open: Gauge,
+    /// Times that no connection could be accepted (descriptors used up).
+    pub accept_errors: Counter,
+    /// Full TLS handshakes.
+    pub handshakes_full: Counter,
+    /// Resumed TLS handshakes.
+    pub handshakes_resumed: Counter,
+    /// TLS handshakes that failed.
+    pub handshakes_failed: Counter,
+    /// Connections that ended with a protocol error before a request existed.
+    pub protocol_errors: Counter,
+    /// Tunnels open now.
+    pub tunnels_open: Gauge,
+    /// Handlers that panicked.
+    pub panics: Counter,
+    /// How often each limit bit.
+    pub limits: [Counter; Limit::ALL.len()],
+    /// Fills begun: responses the cache fetched, to store them or not.
+    pub fills: Counter,
+    /// Fills that were stored.
+    pub fills_stored: Counter,
+    /// Fills that failed or were given up.
+    pub fills_failed: Counter,
+    /// Requests that joined another one's fill.
+    pub fills_joined: Counter,
+    /// Stored responses that made room for others.
+    pub evictions: Counter,
+    /// Stored responses that an unsafe method invalidated.
+    pub invalidations: Counter,
+    /// Bytes the memory tier holds now.
+    pub cache_bytes: Gauge,
+    /// Stored responses the memory tier holds now.
+    pub cache_objects: Gauge,
+    /// Requests that were sent to an origin server, retries included.
+    pub origin_requests: Counter,
+    /// Connections opened to origin servers.
+    pub origin_connections: Counter,
+    /// Requests tried again on another origin server.
+    pub origin_retries: Counter,
+    /// Certificates obtained from a certificate authority.
+    pub certificates_issued: Counter,
+    /// Orders that failed.
+    pub certificate_failures: Counter,
+    /// Access records that were dropped because the writer fell behind.
+    pub access_records_dropped: Counter,
+    /// Requests that belong to no site.
+    pub without_site: SiteMetrics,
+    sites: ArcSwap<Vec<Arc<SiteMetrics>>>,
+    labels: Mutex<BTreeMap<Arc<str>, SiteLabel>>,
+}
+
+impl Metrics {
+    /// The label of a site, the same for the same name through every reload.
+    pub fn label(&self, name: &Arc<str>) -> SiteLabel {
+        let mut labels = self.labels.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(label) = labels.get(name) {
+            return label.clone();
+        }
+        let mut sites = Vec::clone(&self.sites.load());
+        let label = SiteLabel { name: Arc::clone(name), slot: sites.len() };
+        sites.push(Arc::default());
+        self.sites.store(Arc::new(sites));
+        labels.insert(Arc::clone(name), label.clone());
+        label
+    }
+
+    /// Every site with its numbers.
+    pub fn sites(&self) -> Vec<(SiteLabel, Arc<SiteMetrics>)> {
+        let sites = self.sites.load();
+        let labels = self.labels.lock().unwrap_or_else(PoisonError::into_inner);
+        labels
+            .values()
+            .filter_map(|label| Some((label.clone(), Arc::clone(sites.get(label.slot)?))))
+            .collect()
+    }
+
+    /// Runs `count` on the numbers of a site.
+    pub fn with_site(&self, label: Option<&SiteLabel>, count: impl FnOnce(&SiteMetrics)) {
+        let sites = self.sites.load();
+        count(label.and_then(|label| sites.get(label.slot)).map_or(&self.without_site, |site| site));
+    }
+
+    /// Counts one exchange with the site that answered it.
+    pub fn count(&self, record: &ExchangeRecord) {
+        self.with_site(record.site.as_ref(), |site| site.count(record));
+    }
+
+    /// Counts that a limit bit.
+    pub fn limit(&self, limit: Limit) {
+        self.limits[limit as usize].increment();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::StatusCode;
+
+    use super::*;
+    use crate::telemetry::fixtures;
+
+    #[test]
+    fn an_exchange_is_counted_once_and_with_its_site() {
+        let metrics = Metrics::default();
+        let label = metrics.label(&"example.com".into());
+        assert_eq!(metrics.label(&"example.com".into()), label, "a reload keeps the numbers");
+        let mut record = fixtures::record();
+        record.site = Some(label.clone());
+        record.end = ExchangeEnd::Cut;
+        metrics.count(&record);
+        metrics.with_site(Some(&label), |site| {
+            assert_eq!(site.responses.each_ref().map(Counter::value), [0, 0, 1, 0, 0, 0]);
+            assert_eq!(site.cache.each_ref().map(Counter::value), [0, 0, 0, 0, 1, 0, 0, 0]);
+            assert_eq!((site.bytes_out.value(), site.cut.value()), (1234, 1));
+            let (buckets, sum) = site.total_time.snapshot();
+            assert_eq!((buckets[12], sum), (1, record.total_time));
+        });
+        assert_eq!(metrics.without_site.bytes_out.value(), 0);
+    }
+
+    #[test]
+    fn what_fits_nowhere_is_counted_too() {
+        let metrics = Metrics::default();
+        let mut record = fixtures::bare_record();
+        record.status = StatusCode::from_u16(999).unwrap();
+        metrics.count(&record);
+        assert_eq!(metrics.without_site.responses[0].value(), 1);
+        assert_eq!(metrics.without_site.cache[CACHE_RESULTS.len() - 1].value(), 1);
+    }
+
+    #[test]
+    fn every_limit_has_its_own_label() {
+        for (index, (limit, _)) in Limit::ALL.into_iter().enumerate() {
+            assert_eq!(limit as usize, index);
+        }
+    }
+}
