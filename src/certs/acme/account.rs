@@ -1,0 +1,53 @@
+//! The account at an ACME server (RFC 8555 s7.3): made once, stored, used for
+//! every order.
+
+use instant_acme::{Account, AccountCredentials, NewAccount};
+
+use super::Acme;
+use super::transport::RetryAfter;
+use crate::certs::error::CertError;
+use crate::certs::storage::Item;
+
+impl Acme {
+    /// The stored account, or a new one.
+    pub(super) async fn account(&self, retry_after: &RetryAfter) -> Result<Account, CertError> {
+        let builder = || Account::builder_with_http(self.transport.client(retry_after));
+        let _one_account_for_all_orders = self.account_gate.lock().await;
+        if let Some(credentials) = self.stored_account().await? {
+            return Ok(builder().from_credentials(credentials).await?);
+        }
+        let contact = self.email.as_ref().map(|email| format!("mailto:{email}"));
+        let contact = contact.as_deref();
+        let new = NewAccount {
+            contact: contact.as_slice(),
+            terms_of_service_agreed: true,
+            only_return_existing: false,
+        };
+        let (account, credentials) = builder().create(&new, self.directory.clone(), None).await?;
+        let credentials = serde_json::to_vec_pretty(&credentials)?;
+        self.storage.store(&Item::account(&self.directory), credentials).await?;
+        tracing::info!(directory = self.directory, "made an ACME account");
+        Ok(account)
+    }
+
+    /// Has the next order make a new account, where the server does not know
+    /// the stored one.
+    pub(super) async fn forget_unknown_account(&self, error: &CertError) -> Result<(), CertError> {
+        if error.acme_problem() != Some("accountDoesNotExist") {
+            return Ok(());
+        }
+        self.storage.remove(&Item::account(&self.directory)).await
+    }
+
+    async fn stored_account(&self) -> Result<Option<AccountCredentials>, CertError> {
+        let Some(stored) = self.storage.load(&Item::account(&self.directory)).await? else {
+            return Ok(None);
+        };
+        let credentials = serde_json::from_slice(&stored);
+        Ok(credentials
+            .inspect_err(
+                |error| tracing::warn!(%error, "the stored ACME account is broken: making a new one"),
+            )
+            .ok())
+    }
+}

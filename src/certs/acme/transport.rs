@@ -1,0 +1,195 @@
+//! HTTPS to an ACME server: what instant-acme asks goes out with a deadline,
+//! what comes back is bounded, and `Retry-After` is remembered.
+
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use http::header::{RETRY_AFTER, USER_AGENT};
+use http::{HeaderMap, HeaderValue, Request, Response};
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use instant_acme::{BodyWrapper, BytesResponse, Error, HttpClient};
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+
+use crate::base::Clock;
+use crate::certs::error::{CertError, CertificateError};
+use crate::certs::provider::provider;
+
+/// For a request and the whole of its response.
+const EXCHANGE_DEADLINE: Duration = Duration::from_secs(30);
+const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
+
+/// The content of a response has at most so many bytes.
+const LARGEST_RESPONSE: usize = 1 << 20;
+
+const PRODUCT: &str = concat!("seawall/", env!("CARGO_PKG_VERSION"));
+
+/// Opens connections to an ACME server.
+#[derive(Debug)]
+pub(super) struct Transport {
+    tls: ClientConfig,
+    clock: Arc<dyn Clock>,
+}
+
+/// How long the server asked to be left alone when it last refused something.
+#[derive(Clone, Debug, Default)]
+pub(super) struct RetryAfter(Arc<Mutex<Option<Duration>>>);
+
+impl Transport {
+    /// Trusts the roots of the system (the built-in ones where it has none) and
+    /// those in `further_roots`.
+    pub(super) fn new(further_roots: Option<&Path>, clock: Arc<dyn Clock>) -> Result<Self, CertError> {
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        if roots.is_empty() {
+            roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+        }
+        if let Some(file) = further_roots {
+            add_file(&mut roots, file)?;
+        }
+        let tls = ClientConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .map_err(CertError::Transport)?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        Ok(Self { tls, clock })
+    }
+
+    /// A client that notes in `retry_after` how long it was asked to wait.
+    pub(super) fn client(&self, retry_after: &RetryAfter) -> Box<dyn HttpClient> {
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_connect_timeout(Some(CONNECT_DEADLINE));
+        let https = HttpsConnectorBuilder::new()
+            .with_tls_config(self.tls.clone())
+            .https_only()
+            .enable_http1()
+            .wrap_connector(tcp);
+        Box::new(AcmeClient {
+            http: Client::builder(TokioExecutor::new()).build(https),
+            retry_after: retry_after.clone(),
+            clock: Arc::clone(&self.clock),
+        })
+    }
+}
+
+impl RetryAfter {
+    /// What was asked for last.
+    pub(super) fn asked(&self) -> Option<Duration> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note(&self, asked: Option<Duration>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = asked;
+    }
+}
+
+struct AcmeClient {
+    http: Client<HttpsConnector<HttpConnector>, BodyWrapper<Bytes>>,
+    retry_after: RetryAfter,
+    clock: Arc<dyn Clock>,
+}
+
+type Exchange = Pin<Box<dyn Future<Output = Result<BytesResponse, Error>> + Send>>;
+
+impl HttpClient for AcmeClient {
+    fn request(&self, mut req: Request<BodyWrapper<Bytes>>) -> Exchange {
+        name_product(req.headers_mut());
+        let exchange = self.http.request(req);
+        let (retry_after, clock) = (self.retry_after.clone(), Arc::clone(&self.clock));
+        Box::pin(async move {
+            let whole = async { read_whole(exchange.await.map_err(other)?).await };
+            let res = tokio::time::timeout(EXCHANGE_DEADLINE, whole).await.map_err(other)??;
+            // A `Retry-After` on a success is about polling, and instant-acme's.
+            if !res.status().is_success() {
+                retry_after.note(wait_asked_for(res.headers(), clock.wall()));
+            }
+            let (parts, content) = res.into_parts();
+            Ok(BytesResponse { parts, body: Box::new(content) })
+        })
+    }
+}
+
+async fn read_whole(res: Response<Incoming>) -> Result<Response<Bytes>, Error> {
+    let (parts, body) = res.into_parts();
+    let content = Limited::new(body, LARGEST_RESPONSE).collect().await.map_err(Error::Other)?;
+    Ok(Response::from_parts(parts, content.to_bytes()))
+}
+
+fn other(error: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::Other(Box::new(error))
+}
+
+/// Puts our name before the library's (RFC 8555 s6.1).
+fn name_product(fields: &mut HeaderMap) {
+    let library = fields.get(USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if let Ok(product) = HeaderValue::from_str(format!("{PRODUCT} {library}").trim_end()) {
+        fields.insert(USER_AGENT, product);
+    }
+}
+
+/// `Retry-After` in both of its forms (RFC 9110 s10.2.3).
+fn wait_asked_for(fields: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let value = fields.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = value.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    httpdate::parse_http_date(value).ok()?.duration_since(now).ok()
+}
+
+fn add_file(roots: &mut RootCertStore, file: &Path) -> Result<(), CertError> {
+    let path = || file.to_owned();
+    let pem = std::fs::read(file).map_err(|source| CertError::File { path: path(), source })?;
+    let content = |source| CertError::Content { path: path(), source };
+    let before = roots.len();
+    for certificate in CertificateDer::pem_slice_iter(&pem) {
+        let certificate = certificate.map_err(|error| content(CertificateError::Pem(error)))?;
+        roots.add(certificate).map_err(|_| content(CertificateError::NotX509))?;
+    }
+    if roots.len() == before { Err(content(CertificateError::NoCertificate)) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_forms_of_retry_after_are_read() {
+        let now = httpdate::parse_http_date("Sun, 22 Nov 2026 10:00:00 GMT").unwrap();
+        for (value, seconds) in [
+            ("120", Some(120)),
+            (" 0 ", Some(0)),
+            ("Sun, 22 Nov 2026 10:01:00 GMT", Some(60)),
+            ("Sun, 22 Nov 2026 09:00:00 GMT", None),
+            ("soon", None),
+            ("-1", None),
+            ("", None),
+        ] {
+            let fields = HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_static(value))]);
+            assert_eq!(wait_asked_for(&fields, now), seconds.map(Duration::from_secs), "{value:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_without_roots_is_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("roots.pem");
+        let mut roots = RootCertStore::empty();
+        assert!(matches!(add_file(&mut roots, &file), Err(CertError::File { .. })));
+        std::fs::write(&file, "text").unwrap();
+        assert!(matches!(add_file(&mut roots, &file), Err(CertError::Content { .. })));
+        let root = rcgen::generate_simple_self_signed(["ca.test".to_owned()]).unwrap();
+        std::fs::write(&file, root.cert.pem()).unwrap();
+        add_file(&mut roots, &file).unwrap();
+        assert_eq!(roots.len(), 1);
+    }
+}

@@ -1,0 +1,143 @@
+//! What can go wrong with certificates. Nothing here ever fails a handshake:
+//! the last good certificate stays in the table.
+
+use std::path::PathBuf;
+
+use crate::config::model::AcmeChallenge;
+
+/// Why a certificate could not be loaded, made, ordered or stored.
+#[derive(Debug, thiserror::Error)]
+pub enum CertError {
+    /// A file that the config names cannot be read.
+    #[error("cannot read {}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file that the config names does not hold what it should.
+    #[error("{}", path.display())]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: CertificateError,
+    },
+    /// The state directory cannot be worked with.
+    #[error("cannot {action} {}", path.display())]
+    Storage {
+        /// What was tried, such as `write`.
+        action: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// Why it failed.
+        source: std::io::Error,
+    },
+    /// A certificate that was made or obtained cannot be used.
+    #[error("the certificate cannot be used")]
+    Unfit(#[from] CertificateError),
+    /// A key, certificate or signing request could not be made.
+    #[error("cannot make a certificate")]
+    Making(#[from] rcgen::Error),
+    /// TLS to the ACME server cannot be set up.
+    #[error("cannot set up TLS to the ACME server")]
+    Transport(#[source] rustls::Error),
+    /// No `[acme] directory` to order from.
+    #[error("no ACME directory to order certificates from")]
+    NoDirectory,
+    /// A site has no name that a public authority could certify.
+    #[error("site {site}: an ACME certificate needs names, use tls = \"internal\" or files")]
+    NoName {
+        /// The site.
+        site: String,
+    },
+    /// The ACME server could not be asked, or refused.
+    #[error("the ACME order failed")]
+    Acme(#[from] instant_acme::Error),
+    /// What is to be kept of an order could not be written down.
+    #[error("cannot write the ACME state")]
+    State(#[from] serde_json::Error),
+    /// The ACME server did not find the proof of a name.
+    #[error("{name} was not proven by {}", registered_name(*challenge))]
+    Unproven {
+        /// The name.
+        name: String,
+        /// How it was to be proven.
+        challenge: AcmeChallenge,
+        /// What the server says about it.
+        source: Option<instant_acme::Problem>,
+    },
+    /// The ACME server offers none of the challenges that may be used.
+    #[error("the ACME server offers no challenge for {name} that the config allows")]
+    NoChallenge {
+        /// The name.
+        name: String,
+    },
+    /// An order took too long.
+    #[error("the ACME order did not end in time")]
+    OrderDeadline,
+}
+
+/// What is wrong with a certificate chain or its key.
+#[derive(Debug, thiserror::Error)]
+pub enum CertificateError {
+    /// Not PEM, or cut.
+    #[error("not a PEM file")]
+    Pem(#[source] rustls_pki_types::pem::Error),
+    /// PEM without a `CERTIFICATE`.
+    #[error("no certificate in it")]
+    NoCertificate,
+    /// PEM without a private key.
+    #[error("no private key in it")]
+    NoKey,
+    /// The first certificate is not X.509.
+    #[error("not an X.509 certificate")]
+    NotX509,
+    /// The key is of a kind that cannot be used.
+    #[error("the private key cannot be used")]
+    Key(#[source] rustls::Error),
+    /// Certificate and key are of different pairs.
+    #[error("the private key does not match the certificate")]
+    KeyMismatch,
+    /// It is not made for a name it should serve.
+    #[error("not made for {0}")]
+    NotFor(String),
+    /// Its lifetime is over.
+    #[error("expired")]
+    Expired,
+    /// It is not signed by the local CA that is in use.
+    #[error("signed by another local CA")]
+    OtherAuthority(#[source] rustls::Error),
+}
+
+impl CertError {
+    /// What an ACME server reports, without the prefix that all its errors bear
+    /// (RFC 8555 s6.7).
+    pub(super) fn acme_problem(&self) -> Option<&str> {
+        let Self::Acme(instant_acme::Error::Api(problem)) = self else { return None };
+        problem.r#type.as_deref()?.strip_prefix("urn:ietf:params:acme:error:")
+    }
+
+    /// The whole story in one line: this error and its sources.
+    pub(super) fn story(&self) -> String {
+        let mut story = self.to_string();
+        let mut source = std::error::Error::source(self);
+        while let Some(cause) = source {
+            let cause_text = cause.to_string();
+            if !story.ends_with(&cause_text) {
+                story = format!("{story}: {cause_text}");
+            }
+            source = cause.source();
+        }
+        story
+    }
+}
+
+/// The challenge as RFC 8555 and RFC 8737 name it.
+fn registered_name(challenge: AcmeChallenge) -> &'static str {
+    match challenge {
+        AcmeChallenge::TlsAlpn01 => "tls-alpn-01",
+        AcmeChallenge::Http01 => "http-01",
+    }
+}

@@ -1,0 +1,63 @@
+//! Certificates: where they come from, which one a handshake gets, how they
+//! stay valid. Whatever fails here, the last good certificate is served on;
+//! starting never waits for a certificate authority.
+
+mod acme;
+mod authority;
+mod certificate;
+mod error;
+mod files;
+mod manage;
+mod names;
+mod provider;
+mod renewal;
+mod self_signed;
+mod start;
+mod status;
+mod storage;
+mod table;
+#[cfg(test)]
+pub(crate) mod testing;
+
+use std::sync::Arc;
+
+pub use error::{CertError, CertificateError};
+pub use provider::provider;
+pub use status::{CertificateStatus, IssuerKind};
+pub use storage::{CertStorage, FileStorage, Item};
+pub use table::ACME_TLS_ALPN;
+use tokio_util::sync::DropGuard;
+
+use acme::Challenges;
+use manage::SiteCertificate;
+use table::Resolver;
+
+/// The certificates of one configuration. When it is dropped nothing is renewed
+/// any more; what the resolver serves then stays.
+#[derive(Debug)]
+pub struct Certificates {
+    resolver: Arc<Resolver>,
+    challenges: Arc<Challenges>,
+    sites: Vec<Arc<SiteCertificate>>,
+    _ends_upkeep: DropGuard,
+}
+
+impl Certificates {
+    /// Picks the certificate of a handshake by its server name. A hello that
+    /// offers nothing but `acme-tls/1` gets the certificate that proves the name
+    /// to an ACME server (RFC 8737 s3).
+    pub fn resolver(self: &Arc<Self>) -> Arc<dyn rustls::server::ResolvesServerCert> {
+        Arc::clone(&self.resolver) as Arc<dyn rustls::server::ResolvesServerCert>
+    }
+
+    /// The content for `/.well-known/acme-challenge/TOKEN`: the key
+    /// authorization, if an order waits for it (RFC 8555 s8.3).
+    pub fn http01(&self, token: &str) -> Option<String> {
+        self.challenges.http01(token)
+    }
+
+    /// The certificate of each site with TLS, in the order of the config.
+    pub fn status(&self) -> Vec<CertificateStatus> {
+        self.sites.iter().map(|site| site.status()).collect()
+    }
+}

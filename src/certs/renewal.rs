@@ -1,0 +1,90 @@
+//! When a certificate is renewed, and when a failed order is tried again: pure
+//! functions of its lifetime and of chance.
+
+use std::time::{Duration, SystemTime};
+
+use super::certificate::Validity;
+use crate::base::Backoff;
+
+/// How long a failed order waits for the next try.
+pub(super) const AFTER_FAILURE: Backoff =
+    Backoff { first: Duration::from_secs(60), most: Duration::from_secs(24 * 3600) };
+
+/// No wait that a server asks for is longer.
+const MOST_ASKED_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// Lifetimes up to this one count as short.
+const SHORT_LIFETIME: Duration = Duration::from_secs(10 * 24 * 3600);
+
+/// The part of the lifetime over which renewals spread.
+const SPREAD: f64 = 0.05;
+
+/// When to renew: at two thirds of the lifetime, at half of a short one, and up
+/// to a twentieth of it earlier by `chance`, of the unit interval.
+pub(super) fn due(validity: &Validity, chance: f64) -> SystemTime {
+    let lifetime = validity.lifetime();
+    let part = if lifetime < SHORT_LIFETIME { 1.0 / 2.0 } else { 2.0 / 3.0 };
+    validity.not_before + lifetime.mul_f64(part - SPREAD * chance.clamp(0.0, 1.0))
+}
+
+/// How long to wait after `failures` failures in a row, where the server asked
+/// for `asked` (RFC 8555 s6.6).
+pub(super) fn wait(backoff: &Backoff, failures: u32, asked: Option<Duration>, chance: f64) -> Duration {
+    backoff.wait(failures, chance).max(asked.unwrap_or_default().min(MOST_ASKED_FOR))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const DAY: u64 = 24 * 3600;
+
+    fn validity(start: u64, lifetime: u64) -> Validity {
+        let not_before = SystemTime::UNIX_EPOCH + Duration::from_secs(start);
+        Validity { not_before, not_after: not_before + Duration::from_secs(lifetime) }
+    }
+
+    fn day_of_renewal(lifetime_days: u64) -> f64 {
+        let validity = validity(0, lifetime_days * DAY);
+        let due = due(&validity, 0.0).duration_since(validity.not_before).unwrap();
+        due.as_secs_f64() / DAY as f64
+    }
+
+    #[test]
+    fn long_ones_at_two_thirds_short_ones_at_half() {
+        assert!((day_of_renewal(90) - 60.0).abs() < 0.01);
+        assert!((day_of_renewal(45) - 30.0).abs() < 0.01);
+        assert!((day_of_renewal(6) - 3.0).abs() < 0.01);
+    }
+
+    proptest! {
+        #[test]
+        fn renewal_falls_within_the_lifetime(
+            start in 0..4_000_000_000_u64, lifetime in 60..20 * 366 * DAY, chance in 0.0..1.0_f64,
+        ) {
+            let validity = validity(start, lifetime);
+            let due = due(&validity, chance);
+            prop_assert!(due > validity.not_before && due < validity.not_after);
+            let used = due.duration_since(validity.not_before).unwrap().as_secs_f64() / lifetime as f64;
+            prop_assert!((0.44..=0.667).contains(&used), "{used}");
+        }
+
+        #[test]
+        fn failures_wait_a_minute_to_a_day(failures in 1..1000_u32, chance in 0.0..1.0_f64) {
+            let wait = wait(&AFTER_FAILURE, failures, None, chance);
+            prop_assert!(wait >= Duration::from_secs(45) && wait <= Duration::from_secs(DAY));
+            let next = AFTER_FAILURE.wait(failures + 1, 0.0);
+            prop_assert!(next >= AFTER_FAILURE.wait(failures, 0.0));
+        }
+
+        #[test]
+        fn the_server_can_only_ask_for_more(failures in 1..20_u32, asked in any::<u64>()) {
+            let asked = Duration::from_secs(asked);
+            let wait = wait(&AFTER_FAILURE, failures, Some(asked), 0.0);
+            prop_assert!(wait >= AFTER_FAILURE.wait(failures, 0.0));
+            prop_assert!(wait >= asked.min(MOST_ASKED_FOR) && wait <= MOST_ASKED_FOR);
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! Brings the certificates of a configuration up: loads what is there, stands
+//! in for what is not, and starts the loops that see to the rest.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::acme::{Acme, Challenges};
+use super::authority::LocalAuthority;
+use super::certificate::Certificate;
+use super::error::CertError;
+use super::manage::{Issuer, SiteCertificate, Upkeep, Wanted};
+use super::names::{answered, certified};
+use super::storage::{CertStorage, FileStorage};
+use super::table::{Resolver, ServerNames};
+use super::{Certificates, files, renewal, self_signed};
+use crate::base::{Backoff, Clock, Tasks};
+use crate::config::Config;
+use crate::config::model::{Site, SiteTls};
+use crate::telemetry::Metrics;
+
+impl Certificates {
+    /// Loads the certificates of all sites with TLS and keeps them valid from
+    /// then on, on the current runtime. A site whose first certificate has to be
+    /// ordered serves a self-signed one until it is there.
+    pub async fn start(
+        config: &Config,
+        clock: Arc<dyn Clock>,
+        tasks: &Tasks,
+        metrics: Arc<Metrics>,
+    ) -> Result<Arc<Self>, CertError> {
+        Self::start_with_backoff(config, clock, tasks, metrics, renewal::AFTER_FAILURE).await
+    }
+
+    /// As [`Certificates::start`], with other waits after failures than a
+    /// minute to a day.
+    pub async fn start_with_backoff(
+        config: &Config,
+        clock: Arc<dyn Clock>,
+        tasks: &Tasks,
+        metrics: Arc<Metrics>,
+        backoff: Backoff,
+    ) -> Result<Arc<Self>, CertError> {
+        let resolver = Arc::new(Resolver::default());
+        let challenges = Arc::new(Challenges::new(Arc::clone(&resolver)));
+        let storage: Arc<dyn CertStorage> = Arc::new(FileStorage::open(&config.state_dir));
+        let mut sources = Sources { config, storage, challenges, clock, authority: None, acme: None };
+
+        let mut names = ServerNames::default();
+        let (mut first, mut kept) = (Vec::new(), Vec::new());
+        for site in &config.sites {
+            let Some((wanted, source)) = sources.source(site).await? else { continue };
+            let (certificate, in_place) = sources.first(&wanted, &source).await?;
+            let slot = names.add(answered(site));
+            if config.tls_default.as_deref().is_some_and(|default| answered(site).any(|name| name == default))
+            {
+                names.answer_unknown(slot);
+            }
+            first.push(Arc::clone(&certificate.certified));
+            let validity = in_place.then_some(certificate.validity);
+            let now = sources.clock.wall();
+            kept.push(Arc::new(SiteCertificate::new(wanted, source.issuer(), slot, validity, now)));
+        }
+        resolver.replace(names, first);
+
+        let Sources { challenges, clock, .. } = sources;
+        let upkeep = Upkeep { clock, resolver: Arc::clone(&resolver), metrics, backoff };
+        let _ends_upkeep = begin(upkeep, &kept, tasks);
+        Ok(Arc::new(Self { resolver, challenges, sites: kept, _ends_upkeep }))
+    }
+}
+
+/// Keeps `sites` up until the guard is dropped.
+fn begin(upkeep: Upkeep, sites: &[Arc<SiteCertificate>], tasks: &Tasks) -> DropGuard {
+    let (upkeep, end) = (Arc::new(upkeep), CancellationToken::new());
+    for site in sites {
+        let (upkeep, site, end) = (Arc::clone(&upkeep), Arc::clone(site), end.clone());
+        tasks.spawn_until_stopped(async move {
+            end.run_until_cancelled(upkeep.keep(&site)).await;
+        });
+    }
+    end.drop_guard()
+}
+
+/// Where certificates come from; each is set up once, if a site needs it.
+struct Sources<'a> {
+    config: &'a Config,
+    storage: Arc<dyn CertStorage>,
+    challenges: Arc<Challenges>,
+    clock: Arc<dyn Clock>,
+    authority: Option<Arc<LocalAuthority>>,
+    acme: Option<Arc<Acme>>,
+}
+
+/// Where a site's certificate comes from.
+enum Source {
+    Files { cert: PathBuf, key: PathBuf },
+    Issuer(Issuer),
+}
+
+impl Source {
+    fn issuer(self) -> Option<Issuer> {
+        match self {
+            Self::Files { .. } => None,
+            Self::Issuer(issuer) => Some(issuer),
+        }
+    }
+}
+
+impl Sources<'_> {
+    /// What certificate a site wants and from where; `None` without TLS.
+    async fn source(&mut self, site: &Site) -> Result<Option<(Wanted, Source)>, CertError> {
+        let wanted = Wanted { site: Arc::clone(&site.name), names: certified(site) };
+        let source = match &site.tls {
+            SiteTls::Off => return Ok(None),
+            SiteTls::Files { cert, key } => Source::Files { cert: cert.clone(), key: key.clone() },
+            SiteTls::Internal => Source::Issuer(Issuer::Internal(self.authority().await?)),
+            SiteTls::Acme => Source::Issuer(Issuer::Acme(self.acme(&wanted)?)),
+        };
+        Ok(Some((wanted, source)))
+    }
+
+    /// What a site serves from the start, and whether that may stay; if not, it
+    /// is a placeholder.
+    async fn first(&self, wanted: &Wanted, source: &Source) -> Result<(Certificate, bool), CertError> {
+        let now = self.clock.wall();
+        let issuer = match source {
+            Source::Files { cert, key } => {
+                return Ok((files::load(cert, key, &wanted.names, now).await?, true));
+            }
+            Source::Issuer(issuer) => issuer,
+        };
+        if let Some(stored) = issuer.stored(wanted, &*self.storage, now).await {
+            return Ok((stored, true));
+        }
+        match issuer {
+            Issuer::Internal(authority) => {
+                Ok((authority.issue(&wanted.site, &wanted.names, now).await?, true))
+            }
+            Issuer::Acme(_) => Ok((self_signed::placeholder(&wanted.names, now)?, false)),
+        }
+    }
+
+    async fn authority(&mut self) -> Result<Arc<LocalAuthority>, CertError> {
+        if let Some(authority) = &self.authority {
+            return Ok(Arc::clone(authority));
+        }
+        let authority = Arc::new(LocalAuthority::open(Arc::clone(&self.storage), self.clock.wall()).await?);
+        Ok(Arc::clone(self.authority.insert(authority)))
+    }
+
+    fn acme(&mut self, wanted: &Wanted) -> Result<Arc<Acme>, CertError> {
+        if wanted.names.is_empty() {
+            return Err(CertError::NoName { site: wanted.site.to_string() });
+        }
+        if let Some(acme) = &self.acme {
+            return Ok(Arc::clone(acme));
+        }
+        let (storage, challenges) = (Arc::clone(&self.storage), Arc::clone(&self.challenges));
+        let acme = Arc::new(Acme::new(self.config, storage, challenges, Arc::clone(&self.clock))?);
+        Ok(Arc::clone(self.acme.insert(acme)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+    use std::time::{Duration, SystemTime};
+
+    use super::*;
+    use crate::base::ManualClock;
+    use crate::certs::status::{CertificateStatus, IssuerKind};
+    use crate::certs::testing::{config, now};
+
+    async fn start(config: &Config, at: SystemTime, tasks: &Tasks) -> Result<Arc<Certificates>, CertError> {
+        let clock = Arc::new(ManualClock::at(at));
+        Certificates::start(config, clock, tasks, Arc::default()).await
+    }
+
+    async fn status(config: &Config, at: SystemTime) -> Vec<CertificateStatus> {
+        start(config, at, &Tasks::new()).await.unwrap().status()
+    }
+
+    fn internal(state: &Path, site: &str) -> Config {
+        config(state, &[(site, SiteTls::Internal)])
+    }
+
+    #[tokio::test]
+    async fn every_site_with_tls_has_a_certificate_from_the_start() {
+        let state = tempfile::tempdir().unwrap();
+        let sites = [
+            ("a.test", SiteTls::Off),
+            ("[::1]", SiteTls::Internal),
+            ("b.test", SiteTls::Acme),
+            ("*", SiteTls::Internal),
+        ];
+        let status = status(&config(state.path(), &sites), now()).await;
+        let names: Vec<String> = status.iter().map(|status| status.names.join(" ")).collect();
+        assert_eq!(names, ["::1", "b.test", "localhost 127.0.0.1 ::1"]);
+        let kinds: Vec<IssuerKind> = status.iter().map(|status| status.issuer).collect();
+        assert_eq!(kinds, [IssuerKind::Internal, IssuerKind::Acme, IssuerKind::Internal]);
+        let waiting: Vec<bool> = status.iter().map(|status| status.not_after.is_none()).collect();
+        assert_eq!(waiting, [false, true, false]);
+    }
+
+    #[tokio::test]
+    async fn a_stored_certificate_is_used_again_unless_broken_or_over() {
+        let state = tempfile::tempdir().unwrap();
+        let (config, file) = (internal(state.path(), "a.test"), state.path().join("internal/a.test.pem"));
+        let first = status(&config, now()).await;
+        let stored = fs::read(&file).unwrap();
+        assert_eq!(status(&config, now() + Duration::from_secs(60)).await[0].not_after, first[0].not_after);
+        assert_eq!(fs::read(&file).unwrap(), stored);
+
+        fs::write(&file, &stored[..stored.len() / 2]).unwrap();
+        status(&config, now()).await;
+        let replaced = fs::read(&file).unwrap();
+        assert_ne!(replaced, stored);
+
+        status(&config, now() + Duration::from_secs(91 * 24 * 3600)).await;
+        assert_ne!(fs::read(&file).unwrap(), replaced);
+    }
+
+    #[tokio::test]
+    async fn a_site_that_no_authority_can_certify_is_an_error() {
+        let state = tempfile::tempdir().unwrap();
+        let any_host = config(state.path(), &[("*", SiteTls::Acme)]);
+        let error = start(&any_host, now(), &Tasks::new()).await.unwrap_err();
+        assert!(matches!(error, CertError::NoName { .. }), "{error}");
+    }
+
+    #[tokio::test]
+    async fn dropping_the_certificates_ends_their_upkeep() {
+        let state = tempfile::tempdir().unwrap();
+        let tasks = Tasks::new();
+        let certs = start(&internal(state.path(), "a.test"), now(), &tasks).await.unwrap();
+        assert_eq!(tasks.running(), 1);
+        drop(certs);
+        tasks.wait().await;
+    }
+}

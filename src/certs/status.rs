@@ -1,0 +1,73 @@
+//! What is told about the certificate of each site.
+
+use std::time::SystemTime;
+
+use serde::{Serialize, Serializer};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+/// The certificate of a site as it stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct CertificateStatus {
+    /// The site's name in the config.
+    pub site: String,
+    /// What the certificate is made for.
+    pub names: Vec<String>,
+    /// Who makes it.
+    pub issuer: IssuerKind,
+    /// When it ends, in seconds since 1970 (serialized as RFC 3339); `None` while the first one is still
+    /// on order.
+    #[serde(serialize_with = "as_rfc3339")]
+    pub not_after: Option<u64>,
+    /// When the next one is made or tried, in seconds since 1970; `None` for
+    /// files.
+    #[serde(serialize_with = "as_rfc3339")]
+    pub next_renewal: Option<u64>,
+    /// Why the last try failed; `None` if it did not.
+    pub last_error: Option<String>,
+}
+
+/// Who makes a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum IssuerKind {
+    /// It is read from files of the config.
+    Files,
+    /// The local CA.
+    Internal,
+    /// An ACME server.
+    Acme,
+}
+
+/// Seconds since 1970.
+pub(super) fn unix_seconds(time: SystemTime) -> u64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+fn as_rfc3339<S: Serializer>(seconds: &Option<u64>, serializer: S) -> Result<S::Ok, S::Error> {
+    seconds
+        .and_then(|seconds| i64::try_from(seconds).ok())
+        .and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok())
+        .and_then(|time| time.format(&Rfc3339).ok())
+        .serialize(serializer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_told_as_people_read_them() {
+        let status = CertificateStatus {
+            site: "a.test".into(),
+            names: vec!["a.test".into()],
+            issuer: IssuerKind::Acme,
+            not_after: Some(1_795_392_000),
+            next_renewal: None,
+            last_error: None,
+        };
+        let told = serde_json::to_value(status).unwrap();
+        assert_eq!(told["not_after"], "2026-11-23T00:00:00Z");
+        assert!(told["next_renewal"].is_null());
+    }
+}

@@ -1,0 +1,259 @@
+//! Keeps keys, certificates and accounts: in files that only their owner can
+//! read, each written whole or not at all. It never looks into them.
+
+use std::fmt::Debug;
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use futures_util::future::BoxFuture;
+
+use super::error::CertError;
+use crate::base::random_id;
+
+const DIRECTORY_MODE: u32 = 0o700;
+const FILE_MODE: u32 = 0o600;
+const TEMPORARY: &str = "tmp";
+
+/// The directories under the state directory.
+const AUTHORITY: &str = "ca";
+const INTERNAL: &str = "internal";
+const ACME: &str = "acme";
+
+/// Nothing that is kept is larger, in bytes.
+const LARGEST: u64 = 1 << 20;
+
+/// Something that is kept; its path is the same in every storage.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Item(PathBuf);
+
+impl Item {
+    /// The certificate of the local CA.
+    pub fn authority_certificate() -> Self {
+        Self(Path::new(AUTHORITY).join("ca.pem"))
+    }
+
+    /// The key of the local CA.
+    pub fn authority_key() -> Self {
+        Self(Path::new(AUTHORITY).join("key.pem"))
+    }
+
+    /// A site's key and certificate of the local CA.
+    pub fn internal_certificate(site: &str) -> Self {
+        Self(Path::new(INTERNAL).join(format!("{}.pem", file_name(site))))
+    }
+
+    /// The account at an ACME server.
+    pub fn account(directory_url: &str) -> Self {
+        Self(acme_directory(directory_url).join("account.json"))
+    }
+
+    /// A site's key and chain from an ACME server.
+    pub fn acme_certificate(directory_url: &str, site: &str) -> Self {
+        Self(acme_directory(directory_url).join(format!("{}.pem", file_name(site))))
+    }
+
+    /// A site's order at an ACME server that is not through yet, with its key.
+    pub fn order(directory_url: &str, site: &str) -> Self {
+        Self(acme_directory(directory_url).join(format!("{}.order.json", file_name(site))))
+    }
+}
+
+fn acme_directory(url: &str) -> PathBuf {
+    let server = url.split_once("://").map_or(url, |(_, rest)| rest);
+    Path::new(ACME).join(file_name(server))
+}
+
+/// A file name that shows what it is for. `+`, which no host can have, stands
+/// for what does not suit one.
+fn file_name(name: &str) -> String {
+    let suits =
+        |char: char| char.is_ascii_alphanumeric() || matches!(char, '.' | '-' | '_' | ':' | '[' | ']');
+    name.chars().map(|char| if suits(char) { char } else { '+' }).collect()
+}
+
+/// Where items are kept.
+pub trait CertStorage: Debug + Send + Sync + 'static {
+    /// What is kept under `item`, if anything. Cancel safe.
+    fn load<'a>(&'a self, item: &'a Item) -> BoxFuture<'a, Result<Option<Vec<u8>>, CertError>>;
+
+    /// Keeps `content` in place of what was there: after a crash the old or the
+    /// new is found, whole. Not undone when it is cancelled.
+    fn store<'a>(&'a self, item: &'a Item, content: Vec<u8>) -> BoxFuture<'a, Result<(), CertError>>;
+
+    /// Forgets `item`. Not undone when it is cancelled.
+    fn remove<'a>(&'a self, item: &'a Item) -> BoxFuture<'a, Result<(), CertError>>;
+}
+
+/// Keeps items as files under one directory.
+#[derive(Debug)]
+pub struct FileStorage {
+    root: PathBuf,
+}
+
+impl FileStorage {
+    /// Works in `root`, which is made (0700) with the first item. What a crash
+    /// left half written is removed.
+    pub fn open(root: &Path) -> Self {
+        for directory in [AUTHORITY, INTERNAL, ACME] {
+            sweep(&root.join(directory), 2);
+        }
+        Self { root: root.to_owned() }
+    }
+}
+
+impl CertStorage for FileStorage {
+    fn load<'a>(&'a self, item: &'a Item) -> BoxFuture<'a, Result<Option<Vec<u8>>, CertError>> {
+        let path = self.root.join(&item.0);
+        Box::pin(off_the_runtime("read", path, |path| match read(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            content => content.map(Some),
+        }))
+    }
+
+    fn store<'a>(&'a self, item: &'a Item, content: Vec<u8>) -> BoxFuture<'a, Result<(), CertError>> {
+        let (path, root) = (self.root.join(&item.0), self.root.clone());
+        Box::pin(off_the_runtime("write", path, move |path| write(&root, path, &content)))
+    }
+
+    fn remove<'a>(&'a self, item: &'a Item) -> BoxFuture<'a, Result<(), CertError>> {
+        let path = self.root.join(&item.0);
+        Box::pin(off_the_runtime("remove", path, |path| match fs::remove_file(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed,
+        }))
+    }
+}
+
+async fn off_the_runtime<T: Send + 'static>(
+    action: &'static str,
+    path: PathBuf,
+    work: impl FnOnce(&Path) -> io::Result<T> + Send + 'static,
+) -> Result<T, CertError> {
+    let worked_on = path.clone();
+    let done = tokio::task::spawn_blocking(move || work(&worked_on)).await;
+    let outcome = done.unwrap_or_else(|panic| Err(io::Error::other(panic)));
+    outcome.map_err(|source| CertError::Storage { action, path, source })
+}
+
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    File::open(path)?.take(LARGEST).read_to_end(&mut content)?;
+    Ok(content)
+}
+
+fn write(root: &Path, path: &Path, content: &[u8]) -> io::Result<()> {
+    let directory = path.parent().unwrap_or(root);
+    make_private(root, directory)?;
+    let temporary = path.with_added_extension(format!("{:032x}.{TEMPORARY}", random_id()));
+    let written = write_new(&temporary, content).and_then(|()| fs::rename(&temporary, path));
+    if written.is_err() {
+        let _gone_or_swept_later = fs::remove_file(&temporary);
+    }
+    written?;
+    File::open(directory)?.sync_all()
+}
+
+fn write_new(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(path)?;
+    file.write_all(content)?;
+    file.sync_all()
+}
+
+/// Makes `directory` and closes it, and all between it and `root`, to others.
+/// A root that is there already is left as its owner set it up.
+fn make_private(root: &Path, directory: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(directory)?;
+    for inner in directory.ancestors().take_while(|inner| *inner != root) {
+        if fs::metadata(inner)?.permissions().mode() & 0o077 != 0 {
+            fs::set_permissions(inner, Permissions::from_mode(DIRECTORY_MODE))?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes temporary files from `directory` and `depth - 1` levels below it.
+fn sweep(directory: &Path, depth: u32) {
+    let Ok(entries) = fs::read_dir(directory) else { return };
+    for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
+        if path.extension().is_some_and(|extension| extension == TEMPORARY) {
+            let _best_effort = fs::remove_file(path);
+        } else if depth > 1 && path.is_dir() {
+            sweep(&path, depth - 1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[tokio::test]
+    async fn what_is_stored_is_private_and_found_again() {
+        let state = tempfile::tempdir().unwrap();
+        let root = state.path().join("state");
+        let storage = FileStorage::open(&root);
+        let item = Item::acme_certificate("https://ca.test:14000/dir", "*.example.com");
+        assert_eq!(storage.load(&item).await.unwrap(), None);
+        storage.store(&item, b"old".to_vec()).await.unwrap();
+        storage.store(&item, b"new".to_vec()).await.unwrap();
+        assert_eq!(storage.load(&item).await.unwrap().as_deref(), Some(&b"new"[..]));
+
+        let directory = root.join("acme/ca.test:14000+dir");
+        for private in [&root, &root.join("acme"), &directory] {
+            assert_eq!(mode(private), 0o700, "{}", private.display());
+        }
+        let files: Vec<PathBuf> =
+            fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+        assert_eq!(files, [directory.join("+.example.com.pem")]);
+        assert_eq!(mode(&files[0]), 0o600);
+
+        storage.remove(&item).await.unwrap();
+        storage.remove(&item).await.unwrap();
+        assert_eq!(storage.load(&item).await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn an_open_directory_is_closed_but_the_root_is_left() {
+        let state = tempfile::tempdir().unwrap();
+        fs::set_permissions(state.path(), Permissions::from_mode(0o755)).unwrap();
+        let authority = state.path().join("ca");
+        DirBuilder::new().mode(0o755).create(&authority).unwrap();
+        FileStorage::open(state.path()).store(&Item::authority_key(), vec![1]).await.unwrap();
+        assert_eq!((mode(state.path()), mode(&authority)), (0o755, 0o700));
+    }
+
+    #[tokio::test]
+    async fn what_a_crash_left_is_swept() {
+        let state = tempfile::tempdir().unwrap();
+        let item = Item::account("https://ca.test/dir");
+        FileStorage::open(state.path()).store(&item, vec![1]).await.unwrap();
+        let directory = state.path().join("acme/ca.test+dir");
+        fs::write(directory.join("account.json.0123.tmp"), b"half").unwrap();
+        let storage = FileStorage::open(state.path());
+        assert_eq!(fs::read_dir(&directory).unwrap().count(), 1);
+        assert_eq!(storage.load(&item).await.unwrap(), Some(vec![1]));
+    }
+
+    #[tokio::test]
+    async fn a_place_that_cannot_be_written_is_named() {
+        let state = tempfile::tempdir().unwrap();
+        fs::write(state.path().join("ca"), b"a file").unwrap();
+        let error = FileStorage::open(state.path()).store(&Item::authority_key(), vec![1]).await.unwrap_err();
+        assert!(error.to_string().starts_with("cannot write "), "{error}");
+        assert!(error.to_string().ends_with("ca/key.pem"), "{error}");
+    }
+
+    #[test]
+    fn no_name_leads_out_of_the_state_directory() {
+        for name in ["../../etc/passwd", "a/b", "/root", "..", "\0"] {
+            let Item(path) = Item::internal_certificate(name);
+            assert_eq!(path.parent(), Some(Path::new(INTERNAL)), "{name:?}");
+        }
+    }
+}
