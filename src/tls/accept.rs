@@ -1,0 +1,136 @@
+//! One handshake, from the ClientHello to what the front needs to know.
+
+use std::io;
+use std::sync::Arc;
+
+use rustls::{HandshakeKind, ProtocolVersion, ServerConfig, ServerConnection};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::time::{Instant, timeout_at};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use super::config::H2;
+use crate::certs::ACME_TLS_ALPN;
+use crate::exchange::TlsSession;
+use crate::telemetry::Metrics;
+use crate::telemetry::metrics::Limit;
+
+/// Plaintext that a connection takes before it has to be written, in bytes:
+/// four records of full size, so that large bodies go out in few writes.
+const BUFFER_LIMIT: usize = 64 * 1024;
+
+/// What became of a connection.
+#[derive(Debug)]
+pub enum Accepted<S> {
+    /// HTTP is to be spoken on it.
+    Http {
+        /// The plaintext side.
+        stream: Box<TlsStream<S>>,
+        /// The version of HTTP that was agreed on.
+        alpn: Alpn,
+        /// What the handshake settled.
+        session: TlsSession,
+    },
+    /// An ACME server looked at the certificate that proves a name (RFC 8737
+    /// s3); the connection is closed.
+    AcmeChallengeDone,
+}
+
+/// The version of HTTP that was agreed on (RFC 7301).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Alpn {
+    /// HTTP/1.1, also where the client named none.
+    H1,
+    /// HTTP/2.
+    H2,
+}
+
+/// Why a handshake did not end well.
+#[derive(Debug, thiserror::Error)]
+pub enum HandshakeError {
+    /// It took too long.
+    #[error("the TLS handshake did not end in time")]
+    TimedOut,
+    /// The client went away.
+    #[error("the client closed the connection in the TLS handshake")]
+    Closed,
+    /// The two sides do not agree, or it was no TLS; the client was sent an
+    /// alert.
+    #[error("the TLS handshake failed")]
+    Failed(#[source] io::Error),
+}
+
+/// Does the handshake on `stream` until `deadline`, and counts it. Cancelled, it
+/// closes the connection.
+pub async fn accept<S>(
+    stream: S,
+    config: Arc<ServerConfig>,
+    deadline: Instant,
+    metrics: &Metrics,
+) -> Result<Accepted<S>, HandshakeError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let accepted = timeout_at(deadline, handshake(stream, config)).await;
+    let accepted = accepted.unwrap_or(Err(HandshakeError::TimedOut));
+    match &accepted {
+        Ok(Accepted::Http { session: TlsSession { resumed: true, .. }, .. }) => {
+            metrics.handshakes_resumed.increment();
+        }
+        Ok(_) => metrics.handshakes_full.increment(),
+        Err(error) => {
+            metrics.handshakes_failed.increment();
+            if matches!(error, HandshakeError::TimedOut) {
+                metrics.limit(Limit::HandshakeTimeout);
+            }
+        }
+    }
+    accepted
+}
+
+async fn handshake<S>(stream: S, config: Arc<ServerConfig>) -> Result<Accepted<S>, HandshakeError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let limit_buffer = |connection: &mut ServerConnection| connection.set_buffer_limit(Some(BUFFER_LIMIT));
+    let handshake = TlsAcceptor::from(config).accept_with(stream, limit_buffer);
+    let mut stream = Box::new(handshake.await.map_err(HandshakeError::from_io)?);
+    let connection = stream.get_ref().1;
+    let alpn = match connection.alpn_protocol() {
+        Some(ACME_TLS_ALPN) => {
+            stream.shutdown().await.map_err(HandshakeError::from_io)?;
+            return Ok(Accepted::AcmeChallengeDone);
+        }
+        Some(H2) => Alpn::H2,
+        _ => Alpn::H1,
+    };
+    let session = session(connection);
+    Ok(Accepted::Http { stream, alpn, session })
+}
+
+fn session(connection: &ServerConnection) -> TlsSession {
+    TlsSession {
+        sni: connection.server_name().map(|name| name.to_ascii_lowercase().into()),
+        version: match connection.protocol_version() {
+            Some(ProtocolVersion::TLSv1_2) => "TLSv1.2",
+            _ => "TLSv1.3",
+        },
+        cipher_suite: connection
+            .negotiated_cipher_suite()
+            .and_then(|suite| suite.suite().as_str())
+            .unwrap_or_default(),
+        resumed: connection.handshake_kind() == Some(HandshakeKind::Resumed),
+    }
+}
+
+impl HandshakeError {
+    fn from_io(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::UnexpectedEof
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::BrokenPipe => Self::Closed,
+            _ => Self::Failed(error),
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! Takes a connection through its TLS handshake, within one deadline. Which
+//! certificate it gets is decided in `certs`; what is said after the handshake
+//! is no concern of this floor.
+
+mod accept;
+mod config;
+#[cfg(test)]
+mod tests;
+
+pub use accept::{Accepted, Alpn, HandshakeError, accept};
+pub use config::server_config;
