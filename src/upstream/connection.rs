@@ -1,0 +1,125 @@
+//! One HTTP/1.1 connection to an origin server, and who holds it. A connection
+//! is used by one request at a time, and again only if everything said on it
+//! was said to its end.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use hyper::client::conn::http1::{Builder, SendRequest};
+use hyper_util::rt::TokioIo;
+use tokio::task::JoinHandle;
+
+use super::server::OriginServer;
+use super::stream::{OriginStream, Traffic, Transport};
+use super::upload::RequestContent;
+use crate::base::Tasks;
+use crate::exchange::Host;
+
+/// Counts one open connection, until it is closed or became a tunnel.
+#[derive(Debug)]
+pub(super) struct OpenConnection(Arc<AtomicUsize>);
+
+impl OpenConnection {
+    /// Counts one more in `open`, and says how many there were.
+    pub(super) fn count(open: &Arc<AtomicUsize>) -> (Self, usize) {
+        let before = open.fetch_add(1, Relaxed);
+        (Self(Arc::clone(open)), before)
+    }
+}
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}
+
+/// An open connection with the task that moves its bytes.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) sender: SendRequest<RequestContent>,
+    pub(super) traffic: Arc<Traffic>,
+    /// The host whose name the server proved, where that is said by requests:
+    /// no other host's requests may use the connection.
+    pub(super) proven_host: Option<Host>,
+    driver: JoinHandle<()>,
+}
+
+impl Connection {
+    /// Begins to speak HTTP over `transport`.
+    pub(super) async fn start(
+        transport: Transport,
+        proven_host: Option<Host>,
+        open: Option<OpenConnection>,
+        http: &Builder,
+        tasks: &Tasks,
+    ) -> Result<Self, hyper::Error> {
+        let traffic = Arc::new(Traffic::default());
+        let stream = OriginStream::new(transport, Arc::clone(&traffic));
+        let (sender, connection) = http.handshake(TokioIo::new(stream)).await?;
+        let driver = tasks.spawn(async move {
+            let _open = open;
+            if let Err(error) = connection.with_upgrades().await {
+                // Whoever waits for a response is told by its sender.
+                tracing::debug!(error = &error as &dyn std::error::Error, "origin connection ended");
+            }
+        });
+        Ok(Self { sender, traffic, proven_host, driver })
+    }
+
+    /// True if a request may be sent on it.
+    pub(super) fn is_ready(&self) -> bool {
+        self.sender.is_ready() && !self.sender.is_closed()
+    }
+}
+
+/// A connection in use. Dropping it closes the connection at once, which also
+/// stops a request that is still being sent.
+#[derive(Debug)]
+pub(super) struct Lease {
+    connection: Option<Connection>,
+    server: Arc<OriginServer>,
+    is_last_use: bool,
+}
+
+impl Lease {
+    /// Takes `connection` into use.
+    pub(super) fn new(connection: Connection, server: Arc<OriginServer>) -> Self {
+        Self { connection: Some(connection), server, is_last_use: false }
+    }
+
+    /// The connection; `None` once it was given back.
+    pub(super) fn connection(&mut self) -> Option<&mut Connection> {
+        self.connection.as_mut()
+    }
+
+    /// Has the connection closed after this use.
+    pub(super) fn use_no_more(&mut self) {
+        self.is_last_use = true;
+    }
+
+    /// Gives the connection back after the whole response was read. It is
+    /// closed if it cannot be used again, such as while a request's content is
+    /// still being sent.
+    pub(super) fn give_back(mut self) {
+        if !self.is_last_use
+            && self.connection.as_ref().is_some_and(Connection::is_ready)
+            && let Some(connection) = self.connection.take()
+        {
+            self.server.keep(connection);
+        }
+    }
+
+    /// Leaves the connection to the tunnel that it became, which is bounded by
+    /// the connections of clients and no longer counts here.
+    pub(super) fn detach(mut self) {
+        self.connection = None;
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if let Some(connection) = &self.connection {
+            connection.driver.abort();
+        }
+    }
+}

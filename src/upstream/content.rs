@@ -1,0 +1,129 @@
+//! The content of a response as it comes in: watched for silence, and the
+//! place where a connection becomes free again. Trailers are dropped.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::time::{Sleep, sleep};
+
+use super::connection::Lease;
+use super::slots::Slot;
+use crate::exchange::{Body, BodyError};
+
+/// Makes the content of a response out of what the connection gives. The
+/// connection is given back at its end and closed if it is dropped before.
+pub(super) fn content(incoming: Incoming, in_use: InUse, between_bytes: Duration) -> Body {
+    if incoming.is_end_stream() {
+        in_use.give_back();
+        return Body::Empty;
+    }
+    Body::boxed(ResponseContent {
+        incoming,
+        in_use: Some(in_use),
+        between_bytes,
+        silence: Silence::default(),
+    })
+}
+
+/// A connection in use and the right to use it.
+#[derive(Debug)]
+pub(super) struct InUse {
+    pub(super) lease: Lease,
+    pub(super) slot: Slot,
+}
+
+impl InUse {
+    /// First the connection, then the right to use one: whoever waits for the
+    /// right finds the connection.
+    fn give_back(self) {
+        self.lease.give_back();
+        drop(self.slot);
+    }
+}
+
+struct ResponseContent {
+    incoming: Incoming,
+    /// `None` once the content has ended, well or not.
+    in_use: Option<InUse>,
+    between_bytes: Duration,
+    silence: Silence,
+}
+
+/// The timer for silence; most bodies never need one.
+#[derive(Default)]
+struct Silence {
+    timer: Option<Pin<Box<Sleep>>>,
+    runs: bool,
+}
+
+impl Silence {
+    fn poll_over(&mut self, limit: Duration, context: &mut Context<'_>) -> Poll<()> {
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(limit)));
+        if !self.runs {
+            timer.set(sleep(limit));
+            self.runs = true;
+        }
+        timer.as_mut().poll(context)
+    }
+}
+
+impl HttpBody for ResponseContent {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = self.get_mut();
+        if this.in_use.is_none() {
+            return Poll::Ready(None);
+        }
+        loop {
+            match Pin::new(&mut this.incoming).poll_frame(context) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    this.silence.runs = false;
+                    let Ok(data) = frame.into_data() else { continue };
+                    if this.incoming.is_end_stream() {
+                        this.end();
+                    }
+                    return Poll::Ready(Some(Ok(Frame::data(data))));
+                }
+                Poll::Ready(Some(Err(error))) => {
+                    this.in_use = None;
+                    return Poll::Ready(Some(Err(BodyError::Connection(error))));
+                }
+                Poll::Ready(None) => {
+                    this.end();
+                    return Poll::Ready(None);
+                }
+                Poll::Pending => {
+                    return this.silence.poll_over(this.between_bytes, context).map(|()| {
+                        this.in_use = None;
+                        Some(Err(BodyError::TimedOut { waited: this.between_bytes }))
+                    });
+                }
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.in_use.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}
+
+impl ResponseContent {
+    fn end(&mut self) {
+        if let Some(in_use) = self.in_use.take() {
+            in_use.give_back();
+        }
+    }
+}

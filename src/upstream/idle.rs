@@ -1,0 +1,127 @@
+//! Connections that wait for their next request. Each worker has a shelf of
+//! its own, so that the lock on it is never waited for; the last one put there
+//! is the first one used.
+
+use std::cell::Cell;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::connection::Connection;
+use crate::exchange::Host;
+
+/// More workers than this share shelves.
+const SHELVES: usize = 32;
+
+/// Idle connections to one origin server.
+#[derive(Debug)]
+pub(super) struct IdleConnections {
+    shelves: Box<[Shelf]>,
+    /// How long one is kept.
+    keep_alive: Duration,
+    /// How many are kept on one shelf.
+    most: usize,
+    is_closed: AtomicBool,
+}
+
+/// One worker's, apart from the others' in memory, oldest first.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+struct Shelf(Mutex<Vec<Idle>>);
+
+#[derive(Debug)]
+struct Idle {
+    connection: Connection,
+    since: Instant,
+}
+
+impl IdleConnections {
+    /// None yet.
+    pub(super) fn new(keep_alive: Duration, most: usize) -> Self {
+        Self {
+            shelves: (0..SHELVES).map(|_| Shelf::default()).collect(),
+            keep_alive,
+            most,
+            is_closed: AtomicBool::new(false),
+        }
+    }
+
+    /// Keeps `connection`, or closes it if there are enough.
+    pub(super) fn put(&self, connection: Connection, now: Instant) {
+        let mut shelf = self.own();
+        if shelf.len() < self.most && !self.is_closed.load(Relaxed) {
+            shelf.push(Idle { connection, since: now });
+        }
+    }
+
+    /// The connection used last that may be used for `host`; those found
+    /// closed or too old on the way are dropped.
+    pub(super) fn take(&self, host: Option<&Host>, now: Instant) -> Option<Connection> {
+        let mut shelf = self.own();
+        let mut index = shelf.len();
+        while index > 0 {
+            index -= 1;
+            let idle = shelf.get(index)?;
+            let is_usable = self.is_young(idle, now) && idle.connection.is_ready();
+            if is_usable && idle.connection.proven_host.as_ref() == host {
+                return Some(shelf.remove(index).connection);
+            }
+            if !is_usable {
+                shelf.remove(index);
+            }
+        }
+        None
+    }
+
+    /// Drops those that are closed or too old, on every shelf.
+    pub(super) fn sweep(&self, now: Instant) {
+        for shelf in &self.shelves {
+            lock(shelf).retain(|idle| self.is_young(idle, now) && !idle.connection.sender.is_closed());
+        }
+    }
+
+    /// Drops them all, and keeps none from now on.
+    pub(super) fn close(&self) {
+        self.is_closed.store(true, Relaxed);
+        self.shelves.iter().for_each(|shelf| lock(shelf).clear());
+    }
+
+    /// Drops the oldest of some shelf, to make room for another connection.
+    pub(super) fn drop_one(&self) {
+        for shelf in &self.shelves {
+            let mut shelf = lock(shelf);
+            if !shelf.is_empty() {
+                shelf.remove(0);
+                return;
+            }
+        }
+    }
+
+    fn is_young(&self, idle: &Idle, now: Instant) -> bool {
+        now.saturating_duration_since(idle.since) < self.keep_alive
+    }
+
+    fn own(&self) -> MutexGuard<'_, Vec<Idle>> {
+        lock(&self.shelves[shelf_of_thread() % SHELVES])
+    }
+}
+
+fn lock(shelf: &Shelf) -> MutexGuard<'_, Vec<Idle>> {
+    shelf.0.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A number of the current thread's, given out in turn; nothing else is shared
+/// through it.
+fn shelf_of_thread() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    thread_local! {
+        static OWN: Cell<Option<usize>> = const { Cell::new(None) };
+    }
+    OWN.get().unwrap_or_else(|| {
+        let number = NEXT.fetch_add(1, Relaxed);
+        OWN.set(Some(number));
+        number
+    })
+}

@@ -1,0 +1,28 @@
+//! One request to one origin server: connections that are opened, kept idle
+//! and bounded, the request as it leaves, the response as it comes in, and the
+//! deadlines between them. It never decides which server is asked, nor whether
+//! a failed request is sent to another one.
+
+mod connect;
+mod connection;
+mod content;
+mod error;
+mod failure;
+mod idle;
+mod inbound;
+mod outbound;
+mod probe;
+mod server;
+mod slots;
+mod stream;
+#[cfg(test)]
+pub(crate) mod test_origin;
+mod tls;
+mod upload;
+
+pub use connect::ConnectError;
+pub use error::UpstreamError;
+pub use outbound::{OutboundRequest, Pseudonym};
+pub use probe::ProbeError;
+pub use server::OriginServer;
+pub use tls::client_config;

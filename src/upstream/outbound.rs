@@ -1,0 +1,205 @@
+//! The request as an origin server gets it: origin-form target, `Host`, one
+//! framing of our own making, hop-by-hop fields removed, and only then the
+//! fields by which the edge speaks of the client.
+//!
+//! Which of the client's own words about itself are believed is not decided
+//! here: whoever edits the request calls `fields::forwarding::drop_untrusted`
+//! for a client that is no trusted proxy. What is left is appended to.
+
+use std::fmt;
+
+use bytes::Bytes;
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, FORWARDED, HOST, TRANSFER_ENCODING, UPGRADE, VIA};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+use http_body::Body as _;
+
+use crate::base::random_id;
+use crate::exchange::{Body, FetchError, Host, Request, RequestProgress};
+use crate::fields::forwarding::forwarded_element;
+use crate::fields::hop_by_hop;
+use crate::fields::proxy_status::ProxyErrorType;
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Our name in the `Via` field of requests (RFC 9110 s7.6.3): unlike that of
+/// any other edge, so that a request that comes around is recognized.
+#[derive(Clone, Debug)]
+pub struct Pseudonym {
+    entry: HeaderValue,
+    name_start: usize,
+}
+
+impl Pseudonym {
+    /// A name nobody else has.
+    pub fn random() -> Self {
+        const RECEIVED_PROTOCOL: &str = "1.1 ";
+        let entry = format!("{RECEIVED_PROTOCOL}seawall-{:016x}", random_id() as u64);
+        // INVARIANT: ASCII letters, digits, '-' and ' ' are a field value.
+        let entry = HeaderValue::try_from(entry).unwrap_or(HeaderValue::from_static("1.1 seawall"));
+        Self { entry, name_start: RECEIVED_PROTOCOL.len() }
+    }
+
+    fn was_passed(&self, fields: &HeaderMap) -> bool {
+        let name = &self.entry.as_bytes()[self.name_start..];
+        fields.get_all(VIA).iter().any(|via| via.as_bytes().windows(name.len()).any(|part| part == name))
+    }
+}
+
+/// A request ready to be sent, as often as it takes.
+///
+/// A request with an idempotent method whose content is at hand is copied each
+/// time it is sent. Any other one is given away, and comes back only if it is
+/// certain that nothing of it left.
+pub struct OutboundRequest {
+    /// `None` once it was given away.
+    message: Option<http::Request<Body>>,
+    host: Host,
+    upgrade: Option<HeaderValue>,
+    is_idempotent: bool,
+    is_copied: bool,
+}
+
+impl OutboundRequest {
+    /// Makes `req` ready. Fails if it came from this edge itself.
+    pub fn new(req: Request, pseudonym: &Pseudonym) -> Result<Self, FetchError> {
+        let mut fields = req.fields;
+        if pseudonym.was_passed(&fields) {
+            return Err(FetchError::new(ProxyErrorType::ProxyLoopDetected, RequestProgress::NotSent));
+        }
+        hop_by_hop::remove(&mut fields);
+        // The front answers 100 (Continue) itself (RFC 9110 s10.1.1).
+        fields.remove(EXPECT);
+        let body = if req.body.is_empty() { Body::Empty } else { req.body };
+        frame(&req.method, &mut fields, &body);
+        let host = req.target.host;
+        fields.insert(HOST, host.value().clone());
+        if let Some(protocol) = &req.upgrade {
+            fields.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+            fields.insert(UPGRADE, protocol.clone());
+        }
+        let peer = req.connection.peer.ip().to_canonical();
+        let scheme = req.target.scheme.as_str();
+        fields.append(VIA, pseudonym.entry.clone());
+        append_to_list(&mut fields, FORWARDED, forwarded_element(peer, host.as_str(), scheme));
+        append_to_list(&mut fields, X_FORWARDED_FOR, peer.to_string());
+        fields.entry(X_FORWARDED_PROTO).or_insert(HeaderValue::from_static(scheme));
+        fields.entry(X_FORWARDED_HOST).or_insert_with(|| host.value().clone());
+        if !fields.contains_key(X_REQUEST_ID) {
+            append_to_list(&mut fields, X_REQUEST_ID, req.id.to_string());
+        }
+        let is_idempotent = req.method.is_idempotent();
+        let is_copied = is_idempotent && matches!(body, Body::Empty | Body::Full(_));
+        let message = message(req.method, Uri::from(req.target.path_and_query), fields, body);
+        Ok(Self { message: Some(message), host, upgrade: req.upgrade, is_idempotent, is_copied })
+    }
+
+    /// True if sending it once more would do no harm (RFC 9110 s9.2.2).
+    pub fn is_idempotent(&self) -> bool {
+        self.is_idempotent
+    }
+
+    /// True as long as it can be sent (once more).
+    pub fn is_at_hand(&self) -> bool {
+        self.message.is_some()
+    }
+
+    /// The host it is for.
+    pub(super) fn host(&self) -> &Host {
+        &self.host
+    }
+
+    /// The protocol it asks to change to.
+    pub(super) fn upgrade(&self) -> Option<&HeaderValue> {
+        self.upgrade.as_ref()
+    }
+
+    /// The message, or a copy of it; `None` once it was given away.
+    pub(super) fn take(&mut self) -> Option<http::Request<Body>> {
+        let held = self.message.as_ref()?;
+        let body = match held.body() {
+            Body::Empty if self.is_copied => Body::Empty,
+            Body::Full(bytes) if self.is_copied => Body::Full(bytes.clone()),
+            _ => return self.message.take(),
+        };
+        Some(message(held.method().clone(), held.uri().clone(), held.headers().clone(), body))
+    }
+
+    /// Takes back a message of which nothing left.
+    pub(super) fn put_back(&mut self, message: http::Request<Body>) {
+        self.message = Some(message);
+    }
+}
+
+impl fmt::Debug for OutboundRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OutboundRequest")
+            .field("host", &self.host)
+            .field("is_at_hand", &self.is_at_hand())
+            .finish_non_exhaustive()
+    }
+}
+
+fn message(method: Method, uri: Uri, fields: HeaderMap, body: Body) -> http::Request<Body> {
+    let mut message = http::Request::new(body);
+    *message.method_mut() = method;
+    *message.uri_mut() = uri;
+    *message.headers_mut() = fields;
+    message
+}
+
+/// Sets the one field that frames the content (RFC 9112 s6): what the client
+/// wrote is replaced by what is known of the content.
+fn frame(method: &Method, fields: &mut HeaderMap, body: &Body) {
+    match body.size_hint().exact() {
+        Some(0) => {
+            let is_expected = matches!(*method, Method::POST | Method::PUT | Method::PATCH);
+            if is_expected || fields.contains_key(CONTENT_LENGTH) {
+                fields.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+            }
+        }
+        Some(length) => {
+            fields.insert(CONTENT_LENGTH, HeaderValue::from(length));
+        }
+        None if states_length(fields) => {}
+        None => {
+            fields.remove(CONTENT_LENGTH);
+            fields.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
+    }
+}
+
+/// True if the client stated one length. The connection cuts the request if
+/// the content turns out shorter, and never sends more.
+fn states_length(fields: &HeaderMap) -> bool {
+    let mut lines = fields.get_all(CONTENT_LENGTH).iter();
+    match (lines.next(), lines.next()) {
+        (Some(length), None) => is_decimal(length),
+        _ => false,
+    }
+}
+
+/// True if `value` is a number as RFC 9110 s8.6 writes it.
+pub(super) fn is_decimal(value: &HeaderValue) -> bool {
+    // A number as Rust reads it may have a sign.
+    value.to_str().is_ok_and(|digits| !digits.starts_with('+') && digits.parse::<u64>().is_ok())
+}
+
+/// Adds `entry` at the end of a list, which is one line afterwards: not every
+/// origin server reads a second one.
+fn append_to_list(fields: &mut HeaderMap, name: HeaderName, entry: String) {
+    let mut list = Vec::new();
+    for line in fields.get_all(&name) {
+        list.extend_from_slice(line.as_bytes());
+        list.extend_from_slice(b", ");
+    }
+    let list = if list.is_empty() { entry.into() } else { [list, entry.into()].concat() };
+    if let Ok(value) = HeaderValue::from_maybe_shared(Bytes::from(list)) {
+        fields.insert(name, value);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,91 @@
+//! One health check of one origin server, over a connection of its own.
+
+use std::time::Duration;
+
+use http::header::{CONNECTION, HOST, USER_AGENT};
+use http::{HeaderValue, StatusCode};
+use http_body_util::{BodyExt, Limited};
+use tokio::time::timeout;
+
+use super::connect::{ConnectError, connect};
+use super::connection::Connection;
+use super::server::OriginServer;
+use super::upload::RequestContent;
+use crate::config::model::HealthCheck;
+use crate::exchange::{Body, FetchError, Host, Scheme};
+
+/// How much of the answer to a check is read at most.
+const MOST_CONTENT: usize = 64 << 10;
+
+/// Why a health check failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ProbeError {
+    /// It took too long.
+    #[error("no answer within {0:?}")]
+    TimedOut(Duration),
+    /// No connection came about.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The check could not be made.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    /// The path or host of the check is none.
+    #[error("the check is no HTTP request")]
+    Request(#[source] http::Error),
+    /// The answer was no HTTP response.
+    #[error("no HTTP response")]
+    Http(#[from] hyper::Error),
+    /// The status was none of those expected.
+    #[error("status {0}")]
+    Status(StatusCode),
+}
+
+impl OriginServer {
+    /// Checks the server once, within `check.timeout`. Cancel safe.
+    pub async fn probe(&self, check: &HealthCheck) -> Result<(), ProbeError> {
+        match timeout(check.timeout, self.probe_untimed(check)).await {
+            Ok(result) => result,
+            Err(_) => Err(ProbeError::TimedOut(check.timeout)),
+        }
+    }
+
+    async fn probe_untimed(&self, check: &HealthCheck) -> Result<(), ProbeError> {
+        let asked = self.checked_host(check);
+        let tls = match &self.tls {
+            Some(tls) => {
+                let host = HeaderValue::try_from(&asked).ok();
+                let host = host.and_then(|host| Host::parse(&host, Scheme::Https).ok());
+                Some((&tls.connector, tls.server_name(host.as_ref(), &self.host)?))
+            }
+            None => None,
+        };
+        let transport = connect((&self.host, self.port), tls, check.timeout).await?;
+        let Some(path) = &check.path else { return Ok(()) };
+        let message = http::Request::get(path)
+            .header(HOST, asked)
+            .header(USER_AGENT, "seawall-health-check")
+            .header(CONNECTION, "close")
+            .body(RequestContent::new(Body::Empty, None))
+            .map_err(ProbeError::Request)?;
+        let mut connection = Connection::start(transport, None, None, &self.http, &self.tasks).await?;
+        let (head, content) = connection.sender.send_request(message).await?.into_parts();
+        let (least, most) = check.expect;
+        if !(least..=most).contains(&head.status.as_u16()) {
+            return Err(ProbeError::Status(head.status));
+        }
+        // Read so that the server sees no broken connection; what it is, and
+        // whether it comes whole, does not matter.
+        let _ = Limited::new(content, MOST_CONTENT).collect().await;
+        Ok(())
+    }
+
+    /// The `Host` of a check.
+    fn checked_host(&self, check: &HealthCheck) -> String {
+        if let Some(host) = &check.host {
+            return host.clone();
+        }
+        let default_port = if self.tls.is_some() { 443 } else { 80 };
+        let name = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+        if self.port == default_port { name } else { format!("{name}:{}", self.port) }
+    }
+}

@@ -1,0 +1,390 @@
+use std::sync::Mutex;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, StatusCode};
+use http_body_util::StreamBody;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::{Notify, Semaphore, oneshot};
+
+use super::*;
+use crate::exchange::BodyError;
+use crate::upstream::test_origin::{
+    TestOrigin, content, echo, pool, read_request, request, request_with, send, server,
+};
+
+const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi";
+
+/// Closes with a reset instead of an orderly end.
+fn reset(stream: &TcpStream) {
+    socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO)).unwrap();
+}
+
+async fn failure(response: &'static [u8]) -> FetchError {
+    let origin = TestOrigin::once(response).await;
+    match send(&origin.server(), request(Method::GET, "/")).await {
+        Err(error) => error,
+        Ok(response) => panic!("{}", response.status),
+    }
+}
+
+#[tokio::test]
+async fn a_connection_is_used_again() {
+    let origin = TestOrigin::always(OK).await;
+    let server = origin.server();
+    for _ in 0..5 {
+        let response = send(&server, request(Method::GET, "/")).await.unwrap();
+        assert_eq!(content(response).await.unwrap(), "hi");
+        assert_eq!(server.in_flight(), 0);
+    }
+    assert_eq!(origin.accepted(), 1);
+}
+
+#[tokio::test]
+async fn chunked_and_empty_responses_leave_the_connection_usable() {
+    for response in [
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n",
+        "HTTP/1.1 204 No Content\r\n\r\n",
+        "HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n",
+        "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+    ] {
+        let origin = TestOrigin::always(response).await;
+        let server = origin.server();
+        for _ in 0..3 {
+            content(send(&server, request(Method::GET, "/")).await.unwrap()).await.unwrap();
+        }
+        assert_eq!(origin.accepted(), 1, "{response}");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_with_something_unread_or_unsaid_is_not_used_again() {
+    for response in [
+        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhi",
+        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhiGARBAGE",
+        "HTTP/1.1 204 No Content\r\nContent-Length: 2\r\n\r\nhi",
+        "HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\nhi",
+    ] {
+        let origin = TestOrigin::always(response).await;
+        let server = origin.server();
+        for _ in 0..3 {
+            content(send(&server, request(Method::GET, "/")).await.unwrap()).await.unwrap();
+        }
+        assert_eq!(origin.accepted(), 3, "{response}");
+    }
+}
+
+#[tokio::test]
+async fn gets_survive_an_origin_that_drops_idle_connections() {
+    // Each connection answers once; the next request on it is reset, or meets
+    // a connection that is closed already.
+    let origin = TestOrigin::start(|index, mut stream| async move {
+        read_request(&mut stream).await;
+        stream.write_all(OK.as_bytes()).await.unwrap();
+        if index % 2 == 0 {
+            read_request(&mut stream).await;
+            reset(&stream);
+        }
+    })
+    .await;
+    let server = origin.server();
+    for index in 0..200 {
+        let response = send(&server, request(Method::GET, "/")).await;
+        let response = response.unwrap_or_else(|error| panic!("request {index}: {error:?}"));
+        assert_eq!(content(response).await.unwrap(), "hi");
+    }
+}
+
+#[tokio::test]
+async fn a_post_is_processed_at_most_once() {
+    let processed: Arc<Mutex<Vec<String>>> = Arc::default();
+    let seen = Arc::clone(&processed);
+    let origin = TestOrigin::start(move |_, mut stream| {
+        let seen = Arc::clone(&seen);
+        async move {
+            for is_first in [true, false] {
+                let Some(text) = read_request(&mut stream).await else { return };
+                seen.lock().unwrap().push(text.lines().last().unwrap().to_owned());
+                if is_first {
+                    stream.write_all(OK.as_bytes()).await.unwrap();
+                }
+            }
+            reset(&stream);
+        }
+    })
+    .await;
+    let server = origin.server();
+    for index in 0..40 {
+        let mut req = request(Method::POST, "/");
+        req.body = Body::Full(Bytes::from(format!("order {index}")));
+        match send(&server, req).await {
+            Ok(response) => assert_eq!(content(response).await.unwrap(), "hi"),
+            Err(error) => assert_eq!(error.progress, RequestProgress::Sent),
+        }
+    }
+    let mut orders = processed.lock().unwrap().clone();
+    let count = orders.len();
+    orders.sort();
+    orders.dedup();
+    assert_eq!((orders.len(), count), (40, 40));
+}
+
+#[tokio::test]
+async fn malformed_responses_are_refused() {
+    for response in [
+        "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 10\r\nContent-Length: 1024\r\n\r\n0123456789",
+        "HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\nhello",
+        "HTTP/1.1 200 OK\r\nContent-Length: 10x\r\n\r\n0123456789",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: blah\r\n\r\nabc",
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: foo\r\nConnection: Upgrade\r\n\r\nRAW",
+        "HTTP/1.1 abc OK\r\nContent-Length: 2\r\n\r\nhi",
+        "HTTP/1.1 99 OK\r\nContent-Length: 2\r\n\r\nhi",
+        "HTTP/1.1 1000 OK\r\nContent-Length: 2\r\n\r\nhi",
+        "HTTP/2.0 200 OK\r\nContent-Length: 2\r\n\r\nhi",
+        "SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n",
+        "<html>no head at all</html>",
+        "HTTP/1.1 200 OK\r\nX-A: a\0b\r\nContent-Length: 2\r\n\r\nhi",
+        "HTTP/1.1 200 OK\r\nX-A: a\rX-Evil: 1\r\nContent-Length: 2\r\n\r\nhi",
+        "HTTP/1.1 200 OK\r\nX-A: a\r\n X-Evil: 1\r\nContent-Length: 2\r\n\r\nhi",
+        "HTTP/1.1 200 OK\r\nContent-Length : 2\r\n\r\nhi",
+        "HTTP/1.1 200 OK\r\nnonsense\r\nContent-Length: 2\r\n\r\nhi",
+    ] {
+        let error = failure(response.as_bytes()).await;
+        assert_eq!(error.kind, ProxyErrorType::HttpProtocolError, "{response:?}: {error:?}");
+        assert_eq!(error.progress, RequestProgress::Answered, "{response:?}");
+    }
+}
+
+#[tokio::test]
+async fn heads_beyond_the_limits_are_refused() {
+    let many: String = (0..101).map(|index| format!("X-{index}: a\r\n")).collect();
+    let long = format!("X-A: {}\r\n", "a".repeat(20_000));
+    for fields in [many, long] {
+        let response = format!("HTTP/1.1 200 OK\r\n{fields}Content-Length: 0\r\n\r\n").leak();
+        let error = failure(response.as_bytes()).await;
+        assert_eq!(error.kind, ProxyErrorType::HttpResponseHeaderSectionSize);
+    }
+}
+
+#[tokio::test]
+async fn a_cut_head_is_incomplete_and_an_early_end_is_told_apart() {
+    let error = failure(b"HTTP/1.1 200 OK\r\nX-A").await;
+    assert_eq!(
+        (error.kind, error.progress),
+        (ProxyErrorType::HttpResponseIncomplete, RequestProgress::Answered)
+    );
+    let error = failure(b"HTTP/1.1 100 Continue\r\n\r\n").await;
+    assert_eq!(error.progress, RequestProgress::Answered);
+    let error = failure(b"").await;
+    assert_eq!((error.kind, error.progress), (ProxyErrorType::ConnectionTerminated, RequestProgress::Sent));
+}
+
+#[tokio::test]
+async fn nobody_listening_means_nothing_was_sent() {
+    let origin = TestOrigin::always(OK).await;
+    let mut config = pool(&[origin.address]);
+    // Port 1 of the loopback interface has no listener.
+    config.servers[0].port = 1;
+    let error = send(&server(&config), request(Method::POST, "/")).await.unwrap_err();
+    assert_eq!((error.kind, error.progress), (ProxyErrorType::ConnectionRefused, RequestProgress::NotSent));
+}
+
+#[tokio::test]
+async fn every_address_of_a_name_is_tried() {
+    let origin = TestOrigin::always(OK).await;
+    let mut config = pool(&[origin.address]);
+    // Stands for ::1 as well on many machines, where nobody listens.
+    config.servers[0].host = "localhost".to_owned();
+    let response = send(&server(&config), request(Method::GET, "/")).await.unwrap();
+    assert_eq!(content(response).await.unwrap(), "hi");
+}
+
+#[tokio::test]
+async fn cut_content_is_an_error_and_ends_the_connection() {
+    for response in [
+        "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nabc\r\n0\r\n\r\n",
+    ] {
+        let origin = TestOrigin::once(response.as_bytes()).await;
+        let server = origin.server();
+        let response = send(&server, request(Method::GET, "/")).await.unwrap();
+        assert!(matches!(content(response).await, Err(BodyError::Connection(_))));
+        assert_eq!(server.in_flight(), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_silent_server_is_given_up() {
+    let origin = TestOrigin::start(|_, mut stream| async move {
+        read_request(&mut stream).await;
+        let _ = stream.read_u8().await;
+    })
+    .await;
+    let mut config = pool(&[origin.address]);
+    config.timeouts.first_byte = Duration::from_millis(20);
+    let error = send(&server(&config), request(Method::GET, "/")).await.unwrap_err();
+    assert_eq!((error.kind, error.progress), (ProxyErrorType::HttpResponseTimeout, RequestProgress::Sent));
+}
+
+#[tokio::test]
+async fn time_spent_waiting_for_the_client_is_not_the_servers() {
+    let origin = TestOrigin::start(|_, mut stream| async move { echo(&mut stream).await }).await;
+    let mut config = pool(&[origin.address]);
+    config.timeouts.first_byte = Duration::from_millis(20);
+    let server = server(&config);
+    let (finish, finished) = oneshot::channel::<()>();
+    let mut req = request_with(Method::POST, &[("content-length", "2")]);
+    req.body = Body::boxed(StreamBody::new(futures_util::stream::once(async move {
+        finished.await.unwrap();
+        Ok(http_body::Frame::data(Bytes::from_static(b"hi")))
+    })));
+    let mut outbound = OutboundRequest::new(req, &crate::upstream::Pseudonym::random()).unwrap();
+    let sending = server.send(&mut outbound);
+    pin!(sending);
+    let passed = tokio::time::timeout(Duration::from_millis(100), &mut sending).await;
+    assert!(passed.is_err(), "the deadline of the server does not run");
+    finish.send(()).unwrap();
+    assert!(content(sending.await.unwrap()).await.unwrap().ends_with(b"hi"));
+}
+
+#[tokio::test]
+async fn silence_within_content_is_an_error() {
+    let origin = TestOrigin::start(|_, mut stream| async move {
+        read_request(&mut stream).await;
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello").await.unwrap();
+        let _ = stream.read_u8().await;
+    })
+    .await;
+    let mut config = pool(&[origin.address]);
+    config.timeouts.between_bytes = Duration::from_millis(20);
+    let response = send(&server(&config), request(Method::GET, "/")).await.unwrap();
+    assert!(matches!(content(response).await, Err(BodyError::TimedOut { .. })));
+}
+
+#[tokio::test]
+async fn a_failure_of_the_client_is_not_the_servers() {
+    let origin = TestOrigin::start(|_, mut stream| async move { echo(&mut stream).await }).await;
+    let mut req = request_with(Method::POST, &[("content-length", "2")]);
+    let failed = futures_util::stream::iter([Err(BodyError::TooLarge { limit: 1 })]);
+    req.body = Body::boxed(StreamBody::new(failed));
+    let error = send(&origin.server(), req).await.unwrap_err();
+    assert!(matches!(error.request_body, Some(BodyError::TooLarge { limit: 1 })));
+}
+
+#[tokio::test]
+async fn dropped_content_closes_the_connection() {
+    let closed = Arc::new(Notify::new());
+    let seen = Arc::clone(&closed);
+    let origin = TestOrigin::start(move |_, mut stream| {
+        let seen = Arc::clone(&seen);
+        async move {
+            read_request(&mut stream).await;
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello").await.unwrap();
+            assert_eq!(stream.read(&mut [0]).await.unwrap_or(0), 0);
+            seen.notify_one();
+        }
+    })
+    .await;
+    let server = origin.server();
+    drop(send(&server, request(Method::GET, "/")).await.unwrap());
+    closed.notified().await;
+    assert_eq!(server.in_flight(), 0);
+}
+
+#[tokio::test]
+async fn an_early_answer_ends_the_upload() {
+    let origin = TestOrigin::start(|_, mut stream| async move {
+        let mut head = [0; 16];
+        stream.read_exact(&mut head).await.unwrap();
+        stream.write_all(b"HTTP/1.1 413 Too Big\r\nContent-Length: 2\r\n\r\nno").await.unwrap();
+        let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
+    })
+    .await;
+    let server = origin.server();
+    let mut req = request_with(Method::POST, &[("content-length", "5000000")]);
+    req.body = Body::boxed(StreamBody::new(futures_util::stream::pending()));
+    let response = send(&server, req).await.unwrap();
+    assert_eq!(response.status, StatusCode::PAYLOAD_TOO_LARGE);
+    assert_eq!(content(response).await.unwrap(), "no");
+    let response = send(&server, request(Method::GET, "/a-path-of-some-length")).await.unwrap();
+    assert_eq!(content(response).await.unwrap(), "no");
+    assert_eq!(origin.accepted(), 2, "the connection of the upload is not used again");
+}
+
+#[tokio::test]
+async fn a_switch_of_protocols_makes_a_tunnel() {
+    let origin = TestOrigin::start(|_, mut stream| async move {
+        let text = read_request(&mut stream).await.unwrap().to_lowercase();
+        assert!(text.contains("connection: upgrade\r\n") && text.contains("upgrade: websocket\r\n"));
+        let switch =
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\nfirst";
+        stream.write_all(switch.as_bytes()).await.unwrap();
+        let mut said = [0; 4];
+        stream.read_exact(&mut said).await.unwrap();
+        stream.write_all(&said).await.unwrap();
+    })
+    .await;
+    let mut req = request(Method::GET, "/");
+    req.upgrade = Some(HeaderValue::from_static("websocket"));
+    let response = send(&origin.server(), req).await.unwrap();
+    assert_eq!(response.status, StatusCode::SWITCHING_PROTOCOLS);
+    let mut tunnel = hyper_util::rt::TokioIo::new(response.tunnel.unwrap().await.unwrap());
+    tunnel.write_all(b"ping").await.unwrap();
+    let mut heard = [0; 9];
+    tunnel.read_exact(&mut heard).await.unwrap();
+    assert_eq!(&heard, b"firstping");
+}
+
+#[tokio::test]
+async fn connections_are_bounded() {
+    let release = Arc::new(Semaphore::new(0));
+    let gate = Arc::clone(&release);
+    let origin = TestOrigin::start(move |_, mut stream| {
+        let gate = Arc::clone(&gate);
+        async move {
+            while read_request(&mut stream).await.is_some() {
+                gate.acquire().await.unwrap().forget();
+                stream.write_all(OK.as_bytes()).await.unwrap();
+            }
+        }
+    })
+    .await;
+    let mut config = pool(&[origin.address]);
+    config.max_connections = 1;
+    config.queue.max = 1;
+    let server = server(&config);
+    let one =
+        async { content(send(&server, request(Method::GET, "/")).await?).await.map_err(|_| unreachable!()) };
+    let two =
+        async { content(send(&server, request(Method::GET, "/")).await?).await.map_err(|_| unreachable!()) };
+    let three = async {
+        let refused = send(&server, request(Method::GET, "/")).await.unwrap_err();
+        release.add_permits(2);
+        refused
+    };
+    let (one, two, three): (Result<_, FetchError>, Result<_, FetchError>, _) = tokio::join!(one, two, three);
+    assert_eq!((one.unwrap(), two.unwrap()), (Bytes::from("hi"), Bytes::from("hi")));
+    assert_eq!(three.kind, ProxyErrorType::ConnectionLimitReached);
+    assert_eq!(origin.accepted(), 1);
+}
+
+#[tokio::test]
+async fn old_connections_are_swept_away() {
+    let origin = TestOrigin::always(OK).await;
+    let mut config = pool(&[origin.address]);
+    config.timeouts.keep_alive = Duration::ZERO;
+    let server = server(&config);
+    for _ in 0..2 {
+        content(send(&server, request(Method::GET, "/")).await.unwrap()).await.unwrap();
+    }
+    assert_eq!(origin.accepted(), 2);
+    server.sweep_idle();
+    while server.open.load(std::sync::atomic::Ordering::Relaxed) > 0 {
+        tokio::task::yield_now().await;
+    }
+}

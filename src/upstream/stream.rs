@@ -1,0 +1,133 @@
+//! The bytes between the edge and an origin server, cleartext or TLS. Notes
+//! what went over them, which is the only exact account of how far a request
+//! had come when its connection failed.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
+
+use crate::exchange::RequestProgress;
+
+/// What went over a connection since the last request on it began.
+#[derive(Debug, Default)]
+pub(super) struct Traffic {
+    sent: AtomicBool,
+    received: AtomicBool,
+}
+
+impl Traffic {
+    /// A request begins.
+    pub(super) fn restart(&self) {
+        self.sent.store(false, Relaxed);
+        self.received.store(false, Relaxed);
+    }
+
+    /// How far the request has come.
+    pub(super) fn progress(&self) -> RequestProgress {
+        if self.received.load(Relaxed) {
+            RequestProgress::Answered
+        } else if self.sent.load(Relaxed) {
+            RequestProgress::Sent
+        } else {
+            RequestProgress::NotSent
+        }
+    }
+}
+
+/// What carries the bytes.
+#[derive(Debug)]
+pub(super) enum Transport {
+    /// TCP.
+    Tcp(TcpStream),
+    /// TLS over TCP.
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// A connection to an origin server.
+#[derive(Debug)]
+pub(super) struct OriginStream {
+    transport: Transport,
+    traffic: Arc<Traffic>,
+}
+
+impl OriginStream {
+    /// Notes in `traffic` what goes over `transport`.
+    pub(super) fn new(transport: Transport, traffic: Arc<Traffic>) -> Self {
+        Self { transport, traffic }
+    }
+
+    fn note_sent(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if matches!(written, Poll::Ready(Ok(count)) if count > 0) {
+            self.traffic.sent.store(true, Relaxed);
+        }
+        written
+    }
+}
+
+impl AsyncRead for OriginStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        ready!(match &mut self.transport {
+            Transport::Tcp(stream) => Pin::new(stream).poll_read(context, buffer),
+            Transport::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
+        })?;
+        if buffer.filled().len() > before {
+            self.traffic.received.store(true, Relaxed);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for OriginStream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = match &mut self.transport {
+            Transport::Tcp(stream) => Pin::new(stream).poll_write(context, bytes),
+            Transport::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
+        };
+        self.note_sent(written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = match &mut self.transport {
+            Transport::Tcp(stream) => Pin::new(stream).poll_write_vectored(context, slices),
+            Transport::Tls(stream) => Pin::new(stream).poll_write_vectored(context, slices),
+        };
+        self.note_sent(written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.transport {
+            Transport::Tcp(stream) => Pin::new(stream).poll_flush(context),
+            Transport::Tls(stream) => Pin::new(stream).poll_flush(context),
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.transport {
+            Transport::Tcp(stream) => Pin::new(stream).poll_shutdown(context),
+            Transport::Tls(stream) => Pin::new(stream).poll_shutdown(context),
+        }
+    }
+}

@@ -1,0 +1,182 @@
+use std::io::Write as _;
+use std::net::SocketAddr;
+
+use http::{HeaderValue, Method};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustls::ServerConfig;
+use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use tempfile::NamedTempFile;
+use tokio::io::AsyncWriteExt;
+use tokio_rustls::TlsAcceptor;
+
+use super::*;
+use crate::base::{SystemClock, Tasks};
+use crate::config::model::{HealthCheck, PoolConfig};
+use crate::exchange::{FetchError, Host, RequestProgress, Scheme};
+use crate::fields::proxy_status::ProxyErrorType;
+use crate::upstream::test_origin::{TestOrigin, content, echo, pool, request, send};
+use crate::upstream::{OriginServer, ProbeError};
+
+const CHECK_TIME: std::time::Duration = std::time::Duration::from_secs(60);
+
+fn with_ca(text: &str) -> Result<Arc<ClientConfig>, UpstreamError> {
+    let mut file = NamedTempFile::new().unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+    client_config(&trusting(file.path()))
+}
+
+fn trusting(ca: &Path) -> OriginTls {
+    OriginTls { verify: true, ca: Some(ca.to_owned()), server_name: None }
+}
+
+#[test]
+fn a_ca_file_without_certificates_is_refused() {
+    assert!(matches!(with_ca(""), Err(UpstreamError::NoTrustRoots { .. })));
+    let missing = client_config(&trusting(Path::new("/nowhere/ca.pem")));
+    assert!(matches!(missing, Err(UpstreamError::TrustRoots { .. })));
+    let garbage = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    assert!(matches!(with_ca(garbage), Err(UpstreamError::InvalidTrustRoot { .. })));
+}
+
+#[test]
+fn only_http_1_is_offered() {
+    let config = client_config(&OriginTls { verify: false, ca: None, server_name: None }).unwrap();
+    assert_eq!(config.alpn_protocols, [b"http/1.1"]);
+}
+
+/// A TLS origin that echoes requests, with a certificate of `ca` for `names`.
+struct TlsOrigin {
+    origin: TestOrigin,
+    ca: NamedTempFile,
+}
+
+impl TlsOrigin {
+    async fn start(names: &[&str]) -> Self {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        let mut ca = NamedTempFile::new().unwrap();
+        ca.write_all(issuer.pem().as_bytes()).unwrap();
+        let key = KeyPair::generate().unwrap();
+        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+        let leaf = CertificateParams::new(names).unwrap().signed_by(&key, &issuer).unwrap();
+        let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![leaf.der().clone()], key)
+            .unwrap();
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let origin = TestOrigin::start(move |_, stream| {
+            let acceptor = acceptor.clone();
+            async move {
+                if let Ok(mut stream) = acceptor.accept(stream).await {
+                    echo(&mut stream).await;
+                }
+            }
+        })
+        .await;
+        Self { origin, ca }
+    }
+
+    fn server(&self, tls: OriginTls) -> Arc<OriginServer> {
+        tls_server(self.origin.address, tls)
+    }
+}
+
+fn tls_server(address: SocketAddr, tls: OriginTls) -> Arc<OriginServer> {
+    let config = PoolConfig { tls, ..pool(&[address]) };
+    let client = client_config(&config.tls).unwrap();
+    let (clock, tasks) = (Arc::new(SystemClock), Tasks::new());
+    OriginServer::new(&config.servers[0], &config, Some(client), clock, tasks, Arc::default()).unwrap()
+}
+
+async fn get(server: &Arc<OriginServer>, host: &'static str) -> Result<String, FetchError> {
+    let mut req = request(Method::GET, "/");
+    req.target.host = Host::parse(&HeaderValue::from_static(host), Scheme::Https).unwrap();
+    let text = content(send(server, req).await?).await.unwrap();
+    Ok(String::from_utf8(text.to_vec()).unwrap())
+}
+
+#[tokio::test]
+async fn the_host_of_the_request_must_be_proven() {
+    let origin = TlsOrigin::start(&["site.test", "other.test"]).await;
+    let server = origin.server(trusting(origin.ca.path()));
+    assert!(get(&server, "site.test:8443").await.unwrap().contains("host: site.test:8443"));
+    assert!(get(&server, "site.test").await.is_ok());
+    assert_eq!(origin.origin.accepted(), 2, "a connection is one host's");
+    let error = get(&server, "wrong.test").await.unwrap_err();
+    assert_eq!((error.kind, error.progress), (ProxyErrorType::TlsCertificateError, RequestProgress::NotSent));
+}
+
+#[tokio::test]
+async fn a_given_server_name_serves_every_host() {
+    let origin = TlsOrigin::start(&["inside.test"]).await;
+    let tls = OriginTls { server_name: Some("inside.test".to_owned()), ..trusting(origin.ca.path()) };
+    let server = origin.server(tls);
+    for host in ["site.test", "other.test", "[::1]"] {
+        get(&server, host).await.unwrap();
+    }
+    assert_eq!(origin.origin.accepted(), 1);
+}
+
+#[tokio::test]
+async fn an_unknown_ca_is_refused_unless_nothing_is_verified() {
+    let origin = TlsOrigin::start(&["site.test"]).await;
+    let stranger = TlsOrigin::start(&["site.test"]).await;
+    let error = get(&origin.server(trusting(stranger.ca.path())), "site.test").await.unwrap_err();
+    assert_eq!(error.kind, ProxyErrorType::TlsCertificateError);
+    let any = OriginTls { verify: false, ca: None, server_name: None };
+    assert!(get(&origin.server(any), "elsewhere.test").await.is_ok());
+}
+
+#[tokio::test]
+async fn cleartext_before_the_handshake_is_no_answer() {
+    let origin = TestOrigin::start(|_, mut stream| async move {
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi").await;
+        let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
+    })
+    .await;
+    let any = OriginTls { verify: false, ca: None, server_name: None };
+    let error = get(&tls_server(origin.address, any), "site.test").await.unwrap_err();
+    assert_eq!((error.kind, error.progress), (ProxyErrorType::TlsProtocolError, RequestProgress::NotSent));
+}
+
+#[tokio::test]
+async fn the_handshake_has_a_deadline() {
+    let origin = TestOrigin::start(|_, mut stream| async move {
+        let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
+    })
+    .await;
+    let mut config = pool(&[origin.address]);
+    config.tls.verify = false;
+    config.timeouts.connect = std::time::Duration::from_millis(20);
+    let client = client_config(&config.tls).unwrap();
+    let (clock, tasks) = (Arc::new(SystemClock), Tasks::new());
+    let server = OriginServer::new(&config.servers[0], &config, Some(client), clock, tasks, Arc::default());
+    let error = get(&server.unwrap(), "site.test").await.unwrap_err();
+    assert_eq!((error.kind, error.progress), (ProxyErrorType::ConnectionTimeout, RequestProgress::NotSent));
+}
+
+#[tokio::test]
+async fn checks_verify_too() {
+    let origin = TlsOrigin::start(&["site.test"]).await;
+    let mut check = HealthCheck {
+        path: Some("/healthz".to_owned()),
+        host: Some("site.test".to_owned()),
+        every: CHECK_TIME,
+        timeout: CHECK_TIME,
+        rise: 1,
+        fall: 1,
+        expect: (200, 299),
+    };
+    let server = origin.server(trusting(origin.ca.path()));
+    server.probe(&check).await.unwrap();
+    check.host = None;
+    assert!(matches!(server.probe(&check).await, Err(ProbeError::Connect(_))));
+    check.host = Some("site.test".to_owned());
+    check.expect = (204, 204);
+    assert!(matches!(server.probe(&check).await, Err(ProbeError::Status(_))));
+}
