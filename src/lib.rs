@@ -6,6 +6,8 @@
 
 pub mod tls;
 
+pub mod balance;
+
 pub mod upstream;
 
 pub mod certs;

@@ -1,0 +1,70 @@
+//! Runs the health checks of a pool: every server by itself, the first time at
+//! once, and as long as the pool is in use.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use tokio::time::{sleep, timeout};
+
+use super::Pool;
+use super::health::Outcome;
+use super::pick::ServerIndex;
+use crate::base::{Tasks, random_unit};
+use crate::config::model::HealthCheck;
+
+/// Between two rounds in which idle connections are closed, at least and most.
+const SWEEP: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+
+/// Starts the checks of `pool`, and the closing of its idle connections, so
+/// that a drain does not wait for them. Both end when the pool is dropped.
+pub(super) fn start(pool: &Arc<Pool>, tasks: &Tasks) {
+    if let Some(check) = &pool.config().health {
+        for index in 0..pool.config().servers.len() {
+            tasks.spawn_until_stopped(check_server(Arc::downgrade(pool), index, check.clone()));
+        }
+    }
+    let (least, most) = SWEEP;
+    let every = (pool.config().timeouts.keep_alive / 2).clamp(least, most);
+    tasks.spawn(sweep_idle(Arc::downgrade(pool), every, tasks.clone()));
+}
+
+async fn check_server(pool: Weak<Pool>, index: ServerIndex, check: HealthCheck) {
+    while let Some(pool) = pool.upgrade() {
+        let Some(member) = pool.member(index) else { return };
+        let outcome = match member.origin.probe(&check).await {
+            Ok(()) => Outcome::Passed,
+            Err(error) => {
+                let chain = error_chain(&error);
+                tracing::debug!(pool = %pool.config().name, server = %member.config.label, error = %chain, "health check failed");
+                member.note_error(chain);
+                Outcome::Failed
+            }
+        };
+        pool.observe_health(member, outcome);
+        drop(pool);
+        sleep(check.every.mul_f64(0.9 + 0.2 * random_unit())).await;
+    }
+}
+
+async fn sweep_idle(pool: Weak<Pool>, every: Duration, tasks: Tasks) {
+    loop {
+        let is_stopped = timeout(every, tasks.stopped()).await.is_ok();
+        let Some(pool) = pool.upgrade() else { return };
+        if is_stopped {
+            return pool.close_idle();
+        }
+        pool.sweep_idle();
+    }
+}
+
+/// An error and what it came from, on one line.
+pub(super) fn error_chain(error: &dyn std::error::Error) -> String {
+    let mut chain = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        chain.push_str(": ");
+        chain.push_str(&error.to_string());
+        source = error.source();
+    }
+    chain
+}

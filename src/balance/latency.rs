@@ -1,0 +1,100 @@
+//! How long a server takes to answer: a moving average that believes bad news
+//! at once and good news slowly (peak EWMA).
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+/// How long it takes for old news to lose about two thirds of their weight.
+const DECAY: Duration = Duration::from_secs(5);
+
+/// Differences below this are noise, and servers that are this fast are alike.
+const FLOOR: Duration = Duration::from_millis(1);
+
+/// An average and the time it is of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Average {
+    micros: u32,
+    /// Milliseconds of the pool's time; wraps after seven weeks.
+    at: u32,
+}
+
+impl Average {
+    /// What is left of it at `now`: a server that is not asked is forgiven.
+    fn decayed(self, now: u32) -> f64 {
+        let passed = f64::from(now.wrapping_sub(self.at)) / 1_000.0;
+        f64::from(self.micros) * (-passed / DECAY.as_secs_f64()).exp()
+    }
+
+    fn with(self, sample: Duration, now: u32) -> Self {
+        let sample = u32::try_from(sample.as_micros()).unwrap_or(u32::MAX);
+        let passed = f64::from(now.wrapping_sub(self.at)) / 1_000.0;
+        let kept = (-passed / DECAY.as_secs_f64()).exp();
+        let average = f64::from(self.micros) * kept + f64::from(sample) * (1.0 - kept);
+        Self { micros: sample.max(average as u32), at: now }
+    }
+}
+
+/// The average of one server. Two answers at the same instant may count as
+/// one, which does no harm.
+#[derive(Debug, Default)]
+pub(super) struct Latency(AtomicU64);
+
+impl Latency {
+    /// Takes an answer into account. `now` is the pool's time.
+    pub(super) fn observe(&self, sample: Duration, now: Duration) {
+        let average = self.load().with(sample, millis(now));
+        self.0.store(u64::from(average.at) << 32 | u64::from(average.micros), Relaxed);
+    }
+
+    /// The average in seconds, not below the floor.
+    pub(super) fn seconds(&self, now: Duration) -> f64 {
+        (self.load().decayed(millis(now)) / 1e6).max(FLOOR.as_secs_f64())
+    }
+
+    /// The average as it was last computed.
+    pub(super) fn last(&self) -> Duration {
+        Duration::from_micros(self.load().micros.into())
+    }
+
+    fn load(&self) -> Average {
+        let packed = self.0.load(Relaxed);
+        Average { micros: packed as u32, at: (packed >> 32) as u32 }
+    }
+}
+
+fn millis(now: Duration) -> u32 {
+    now.as_millis() as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: fn(u64) -> Duration = Duration::from_millis;
+
+    #[test]
+    fn bad_news_count_at_once() {
+        let latency = Latency::default();
+        latency.observe(MS(10), MS(1));
+        latency.observe(MS(500), MS(2));
+        assert!((latency.seconds(MS(2)) - 0.5).abs() < 0.001);
+    }
+
+    #[test]
+    fn good_news_count_slowly() {
+        let latency = Latency::default();
+        latency.observe(MS(500), MS(0));
+        latency.observe(MS(10), MS(100));
+        assert!(latency.seconds(MS(100)) > 0.4);
+        latency.observe(MS(10), MS(20_000));
+        assert!(latency.seconds(MS(20_000)) < 0.03);
+    }
+
+    #[test]
+    fn who_is_not_asked_is_forgiven_down_to_the_floor() {
+        let latency = Latency::default();
+        latency.observe(MS(500), MS(0));
+        assert!(latency.seconds(MS(5_000)) < 0.2);
+        assert!((latency.seconds(MS(600_000)) - 0.001).abs() < 1e-9);
+    }
+}

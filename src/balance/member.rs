@@ -1,0 +1,193 @@
+//! One server of a pool with all that is known of it. What changes with every
+//! request is an atomic; locks are taken when something changes for the worse
+//! or back.
+
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::health::{Health, Outcome, Standing, Transition};
+use super::latency::Latency;
+use super::outlier::Outlier;
+use super::pick::{Candidate, Fitness};
+use super::status::{ServerState, ServerStatus};
+use crate::config::model::{Ejection, HealthCheck, ServerConfig};
+use crate::telemetry::metrics::Counter;
+use crate::upstream::OriginServer;
+
+/// A failed request counts like an answer that took this long.
+const COST_OF_FAILURE: Duration = Duration::from_secs(1);
+
+/// How often a server that is down is sent a live request.
+const LIVE_PROBE_EVERY: Duration = Duration::from_secs(1);
+
+/// One server of a pool.
+#[derive(Debug)]
+pub(super) struct Member {
+    pub(super) config: ServerConfig,
+    pub(super) origin: Arc<OriginServer>,
+    latency: Latency,
+    health: Mutex<Health>,
+    /// The standing in `health`, to be read without the lock.
+    standing: AtomicU8,
+    outlier: Mutex<Outlier>,
+    /// True if `outlier` has failures, which a success has to clear.
+    has_failures: AtomicBool,
+    /// Milliseconds of the pool's time.
+    ejected_until: AtomicU64,
+    /// Milliseconds of the pool's time; the next live request to a server that
+    /// is down.
+    next_live_probe: AtomicU64,
+    requests: Counter,
+    failures: Counter,
+    last_error: Mutex<Option<String>>,
+}
+
+impl Member {
+    /// A server nothing is known of; without checks it counts as up.
+    pub(super) fn new(config: ServerConfig, origin: Arc<OriginServer>, check: Option<&HealthCheck>) -> Self {
+        let mut health = check.map_or(Health::new(1, 1), |check| Health::new(check.rise, check.fall));
+        if check.is_none() {
+            health.observe(Outcome::Passed);
+        }
+        let standing = AtomicU8::new(encode(health.standing()));
+        Self {
+            config,
+            origin,
+            latency: Latency::default(),
+            health: Mutex::new(health),
+            standing,
+            outlier: Mutex::default(),
+            has_failures: AtomicBool::new(false),
+            ejected_until: AtomicU64::new(0),
+            next_live_probe: AtomicU64::new(0),
+            requests: Counter::default(),
+            failures: Counter::default(),
+            last_error: Mutex::default(),
+        }
+    }
+
+    /// What a pick wants to know, at the pool's time `now`.
+    pub(super) fn candidate(&self, was_tried: bool, now: Duration) -> Candidate {
+        let is_backup = self.config.backup;
+        Candidate { fitness: self.fitness(now), is_backup, was_tried, weight: self.config.weight }
+    }
+
+    /// How fit it is to be asked. Unchecked is fit: somebody has to be first.
+    pub(super) fn fitness(&self, now: Duration) -> Fitness {
+        if self.standing() == Standing::Down {
+            Fitness::Down
+        } else if millis(now) < self.ejected_until.load(Relaxed) {
+            Fitness::Ejected
+        } else {
+            Fitness::Fit
+        }
+    }
+
+    /// The time a request would cost here, by the requests under way.
+    pub(super) fn load(&self, now: Duration) -> f64 {
+        let in_flight = self.origin.in_flight() as f64 / f64::from(self.config.weight.max(1));
+        (in_flight + 1.0) * self.latency.seconds(now)
+    }
+
+    /// What the health checks say.
+    pub(super) fn standing(&self) -> Standing {
+        decode(self.standing.load(Relaxed))
+    }
+
+    /// Takes an outcome for its health into account.
+    pub(super) fn observe_health(&self, outcome: Outcome) -> Option<Transition> {
+        let mut health = lock(&self.health);
+        let transition = health.observe(outcome)?;
+        self.standing.store(encode(transition.to), Relaxed);
+        Some(transition)
+    }
+
+    /// A request was answered after `took`.
+    pub(super) fn succeeded(&self, took: Duration, now: Duration) {
+        self.requests.increment();
+        self.latency.observe(took, now);
+        if self.has_failures.load(Relaxed) {
+            self.has_failures.store(false, Relaxed);
+            lock(&self.outlier).succeeded();
+        }
+    }
+
+    /// A request failed. Says for how long that ejects the server, if
+    /// `ejection` says when, and `is_last` is false.
+    pub(super) fn failed(
+        &self,
+        error: String,
+        ejection: Option<&Ejection>,
+        is_last: bool,
+        now: Duration,
+    ) -> Option<Duration> {
+        self.requests.increment();
+        self.failures.increment();
+        self.latency.observe(COST_OF_FAILURE, now);
+        self.note_error(error);
+        let until = {
+            let mut outlier = lock(&self.outlier);
+            self.has_failures.store(true, Relaxed);
+            outlier.failed(now, ejection?)?
+        };
+        if is_last {
+            return None;
+        }
+        self.ejected_until.store(millis(until), Relaxed);
+        Some(until - now)
+    }
+
+    /// Remembers what went wrong last.
+    pub(super) fn note_error(&self, error: String) {
+        *lock(&self.last_error) = Some(error);
+    }
+
+    /// True if it is this request's turn to see whether a server that is down
+    /// answers again: one a second.
+    pub(super) fn take_live_probe(&self, now: Duration) -> bool {
+        let turn = self.next_live_probe.load(Relaxed);
+        let next = millis(now + LIVE_PROBE_EVERY);
+        millis(now) >= turn && self.next_live_probe.compare_exchange(turn, next, Relaxed, Relaxed).is_ok()
+    }
+
+    /// All of it for people to look at.
+    pub(super) fn status(&self, now: Duration) -> ServerStatus {
+        let state = match (self.standing(), self.fitness(now)) {
+            (Standing::Down, _) => ServerState::Down,
+            (_, Fitness::Ejected) => ServerState::Ejected,
+            (Standing::Unknown, _) => ServerState::Unknown,
+            (Standing::Up, _) => ServerState::Up,
+        };
+        ServerStatus {
+            label: self.config.label.to_string(),
+            state,
+            weight: self.config.weight,
+            backup: self.config.backup,
+            in_flight: self.origin.in_flight(),
+            latency_ms: self.latency.last().as_secs_f64() * 1_000.0,
+            requests: self.requests.value(),
+            failures: self.failures.value(),
+            last_error: lock(&self.last_error).clone(),
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn encode(standing: Standing) -> u8 {
+    standing as u8
+}
+
+fn decode(encoded: u8) -> Standing {
+    [Standing::Up, Standing::Down]
+        .into_iter()
+        .find(|standing| encode(*standing) == encoded)
+        .unwrap_or_default()
+}

@@ -1,0 +1,18 @@
+//! A pool of origin servers: which one a request goes to, whether it goes to
+//! another one after a failure, and which servers are fit to be asked. The
+//! decisions are pure functions of what is known and the time; `pool` and
+//! `check` feed them. It never speaks to a server itself, which is `upstream`'s.
+
+mod budget;
+mod check;
+mod health;
+mod latency;
+mod member;
+mod outlier;
+mod pick;
+mod pool;
+mod retry;
+mod status;
+
+pub use pool::{BalanceError, Pool};
+pub use status::{PoolStatus, ServerState, ServerStatus};

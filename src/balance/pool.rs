@@ -1,0 +1,295 @@
+//! A pool of origin servers: sends a request to one of them, and to another
+//! one where that is safe and allowed.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use tokio::sync::SetOnce;
+use tokio::time::{Instant, timeout};
+
+use super::budget::RetryBudget;
+use super::check::{self, error_chain};
+use super::health::{Outcome, Standing};
+use super::member::Member;
+use super::pick::{Fitness, RoundRobin, ServerIndex, power_of_two};
+use super::retry::{Attempt, Ending, may_retry};
+use super::status::PoolStatus;
+use crate::base::{Clock, Tasks, random_below};
+use crate::config::model::{Balance, PoolConfig};
+use crate::exchange::{FetchError, Origin, Request, RequestProgress, Response};
+use crate::fields::proxy_status::ProxyErrorType;
+use crate::telemetry::metrics::{Limit, Metrics};
+use crate::upstream::{OriginServer, OutboundRequest, Pseudonym, UpstreamError, client_config};
+
+/// What a client is told to wait when no server is up.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// A pool cannot be set up.
+#[derive(Debug, thiserror::Error)]
+#[error("the origin servers of pool {pool} cannot be used")]
+pub struct BalanceError {
+    /// Its name in the config.
+    pub pool: Arc<str>,
+    /// Why.
+    #[source]
+    pub source: UpstreamError,
+}
+
+/// A pool of origin servers.
+#[derive(Debug)]
+pub struct Pool {
+    config: Arc<PoolConfig>,
+    members: Vec<Member>,
+    turns: Mutex<RoundRobin>,
+    budget: RetryBudget,
+    pseudonym: Pseudonym,
+    /// Set once some server is known to be up, or all are known not to be.
+    is_settled: SetOnce<()>,
+    started: Instant,
+    clock: Arc<dyn Clock>,
+    tasks: Tasks,
+    metrics: Arc<Metrics>,
+}
+
+impl Pool {
+    /// The pool of `config`. Reads the trust roots; connects to nobody yet.
+    pub fn new(
+        config: Arc<PoolConfig>,
+        clock: Arc<dyn Clock>,
+        tasks: &Tasks,
+        metrics: Arc<Metrics>,
+    ) -> Result<Arc<Self>, BalanceError> {
+        let members = members(&config, &clock, tasks, &metrics)
+            .map_err(|source| BalanceError { pool: Arc::clone(&config.name), source })?;
+        let pool = Self {
+            turns: Mutex::new(RoundRobin::new(members.len())),
+            budget: RetryBudget::new(config.retry.budget_percent),
+            pseudonym: Pseudonym::random(),
+            is_settled: SetOnce::new(),
+            started: clock.now(),
+            config,
+            members,
+            clock,
+            tasks: tasks.clone(),
+            metrics,
+        };
+        pool.settle();
+        Ok(Arc::new(pool))
+    }
+
+    /// Starts the health checks on the current runtime. They end with the pool.
+    pub fn start_checks(self: &Arc<Self>) {
+        check::start(self, &self.tasks);
+    }
+
+    /// The state of the pool now.
+    pub fn snapshot(&self) -> PoolStatus {
+        let now = self.now();
+        let servers = self.members.iter().map(|member| member.status(now)).collect();
+        PoolStatus { name: self.config.name.to_string(), servers }
+    }
+
+    pub(super) fn config(&self) -> &PoolConfig {
+        &self.config
+    }
+
+    pub(super) fn member(&self, index: ServerIndex) -> Option<&Member> {
+        self.members.get(index)
+    }
+
+    pub(super) fn sweep_idle(&self) {
+        self.members.iter().for_each(|member| member.origin.sweep_idle());
+    }
+
+    pub(super) fn close_idle(&self) {
+        self.members.iter().for_each(|member| member.origin.close_idle());
+    }
+
+    /// Takes an outcome for the health of `member` into account.
+    pub(super) fn observe_health(&self, member: &Member, outcome: Outcome) {
+        if let Some(change) = member.observe_health(outcome) {
+            let (pool, server) = (&self.config.name, &member.config.label);
+            tracing::info!(%pool, %server, from = %change.from, to = %change.to, "origin server changed");
+        }
+        self.settle();
+    }
+
+    /// The pool's time: since it was made.
+    fn now(&self) -> Duration {
+        self.clock.now().saturating_duration_since(self.started)
+    }
+
+    fn settle(&self) {
+        let mut standings = self.members.iter().map(Member::standing);
+        let is_any_up = standings.clone().any(|standing| standing == Standing::Up);
+        if !self.is_settled.initialized()
+            && (is_any_up || standings.all(|standing| standing != Standing::Unknown))
+        {
+            // Somebody else may have been faster, which is as well.
+            let _ = self.is_settled.set(());
+        }
+    }
+
+    /// Sends `req` to one server after the other until one answers or no
+    /// further try is allowed.
+    async fn send(&self, req: Request) -> Result<Response, FetchError> {
+        let mut req = OutboundRequest::new(req, &self.pseudonym)?;
+        if !self.is_settled.initialized() {
+            // Too long a wait is no failure: then somebody is asked unchecked.
+            let _ = timeout(self.config.timeouts.connect, self.is_settled.wait()).await;
+        }
+        self.budget.pay();
+        let begun = self.now();
+        let mut tried = Vec::new();
+        let mut failure = None;
+        while let Some((index, member)) = self.pick(&tried) {
+            tried.push(index);
+            let number = u32::try_from(tried.len()).unwrap_or(u32::MAX);
+            let result = self.attempt(member, &mut req, number).await;
+            let ending = match &result {
+                Ok(response) => Ending::Answered(response.status),
+                Err(error) => Ending::Failed(error),
+            };
+            let attempt = Attempt {
+                is_idempotent: req.is_idempotent(),
+                is_at_hand: req.is_at_hand(),
+                number,
+                elapsed: self.now().saturating_sub(begun),
+            };
+            if !may_retry(ending, attempt, &self.config.retry) || !self.take_from_budget() {
+                return result;
+            }
+            self.metrics.origin_retries.increment();
+            failure = result.err();
+        }
+        Err(failure.unwrap_or_else(|| FetchError {
+            retry_after: Some(RETRY_AFTER),
+            ..FetchError::new(ProxyErrorType::DestinationUnavailable, RequestProgress::NotSent)
+        }))
+    }
+
+    fn take_from_budget(&self) -> bool {
+        let taken = self.budget.take(self.now());
+        if !taken {
+            self.metrics.limit(Limit::RetryBudget);
+        }
+        taken
+    }
+
+    /// The server to ask, of those not in `tried` if there is one.
+    fn pick(&self, tried: &[ServerIndex]) -> Option<(ServerIndex, &Member)> {
+        let now = self.now();
+        let candidates = self
+            .members
+            .iter()
+            .enumerate()
+            .map(|(index, member)| member.candidate(tried.contains(&index), now));
+        let picked = match self.config.balance {
+            Balance::PowerOfTwo => {
+                let load =
+                    |index: ServerIndex| self.members.get(index).map_or(f64::MAX, |member| member.load(now));
+                power_of_two(candidates, load, random_below)
+            }
+            Balance::RoundRobin => self.turns.lock().unwrap_or_else(PoisonError::into_inner).pick(candidates),
+        };
+        let index = picked.or_else(|| self.pick_though_down(tried, now))?;
+        Some((index, self.members.get(index)?))
+    }
+
+    /// With every server down, lets a live request a second and server through.
+    fn pick_though_down(&self, tried: &[ServerIndex], now: Duration) -> Option<ServerIndex> {
+        if !self.config.panic {
+            return None;
+        }
+        let mut members = self.members.iter().enumerate();
+        members
+            .find(|(index, member)| !tried.contains(index) && member.take_live_probe(now))
+            .map(|(index, _)| index)
+    }
+
+    /// Sends `req` to `member` and learns from what comes of it.
+    async fn attempt(
+        &self,
+        member: &Member,
+        req: &mut OutboundRequest,
+        number: u32,
+    ) -> Result<Response, FetchError> {
+        let sent = self.now();
+        let mut result = member.origin.send(req).await;
+        let now = self.now();
+        let took = now.saturating_sub(sent);
+        match &mut result {
+            Ok(response) => {
+                response.facts.origin_server = Some(Arc::clone(&member.config.label));
+                response.facts.attempts = number;
+                response.facts.origin_time = Some(took);
+                if response.status.is_server_error() {
+                    self.observe_failure(member, format!("status {}", response.status.as_u16()), now);
+                } else {
+                    member.succeeded(took, now);
+                    if member.standing() == Standing::Down {
+                        self.observe_health(member, Outcome::Served);
+                    }
+                }
+            }
+            Err(error) => {
+                error.origin_server = Some(Arc::clone(&member.config.label));
+                error.attempts = number;
+                if is_servers_fault(error) {
+                    self.observe_failure(member, error_chain(error), now);
+                }
+            }
+        }
+        result
+    }
+
+    fn observe_failure(&self, member: &Member, error: String, now: Duration) {
+        let is_another_fit = |other: &Member| {
+            !Arc::ptr_eq(&other.origin, &member.origin) && other.fitness(now) == Fitness::Fit
+        };
+        let is_last = !self.members.iter().any(is_another_fit);
+        if let Some(time) = member.failed(error, self.config.eject.as_ref(), is_last, now) {
+            let (pool, server) = (&self.config.name, &member.config.label);
+            tracing::warn!(%pool, %server, ?time, "origin server ejected");
+        }
+    }
+}
+
+impl Origin for Pool {
+    fn fetch(self: Arc<Self>, req: Request) -> BoxFuture<'static, Result<Response, FetchError>> {
+        Box::pin(async move { self.send(req).await })
+    }
+}
+
+fn members(
+    config: &PoolConfig,
+    clock: &Arc<dyn Clock>,
+    tasks: &Tasks,
+    metrics: &Arc<Metrics>,
+) -> Result<Vec<Member>, UpstreamError> {
+    let is_any_tls = config.servers.iter().any(|server| server.tls);
+    let tls = if is_any_tls { Some(client_config(&config.tls)?) } else { None };
+    let member = |server: &crate::config::model::ServerConfig| {
+        let tls = tls.clone().filter(|_| server.tls);
+        let (clock, metrics) = (Arc::clone(clock), Arc::clone(metrics));
+        let origin = OriginServer::new(server, config, tls, clock, tasks.clone(), metrics)?;
+        Ok(Member::new(server.clone(), origin, config.health.as_ref()))
+    };
+    config.servers.iter().map(member).collect()
+}
+
+/// True if a failure says something about the server: not if the client's
+/// content was the reason, nor if the request never came as far.
+fn is_servers_fault(error: &FetchError) -> bool {
+    error.request_body.is_none()
+        && !matches!(
+            error.kind,
+            ProxyErrorType::ConnectionLimitReached
+                | ProxyErrorType::ProxyLoopDetected
+                | ProxyErrorType::ProxyInternalError
+        )
+}
+
+#[cfg(test)]
+mod tests;

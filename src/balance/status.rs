@@ -1,0 +1,49 @@
+//! The state of a pool for people to look at.
+
+use serde::Serialize;
+
+/// A pool.
+#[derive(Clone, Debug, Serialize)]
+pub struct PoolStatus {
+    /// Its name in the config.
+    pub name: String,
+    /// Its servers, in the order of the config.
+    pub servers: Vec<ServerStatus>,
+}
+
+/// A server of a pool.
+#[derive(Clone, Debug, Serialize)]
+pub struct ServerStatus {
+    /// As the config writes it.
+    pub label: String,
+    /// Whether it is asked.
+    pub state: ServerState,
+    /// Its share against the others.
+    pub weight: u32,
+    /// Only asked when the others are down.
+    pub backup: bool,
+    /// Requests under way, those that wait for a connection included.
+    pub in_flight: usize,
+    /// The average time to the head of a response, in milliseconds.
+    pub latency_ms: f64,
+    /// Requests that were sent to it and ended.
+    pub requests: u64,
+    /// Those among them that failed.
+    pub failures: u64,
+    /// What went wrong last.
+    pub last_error: Option<String>,
+}
+
+/// Whether a server is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ServerState {
+    /// It is.
+    Up,
+    /// It will be, if its first check does not end in time.
+    Unknown,
+    /// Not for a while: it failed too many requests.
+    Ejected,
+    /// No: its health checks fail.
+    Down,
+}
