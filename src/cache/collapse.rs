@@ -1,0 +1,173 @@
+//! Which fills are running, by key, and who leads or follows them. No lock is
+//! held while anybody waits.
+
+use std::collections::HashMap;
+use std::hash::BuildHasher;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use foldhash::fast::RandomState;
+use http::StatusCode;
+use tokio::sync::watch;
+
+use super::store::StoredResponse;
+use super::stream::Stream;
+use crate::exchange::FetchError;
+use crate::policy::{CacheKey, StoredHead};
+
+/// Locks that share the keys out among themselves.
+const SHARDS: usize = 64;
+
+/// The most fills for one key that can be followed at a time: they differ in
+/// what Vary names.
+const MOST_FILLS: usize = 8;
+
+/// A response that several requests may be answered with.
+#[derive(Clone, Debug)]
+pub(super) enum Opened {
+    /// All of it is there.
+    Whole(Arc<StoredResponse>),
+    /// Its content is coming.
+    Running { head: Arc<StoredHead>, stream: Arc<Stream> },
+}
+
+impl Opened {
+    /// Status and fields.
+    pub(super) fn head(&self) -> &Arc<StoredHead> {
+        match self {
+            Self::Whole(stored) => &stored.head,
+            Self::Running { head, .. } => head,
+        }
+    }
+}
+
+/// What came of a fill, as its followers see it.
+#[derive(Clone, Debug)]
+pub(super) enum Outcome {
+    /// A response that may answer them too.
+    Opened(Opened),
+    /// A response for the leader alone.
+    Unshared(StatusCode),
+    /// No response.
+    Failed(Arc<FetchError>),
+    /// The leader needed none after all.
+    GivenUp,
+}
+
+/// A request to an origin server that others can wait for.
+#[derive(Debug)]
+pub(super) struct FillWatch(watch::Sender<Option<Outcome>>);
+
+impl FillWatch {
+    /// Waits for the head of the response. Cancel safe.
+    pub(super) async fn outcome(&self) -> Outcome {
+        let mut outcome = self.0.subscribe();
+        match outcome.wait_for(Option::is_some).await.as_deref() {
+            Ok(Some(outcome)) => outcome.clone(),
+            // INVARIANT: `self` holds the sender, and the wait is for `Some`.
+            Ok(None) | Err(_) => Outcome::GivenUp,
+        }
+    }
+}
+
+/// What a request is to the fills of its key.
+#[derive(Debug)]
+pub(super) enum Role {
+    /// It begins a new one.
+    Leader(FillGuard),
+    /// It waits for this one.
+    Follower(Arc<FillWatch>),
+    /// Neither.
+    Alone,
+}
+
+/// The fills that run now and can be followed.
+#[derive(Debug)]
+pub(super) struct Fills {
+    shards: Vec<Mutex<Shard>>,
+    hasher: RandomState,
+}
+
+type Shard = HashMap<CacheKey, Vec<Arc<FillWatch>>, RandomState>;
+
+impl Fills {
+    /// None yet.
+    pub(super) fn new() -> Arc<Self> {
+        let hasher = RandomState::default();
+        let shards = (0..SHARDS).map(|_| Mutex::new(Shard::with_hasher(hasher.clone()))).collect();
+        Arc::new(Self { shards, hasher })
+    }
+
+    /// Follows a fill of `key` that is not among `refused`; else leads a new
+    /// one, if it may.
+    pub(super) fn join(self: &Arc<Self>, key: &CacheKey, refused: &[Arc<FillWatch>], may_lead: bool) -> Role {
+        let mut shard = self.shard(key);
+        let running = shard.get(key).map_or(&[][..], Vec::as_slice);
+        let is_new = |fill: &&Arc<FillWatch>| !refused.iter().any(|other| Arc::ptr_eq(fill, other));
+        if let Some(fill) = running.iter().find(is_new) {
+            return Role::Follower(Arc::clone(fill));
+        }
+        if !may_lead || running.len() >= MOST_FILLS {
+            return Role::Alone;
+        }
+        let fill = Arc::new(FillWatch(watch::Sender::new(None)));
+        shard.entry(key.clone()).or_default().push(Arc::clone(&fill));
+        drop(shard);
+        Role::Leader(FillGuard { fills: Arc::clone(self), key: key.clone(), fill })
+    }
+
+    /// Lets nobody join the fills of `key` any more.
+    pub(super) fn close(&self, key: &CacheKey) {
+        self.shard(key).remove(key);
+    }
+
+    /// Lets nobody join any fill that runs now.
+    pub(super) fn close_all(&self) {
+        for shard in &self.shards {
+            shard.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        }
+    }
+
+    fn shard(&self, key: &CacheKey) -> MutexGuard<'_, Shard> {
+        #[expect(clippy::cast_possible_truncation, reason = "any bits of the hash do")]
+        let index = self.hasher.hash_one(key) as usize % self.shards.len();
+        self.shards[index].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The leading of a fill. When it is dropped the fill can no longer be joined,
+/// and who still waits for its head is let go.
+#[derive(Debug)]
+pub(super) struct FillGuard {
+    fills: Arc<Fills>,
+    key: CacheKey,
+    fill: Arc<FillWatch>,
+}
+
+impl FillGuard {
+    /// Tells the followers; only the first time counts.
+    pub(super) fn tell(&self, outcome: Outcome) {
+        self.fill.0.send_if_modified(|told| {
+            let first = told.is_none();
+            told.get_or_insert(outcome);
+            first
+        });
+    }
+
+    /// Lets nobody join any more.
+    pub(super) fn close(&self) {
+        let mut shard = self.fills.shard(&self.key);
+        if let Some(running) = shard.get_mut(&self.key) {
+            running.retain(|fill| !Arc::ptr_eq(fill, &self.fill));
+            if running.is_empty() {
+                shard.remove(&self.key);
+            }
+        }
+    }
+}
+
+impl Drop for FillGuard {
+    fn drop(&mut self) {
+        self.close();
+        self.tell(Outcome::GivenUp);
+    }
+}

@@ -1,0 +1,148 @@
+//! Makes the response to one client out of a whole response, stored or still
+//! coming: preconditions and ranges are answered here (RFC 9110 s13, s14).
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{AGE, CONTENT_LENGTH, CONTENT_RANGE};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+
+use super::reader::Reader;
+use super::store::StoredResponse;
+use crate::exchange::{Body, Facts, Response};
+use crate::fields::cache_status::CacheStatus;
+use crate::policy::{self, Precondition, RangeAnswer, RequestHead, StoredHead};
+
+/// The content a response is made of.
+#[derive(Debug)]
+pub(super) enum Content {
+    /// All of it at hand.
+    Whole(Bytes),
+    /// As a fill brings it.
+    Running(Reader),
+}
+
+impl Content {
+    fn length(&self) -> Option<u64> {
+        match self {
+            Self::Whole(bytes) => Some(bytes.len() as u64),
+            Self::Running(reader) => reader.length(),
+        }
+    }
+
+    fn whole(self) -> Body {
+        match self {
+            Self::Whole(bytes) => Body::Full(bytes),
+            Self::Running(reader) => Body::boxed(reader),
+        }
+    }
+
+    /// The bytes from `first` to `last`, both included and both within it.
+    fn part(self, first: u64, last: u64) -> Body {
+        match self {
+            Self::Whole(bytes) => {
+                let index =
+                    |offset: u64| usize::try_from(offset).map_or(bytes.len(), |at| at.min(bytes.len()));
+                Body::Full(bytes.slice(index(first)..index(last.saturating_add(1))))
+            }
+            Self::Running(reader) => Body::boxed(reader.part(first, last)),
+        }
+    }
+}
+
+/// A whole response on its way to a client.
+#[derive(Debug)]
+pub(super) struct Selected<'a> {
+    pub(super) status: StatusCode,
+    pub(super) fields: Cow<'a, HeaderMap>,
+    pub(super) content: Content,
+    pub(super) facts: Facts,
+}
+
+impl<'a> Selected<'a> {
+    /// What is stored, for a request that nobody else is asked for.
+    pub(super) fn stored(stored: &'a StoredResponse, cache: CacheStatus) -> Self {
+        Self::shared(&stored.head, Content::Whole(stored.body.clone()), cache)
+    }
+
+    /// What another request brought.
+    pub(super) fn shared(head: &'a StoredHead, content: Content, cache: CacheStatus) -> Self {
+        let facts = Facts { cache: Some(cache), ..Facts::default() };
+        Self { status: head.status, fields: Cow::Borrowed(&head.fields), content, facts }
+    }
+
+    /// What `req` gets of it: all, a part, or the news that it has it already.
+    pub(super) fn answer(self, req: &RequestHead<'_>) -> Response {
+        match policy::evaluate(req, self.status, &self.fields) {
+            Precondition::NotModified => not_modified(&self.fields, self.facts),
+            Precondition::Failed => failed(self.facts),
+            Precondition::Proceed if *req.method == Method::HEAD => self.without_content(),
+            Precondition::Proceed => self.in_range(req),
+        }
+    }
+
+    /// The same, of an age that the client is told (RFC 9111 s5.1).
+    pub(super) fn answer_aged(self, req: &RequestHead<'_>, age: Duration) -> Response {
+        let mut response = self.answer(req);
+        response.fields.insert(AGE, HeaderValue::from(age.as_secs()));
+        response
+    }
+
+    fn without_content(self) -> Response {
+        let mut fields = self.fields.into_owned();
+        let allows_content = ![StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&self.status);
+        if let Some(length) = self.content.length().filter(|_| allows_content) {
+            fields.insert(CONTENT_LENGTH, HeaderValue::from(length));
+        }
+        Response { status: self.status, fields, facts: self.facts, ..Response::default() }
+    }
+
+    fn in_range(self, req: &RequestHead<'_>) -> Response {
+        let Some(length) = self.content.length() else { return self.whole() };
+        match policy::range(req, self.status, &self.fields, length) {
+            RangeAnswer::Whole => self.whole(),
+            RangeAnswer::Part { first, last } => {
+                let mut fields = self.fields.into_owned();
+                fields.insert(CONTENT_RANGE, content_range(format!("bytes {first}-{last}/{length}")));
+                fields.insert(CONTENT_LENGTH, HeaderValue::from(last - first + 1));
+                let (status, body) = (StatusCode::PARTIAL_CONTENT, self.content.part(first, last));
+                Response { status, fields, body, facts: self.facts, tunnel: None }
+            }
+            RangeAnswer::Unsatisfiable => {
+                let mut response = Response::empty(StatusCode::RANGE_NOT_SATISFIABLE);
+                response.fields.insert(CONTENT_RANGE, content_range(format!("bytes */{length}")));
+                Response { facts: self.facts, ..response }
+            }
+        }
+    }
+
+    fn whole(self) -> Response {
+        let (fields, body) = (self.fields.into_owned(), self.content.whole());
+        Response { status: self.status, fields, body, facts: self.facts, tunnel: None }
+    }
+}
+
+/// What is left of a response that was not kept, once the preconditions are
+/// evaluated that the origin server was not told of.
+pub(super) fn passed(req: &RequestHead<'_>, response: Response) -> Response {
+    match policy::evaluate(req, response.status, &response.fields) {
+        Precondition::Proceed => response,
+        Precondition::NotModified => not_modified(&response.fields, response.facts),
+        Precondition::Failed => failed(response.facts),
+    }
+}
+
+fn not_modified(fields: &HeaderMap, facts: Facts) -> Response {
+    let fields = policy::not_modified_fields(fields);
+    Response { fields, facts, ..Response::empty(StatusCode::NOT_MODIFIED) }
+}
+
+fn failed(facts: Facts) -> Response {
+    Response { facts, ..Response::empty(StatusCode::PRECONDITION_FAILED) }
+}
+
+#[expect(clippy::expect_used, reason = "letters, digits, a space, a slash and a star are field content")]
+fn content_range(value: String) -> HeaderValue {
+    HeaderValue::try_from(value).expect("a field value")
+}

@@ -1,0 +1,258 @@
+//! The way of a GET that the store does not answer: it follows a fill that
+//! runs, leads a new one, or is sent by itself.
+
+use std::borrow::Cow;
+use std::ops::ControlFlow::{self, Break, Continue};
+use std::slice;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{IF_MODIFIED_SINCE, IF_NONE_MATCH, RANGE};
+use http::{Method, StatusCode};
+
+use super::Cache;
+use super::asked::Asked;
+use super::collapse::{FillGuard, FillWatch, Opened, Outcome, Role};
+use super::deliver::{self, Content, Selected};
+use super::failure::shared_failure;
+use super::fill::{Fill, Received, Shared};
+use super::lookup::{self, Lookup, Plan};
+use super::reader::Reader;
+use super::resume::Resume;
+use crate::exchange::{Failure, FetchError, RequestProgress, Response};
+use crate::fields::cache_status::{CacheStatus, ForwardReason};
+use crate::fields::proxy_status::ProxyErrorType;
+use crate::policy::{self, Reuse};
+
+/// The longest that a request waits for the head of another one's response: as
+/// long as origin servers have for theirs unless the config says otherwise.
+const HEAD_WAIT: Duration = Duration::from_secs(60);
+
+/// After as many fills that could not answer it a request is sent by itself.
+const MOST_REFUSED: usize = 3;
+
+/// So many failed fills are a request's own failure: the one it followed, and
+/// one by which another request tried again.
+const MOST_FAILURES: usize = 2;
+
+/// A request on its way to an origin server.
+#[derive(Debug)]
+pub(super) struct Miss {
+    pub(super) cache: Arc<Cache>,
+    pub(super) asked: Arc<Asked>,
+    pub(super) plan: Plan,
+    refused: Vec<Arc<FillWatch>>,
+    failures: usize,
+}
+
+/// Validates a stored response that was just served stale, unless somebody
+/// already does.
+pub(super) fn refresh(cache: &Arc<Cache>, asked: &Arc<Asked>, plan: &Plan) {
+    if let Role::Leader(guard) = cache.fills.join(&plan.key, &[], true) {
+        let fill = Fill::new(cache, asked, plan, Some(guard));
+        cache.tasks.spawn(fill.receive());
+    }
+}
+
+impl Miss {
+    pub(super) fn new(cache: Arc<Cache>, asked: Arc<Asked>, plan: Plan) -> Self {
+        Self { cache, asked, plan, refused: Vec::new(), failures: 0 }
+    }
+
+    /// The response, or why there is none. Dropping it leaves the fill that it
+    /// leads or follows to run on.
+    pub(super) async fn answer(mut self) -> Result<Response, Failure> {
+        if self.asked.method == Method::HEAD {
+            return self.head().await;
+        }
+        // What the request itself wants anew no other one can answer.
+        self.plan.collapse &= self.plan.reason != ForwardReason::Request;
+        while self.plan.collapse && self.refused.len() < MOST_REFUSED {
+            match self.cache.fills.join(&self.plan.key, &self.refused, !self.is_partial()) {
+                Role::Leader(guard) => return self.lead(guard).await,
+                Role::Alone => break,
+                Role::Follower(fill) => match self.follow(fill).await {
+                    Break(answer) => return answer,
+                    Continue(Next::Join) => {}
+                    Continue(Next::GoAlone) => self.plan.collapse = false,
+                },
+            }
+        }
+        self.alone().await
+    }
+
+    async fn lead(mut self, guard: FillGuard) -> Result<Response, Failure> {
+        // The fill that would have answered may have ended since the lookup.
+        if let Some(response) = self.look_again().await {
+            return Ok(response);
+        }
+        let fill = Fill::new(&self.cache, &self.asked, &self.plan, Some(guard));
+        match self.cache.tasks.spawn(fill.receive()).await {
+            Ok(received) => self.conclude(received),
+            Err(panicked) => {
+                let kind = ProxyErrorType::ProxyInternalError;
+                let error = FetchError::new(kind, RequestProgress::Sent).from_source(panicked);
+                Err(Failure::Fetch { error, cache: Some(self.forwarded()) })
+            }
+        }
+    }
+
+    async fn follow(&mut self, fill: Arc<FillWatch>) -> ControlFlow<Result<Response, Failure>, Next> {
+        let Ok(outcome) = tokio::time::timeout(HEAD_WAIT, fill.outcome()).await else {
+            return Continue(Next::GoAlone);
+        };
+        self.refused.push(fill);
+        match outcome {
+            Outcome::Opened(opened) => self.share(&opened),
+            Outcome::Unshared(status) => match self.stale(Some(status)) {
+                Some(stale) => Break(Ok(stale)),
+                None => Continue(Next::GoAlone),
+            },
+            Outcome::Failed(error) => {
+                self.failures += 1;
+                match self.stale(None) {
+                    Some(stale) => Break(Ok(stale)),
+                    None if self.failures < MOST_FAILURES => Continue(Next::Join),
+                    None => Break(Err(self.failure(&error))),
+                }
+            }
+            Outcome::GivenUp => match self.look_again().await {
+                Some(response) => Break(Ok(response)),
+                None => Continue(Next::Join),
+            },
+        }
+    }
+
+    /// Answers with the response to another request, if it may.
+    fn share(&self, opened: &Opened) -> ControlFlow<Result<Response, Failure>, Next> {
+        let (req, head) = (self.asked.head(), opened.head());
+        if policy::select(&req, slice::from_ref(opened), |opened| &**opened.head()).is_none() {
+            return Continue(Next::Join);
+        }
+        let now = self.cache.clock.wall();
+        let (Reuse::Serve { ttl } | Reuse::ServeStale { ttl, .. }) =
+            policy::reuse(&req, head, now, &self.asked.rules)
+        else {
+            return Continue(Next::GoAlone);
+        };
+        let content = match opened {
+            Opened::Whole(stored) => Content::Whole(stored.body.clone()),
+            Opened::Running { head, stream } => {
+                Content::Running(Reader::new(stream, Some(Resume::new(&self.asked, head))))
+            }
+        };
+        self.cache.metrics.fills_joined.increment();
+        let cache = CacheStatus { ttl: Some(ttl), collapsed: true, ..self.forwarded() };
+        let response = Selected::shared(head, content, cache).answer_aged(&req, head.age(now));
+        Break(Ok(response))
+    }
+
+    async fn alone(self) -> Result<Response, Failure> {
+        if self.is_partial() {
+            return self.unchanged("range").await;
+        }
+        if !self.plan.collapse && self.plan.validate.is_none() && self.is_conditional() {
+            return self.unchanged("condition").await;
+        }
+        let received = Fill::new(&self.cache, &self.asked, &self.plan, None).receive().await;
+        self.conclude(received)
+    }
+
+    /// Sends the request as it is, for this reason: nothing is stored.
+    async fn unchanged(self, reason: &'static str) -> Result<Response, Failure> {
+        let cache = Some(CacheStatus { detail: Some(reason), ..self.forwarded() });
+        match Arc::clone(&self.asked.origin).fetch(self.asked.request()).await {
+            Ok(mut response) => {
+                response.facts.cache = cache;
+                Ok(response)
+            }
+            Err(error) => Err(Failure::Fetch { error, cache }),
+        }
+    }
+
+    fn conclude(self, received: Result<Received, Arc<FetchError>>) -> Result<Response, Failure> {
+        match received {
+            Ok(Received::Opened(shared)) => Ok(self.opened(shared)),
+            Ok(Received::Unshared(mut response, reason)) => {
+                if let Some(stale) = self.stale(Some(response.status)) {
+                    return Ok(stale);
+                }
+                response.facts.cache = Some(CacheStatus { detail: Some(reason), ..self.forwarded() });
+                Ok(deliver::passed(&self.asked.head(), response))
+            }
+            Err(error) => self.stale(None).ok_or_else(|| self.failure(&error)),
+        }
+    }
+
+    fn opened(&self, shared: Shared) -> Response {
+        let Shared { head, fields, content, mut facts, age, validated } = shared;
+        let now = self.cache.clock.wall();
+        facts.cache = Some(CacheStatus {
+            fwd_status: validated.then_some(StatusCode::NOT_MODIFIED.as_u16()),
+            ttl: Some(head.ttl(now)),
+            stored: !validated,
+            ..self.forwarded()
+        });
+        let fields = fields.map_or(Cow::Borrowed(&head.fields), Cow::Owned);
+        let selected = Selected { status: head.status, fields, content, facts };
+        let req = self.asked.head();
+        if age { selected.answer_aged(&req, head.age(now)) } else { selected.answer(&req) }
+    }
+
+    /// The stored response, if it may stand in for a `status` or for none.
+    pub(super) fn stale(&self, status: Option<StatusCode>) -> Option<Response> {
+        let stored = self.plan.if_error.as_ref()?;
+        let (req, now) = (self.asked.head(), self.cache.clock.wall());
+        policy::stale_if_error(&req, &stored.head, status, now, &self.asked.rules).then(|| {
+            let cache = CacheStatus {
+                fwd_status: status.map(|status| status.as_u16()),
+                ttl: Some(stored.head.ttl(now)),
+                detail: Some("stale-if-error"),
+                ..self.forwarded()
+            };
+            Selected::stored(stored, cache).answer_aged(&req, stored.head.age(now))
+        })
+    }
+
+    /// Looks it up once more; what has to be fetched is the new plan.
+    async fn look_again(&mut self) -> Option<Response> {
+        let (now, instant) = (self.cache.clock.wall(), self.cache.clock.now());
+        match lookup::look_again(&self.cache.memory, &self.asked, &self.plan.key, now, instant).await {
+            Lookup::Serve { stored, ttl } | Lookup::ServeStale { stored, ttl, .. } => {
+                let cache = CacheStatus { hit: true, ttl: Some(ttl), ..CacheStatus::default() };
+                let req = self.asked.head();
+                Some(Selected::stored(&stored, cache).answer_aged(&req, stored.head.age(now)))
+            }
+            Lookup::Fetch(plan) => {
+                self.plan = plan;
+                None
+            }
+        }
+    }
+
+    pub(super) fn forwarded(&self) -> CacheStatus {
+        CacheStatus { detail: self.plan.detail, ..CacheStatus::forwarded(self.plan.reason) }
+    }
+
+    pub(super) fn failure(&self, error: &Arc<FetchError>) -> Failure {
+        Failure::Fetch { error: shared_failure(error), cache: Some(self.forwarded()) }
+    }
+
+    /// True if it asks for a part of what is not stored.
+    fn is_partial(&self) -> bool {
+        self.plan.validate.is_none() && self.asked.fields.contains_key(RANGE)
+    }
+
+    fn is_conditional(&self) -> bool {
+        [IF_NONE_MATCH, IF_MODIFIED_SINCE].iter().any(|name| self.asked.fields.contains_key(name))
+    }
+}
+
+/// What a request does that a fill could not answer.
+#[derive(Debug)]
+enum Next {
+    /// Another fill may answer it.
+    Join,
+    /// None will.
+    GoAlone,
+}

@@ -1,0 +1,269 @@
+//! One request to an origin server on the cache's behalf, up to the head of
+//! its response: is it stored, does it freshen what is stored, or is it for
+//! the one client that asked? What follows the head is in `pump`.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{AGE, CONTENT_LENGTH, SET_COOKIE};
+use http::{HeaderMap, Method, StatusCode};
+use http_body::Body as _;
+use tokio::time::Instant;
+
+use super::Cache;
+use super::asked::Asked;
+use super::collapse::{FillGuard, Opened, Outcome};
+use super::deliver::Content;
+use super::lookup::Plan;
+use super::pump::Pump;
+use super::reader::Reader;
+use super::store::{Generation, StoredResponse};
+use super::stream::Stream;
+use crate::exchange::{Body, Facts, FetchError, Request, Response};
+use crate::policy::{self, CacheKey, RequestHead, Reuse, Storability, StoredHead, Timing};
+
+/// A request to an origin server whose response may be stored.
+#[derive(Debug)]
+pub(super) struct Fill {
+    cache: Arc<Cache>,
+    asked: Arc<Asked>,
+    key: CacheKey,
+    since: Generation,
+    validate: Option<Arc<StoredResponse>>,
+    collapse: bool,
+    guard: Option<FillGuard>,
+}
+
+/// What came of it, as the one that began it sees it.
+#[derive(Debug)]
+pub(super) enum Received {
+    /// A response that is not shared, and the name of the reason.
+    Unshared(Response, &'static str),
+    /// A response that can be shared.
+    Opened(Shared),
+}
+
+/// A response that can be shared, on its way to the one that asked first.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) head: Arc<StoredHead>,
+    /// The fields as they came, if they did: some may be for this client only.
+    pub(super) fields: Option<HeaderMap>,
+    pub(super) content: Content,
+    pub(super) facts: Facts,
+    /// True if the response was not new when it came.
+    pub(super) age: bool,
+    /// True if an origin server confirmed what was stored.
+    pub(super) validated: bool,
+}
+
+impl Fill {
+    /// Prepares to fetch what `plan` asks for; with a `guard`, for others too.
+    pub(super) fn new(cache: &Arc<Cache>, asked: &Arc<Asked>, plan: &Plan, guard: Option<FillGuard>) -> Self {
+        Self {
+            cache: Arc::clone(cache),
+            asked: Arc::clone(asked),
+            key: plan.key.clone(),
+            since: cache.memory.generation(&plan.key),
+            validate: plan.validate.clone(),
+            collapse: plan.collapse,
+            guard,
+        }
+    }
+
+    /// Asks, and resolves with the head of the response. Dropping it cancels
+    /// the request.
+    pub(super) async fn receive(mut self) -> Result<Received, Arc<FetchError>> {
+        self.cache.metrics.fills.increment();
+        loop {
+            let validating = self.validate.take();
+            let sent = self.cache.clock.wall();
+            let origin = Arc::clone(&self.asked.origin);
+            let response = match origin.fetch(self.request(validating.as_deref())).await {
+                Ok(response) => response,
+                Err(error) => return Err(self.failed(error)),
+            };
+            let timing = Timing { request: sent, response: self.cache.clock.wall() };
+            match validating {
+                Some(stored) if response.status == StatusCode::NOT_MODIFIED => {
+                    if policy::matches_validator(&stored.head, &response.fields) {
+                        return Ok(self.freshen(&stored, response, timing).await);
+                    }
+                    // It confirms something else than what is stored: ask for the whole.
+                }
+                stored => {
+                    self.validate = stored;
+                    return Ok(self.accept(response, timing).await);
+                }
+            }
+        }
+    }
+
+    fn request(&self, validating: Option<&StoredResponse>) -> Request {
+        let mut req = self.asked.request();
+        match validating {
+            Some(stored) => policy::conditional(&[&*stored.head], &mut req.fields),
+            None => policy::strip_conditional(&mut req.fields),
+        }
+        req
+    }
+
+    fn failed(&self, error: FetchError) -> Arc<FetchError> {
+        self.cache.metrics.fills_failed.increment();
+        let error = Arc::new(error);
+        self.tell(Outcome::Failed(Arc::clone(&error)));
+        error
+    }
+
+    /// A 304: the body stays, the head is updated (RFC 9111 s4.3.4).
+    async fn freshen(self, stored: &Arc<StoredResponse>, response: Response, timing: Timing) -> Received {
+        let rules = &self.asked.rules;
+        let head = policy::freshened(&stored.head, &response.fields, timing, rules);
+        let storability = policy::storability(&self.asked.head(), head.status, &head.fields, timing, rules);
+        let head = Arc::new(head);
+        let fresh = Arc::new(StoredResponse { head: Arc::clone(&head), body: stored.body.clone() });
+        match storability {
+            Storability::Store => {
+                self.cache
+                    .memory
+                    .keep(&self.key, Arc::clone(&fresh), self.since, self.alone_until(&head))
+                    .await;
+                self.tell(Outcome::Opened(Opened::Whole(Arc::clone(&fresh))));
+            }
+            Storability::DoNotStore(_) => {
+                self.cache.memory.forget(&self.key, stored).await;
+                self.tell(Outcome::Unshared(head.status));
+            }
+        }
+        Received::Opened(Shared {
+            fields: with_cookies(&head.fields, &response.fields),
+            head,
+            content: Content::Whole(fresh.body.clone()),
+            facts: response.facts,
+            age: response.fields.contains_key(AGE),
+            validated: true,
+        })
+    }
+
+    /// A response of its own.
+    async fn accept(self, response: Response, timing: Timing) -> Received {
+        let rules = &self.asked.rules;
+        let length = declared_length(&response);
+        match policy::storability(&self.asked.head(), response.status, &response.fields, timing, rules) {
+            Storability::DoNotStore(reason) => self.refuse(response, reason.as_str()).await,
+            Storability::Store if length.is_some_and(|length| length > self.max_object()) => {
+                self.refuse(response, "too-large").await
+            }
+            Storability::Store if contradicts(&response.body, length) => {
+                self.refuse(response, "length-mismatch").await
+            }
+            Storability::Store => self.open(response, length, timing).await,
+        }
+    }
+
+    async fn refuse(self, response: Response, reason: &'static str) -> Received {
+        self.tell(Outcome::Unshared(response.status));
+        // Of an origin server that fails nothing is learnt about the resource.
+        if !response.status.is_server_error() {
+            if let Some(outdated) = &self.validate {
+                self.cache.memory.forget(&self.key, outdated).await;
+            }
+            if self.collapse {
+                self.cache.memory.mark(&self.key, self.cache.alone_until()).await;
+            }
+        }
+        Received::Unshared(response, reason)
+    }
+
+    async fn open(self, response: Response, length: Option<u64>, timing: Timing) -> Received {
+        let Response { status, fields, body, facts, .. } = response;
+        let (req, rules) = (self.asked.head(), &self.asked.rules);
+        let head = Arc::new(StoredHead::new(&req, status, fields.clone(), timing, rules));
+        let age = fields.contains_key(AGE);
+        let content = match body {
+            Body::Full(bytes) => self.keep_whole(&head, &bytes).await,
+            body if body.is_empty() => self.keep_whole(&head, &[]).await,
+            body => self.run(&head, body, length),
+        };
+        Received::Opened(Shared { head, fields: Some(fields), content, facts, age, validated: false })
+    }
+
+    async fn keep_whole(&self, head: &Arc<StoredHead>, bytes: &[u8]) -> Content {
+        // A buffer of its own: the slice may be a small part of a large one.
+        let body = Bytes::copy_from_slice(bytes);
+        let stored = Arc::new(StoredResponse { head: Arc::clone(head), body: body.clone() });
+        if self.cache.memory.keep(&self.key, Arc::clone(&stored), self.since, self.alone_until(head)).await {
+            self.cache.metrics.fills_stored.increment();
+        }
+        self.tell(Outcome::Opened(Opened::Whole(stored)));
+        Content::Whole(body)
+    }
+
+    fn run(self, head: &Arc<StoredHead>, body: Body, length: Option<u64>) -> Content {
+        let stream = Stream::new(length, &self.cache.budget);
+        let reader = Reader::new(&stream, None);
+        let alone_until = self.alone_until(head);
+        self.tell(Outcome::Opened(Opened::Running { head: Arc::clone(head), stream: Arc::clone(&stream) }));
+        if alone_until.is_some()
+            && let Some(guard) = &self.guard
+        {
+            guard.close();
+        }
+        let max_object = self.max_object();
+        let tasks = self.cache.tasks.clone();
+        let pump = Pump {
+            cache: self.cache,
+            key: self.key,
+            since: self.since,
+            head: Arc::clone(head),
+            alone_until,
+            guard: self.guard,
+            stream,
+            max_object,
+        };
+        tasks.spawn(pump.run(body));
+        Content::Running(reader)
+    }
+
+    /// Set where not even a request that came at this moment could be answered
+    /// with `head`.
+    fn alone_until(&self, head: &StoredHead) -> Option<Instant> {
+        let plain = RequestHead { method: &Method::GET, fields: &HeaderMap::new() };
+        match policy::reuse(&plain, head, self.cache.clock.wall(), &self.asked.rules) {
+            Reuse::Serve { .. } | Reuse::ServeStale { .. } => None,
+            Reuse::Validate { .. } | Reuse::Forward(_) => Some(self.cache.alone_until()),
+        }
+    }
+
+    fn max_object(&self) -> u64 {
+        self.cache.max_object.min(self.asked.rules.max_object)
+    }
+
+    fn tell(&self, outcome: Outcome) {
+        if let Some(guard) = &self.guard {
+            guard.tell(outcome);
+        }
+    }
+}
+
+fn declared_length(response: &Response) -> Option<u64> {
+    let written = response.fields.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    written.or_else(|| response.body.size_hint().exact())
+}
+
+/// What the client gets whose request led to a 304 that sets cookies: they are
+/// for nobody else.
+fn with_cookies(stored: &HeaderMap, not_modified: &HeaderMap) -> Option<HeaderMap> {
+    not_modified.contains_key(SET_COOKIE).then(|| {
+        let mut fields = stored.clone();
+        for cookie in not_modified.get_all(SET_COOKIE) {
+            fields.append(SET_COOKIE, cookie.clone());
+        }
+        fields
+    })
+}
+
+/// True if a body that is all at hand is not as long as declared.
+fn contradicts(body: &Body, declared: Option<u64>) -> bool {
+    matches!((body.size_hint().exact(), declared), (Some(length), Some(declared)) if length != declared)
+}

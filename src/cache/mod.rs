@@ -1,0 +1,158 @@
+//! Answers requests from stored responses and stores what origin servers
+//! answer. What may be stored and used is decided by `policy`; the engine only
+//! does it.
+//!
+//! A response that is fetched belongs to the cache, not to the client that
+//! happened to ask first: that client, and all who ask for the same meanwhile,
+//! read it as it comes (`collapse`, `fill`, `pump`, `stream`). Nothing is held
+//! whole in order to be forwarded, and nothing that came short is stored or
+//! ends as if it were whole.
+
+mod asked;
+mod budget;
+mod collapse;
+mod deliver;
+mod failure;
+mod fetch;
+mod fill;
+mod head;
+mod invalidate;
+mod lookup;
+mod pass;
+mod pump;
+mod reader;
+mod resume;
+mod store;
+mod stream;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Method;
+use serde::Serialize;
+use tokio::time::Instant;
+
+use crate::base::{Clock, Tasks};
+use crate::config::model::CacheConfig;
+use crate::exchange::{Failure, Handling, Origin, Request, Response};
+use crate::fields::cache_status::CacheStatus;
+use crate::policy::{self, CacheRules};
+use crate::telemetry::Metrics;
+
+use asked::Asked;
+use budget::Budget;
+use collapse::Fills;
+use deliver::Selected;
+use fetch::Miss;
+use lookup::Lookup;
+use store::{Memory, StoredResponse};
+
+/// How long requests for a key do not wait for one another once a response was
+/// not to be shared: as long as Varnish does (hit-for-miss).
+const ALONE: Duration = Duration::from_secs(120);
+
+/// Running fills may hold this part of the memory tier's size besides it.
+const FILLS_PART: u64 = 4;
+
+/// The cache of a process, shared by all of its cores.
+#[derive(Debug)]
+pub struct Cache {
+    memory: Memory,
+    fills: Arc<Fills>,
+    budget: Arc<Budget>,
+    max_object: u64,
+    clock: Arc<dyn Clock>,
+    tasks: Tasks,
+    metrics: Arc<Metrics>,
+}
+
+/// How full a cache is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct CacheUsage {
+    /// Bytes that are held, overhead included.
+    pub bytes: u64,
+    /// Responses that are held.
+    pub objects: u64,
+    /// Bytes that may be held.
+    pub capacity: u64,
+}
+
+impl Cache {
+    /// An empty cache.
+    pub fn new(
+        config: &CacheConfig,
+        clock: Arc<dyn Clock>,
+        tasks: &Tasks,
+        metrics: Arc<Metrics>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            memory: Memory::new(config.memory, Arc::clone(&metrics)),
+            fills: Fills::new(),
+            budget: Budget::new(config.memory / FILLS_PART),
+            max_object: config.max_object,
+            clock,
+            tasks: tasks.clone(),
+            metrics,
+        })
+    }
+
+    /// Answers `req` by the `rules` of its route, asking `origin` where nothing
+    /// stored will do. What is stored is answered at once.
+    ///
+    /// Dropping the answer cancels what is done for this client alone, never a
+    /// fill.
+    pub fn answer(
+        self: &Arc<Self>,
+        req: Request,
+        rules: &Arc<CacheRules>,
+        origin: &Arc<dyn Origin>,
+    ) -> Handling<Result<Response, Failure>> {
+        if let Some(status) = pass::past(&req, rules) {
+            let (cache, rules, origin) = (Arc::clone(self), Arc::clone(rules), Arc::clone(origin));
+            return Handling::pending(pass::forward(cache, req, rules, origin, status));
+        }
+        match lookup::look(&self.memory, &req, rules) {
+            Lookup::Serve { stored, ttl } => Handling::ready(Ok(hit(&req, &stored, ttl))),
+            Lookup::ServeStale { stored, ttl, refresh } => {
+                let response = hit(&req, &stored, ttl);
+                if let Some(plan) = refresh.filter(|_| req.method == Method::GET) {
+                    fetch::refresh(self, &Asked::new(req, rules, origin), &plan);
+                }
+                Handling::ready(Ok(response))
+            }
+            Lookup::Fetch(_) if policy::only_if_cached(&asked::head(&req)) => {
+                Handling::ready(Err(Failure::OnlyIfCached))
+            }
+            Lookup::Fetch(plan) => {
+                let miss = Miss::new(Arc::clone(self), Asked::new(req, rules, origin), plan);
+                Handling::pending(miss.answer())
+            }
+        }
+    }
+
+    /// Forgets everything; says how many responses there were. What is being
+    /// fetched now is not stored.
+    pub fn purge_all(&self) -> u64 {
+        let purged = self.memory.clear();
+        self.fills.close_all();
+        purged
+    }
+
+    /// How full it is.
+    pub fn usage(&self) -> CacheUsage {
+        let memory = &self.memory;
+        CacheUsage { bytes: memory.bytes(), objects: memory.objects(), capacity: memory.capacity() }
+    }
+
+    fn alone_until(&self) -> Instant {
+        self.clock.now() + ALONE
+    }
+}
+
+fn hit(req: &Request, stored: &StoredResponse, ttl: i64) -> Response {
+    let cache = CacheStatus { hit: true, ttl: Some(ttl), ..CacheStatus::default() };
+    Selected::stored(stored, cache).answer_aged(&asked::head(req), stored.head.age(req.received_wall))
+}

@@ -1,0 +1,195 @@
+//! The memory tier: moka bounds its bytes and decides what makes room, never
+//! what is fresh.
+
+use std::hash::BuildHasher;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use foldhash::fast::RandomState;
+use futures_util::FutureExt;
+use moka::Entry;
+use moka::future::Cache;
+use moka::notification::RemovalCause;
+use moka::ops::compute::{CompResult, Op};
+use tokio::time::Instant;
+
+use super::{StoredResponse, Variants};
+use crate::policy::CacheKey;
+use crate::telemetry::Metrics;
+
+/// Bytes that a key needs besides itself and what is kept under it: moka's
+/// entry (measured: 322), the list of variants and their allocations.
+const KEY_OVERHEAD: u64 = 400;
+
+/// How many counters stand for the invalidations of all keys. Two keys that
+/// share one cost each other the storing of a fill, no more.
+const GENERATIONS: usize = 1024;
+
+/// Stored responses by key, up to a number of bytes.
+#[derive(Debug)]
+pub(in crate::cache) struct Memory {
+    entries: Cache<CacheKey, Arc<Variants>, RandomState>,
+    hasher: RandomState,
+    generations: Box<[AtomicU64]>,
+    most_per_key: u64,
+    capacity: u64,
+    metrics: Arc<Metrics>,
+}
+
+/// The state of a key's invalidations at some moment: what was asked for
+/// before an invalidation is not stored after it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::cache) struct Generation(u64);
+
+impl Memory {
+    /// An empty tier of `capacity` bytes.
+    pub(in crate::cache) fn new(capacity: u64, metrics: Arc<Metrics>) -> Self {
+        let counted = Arc::clone(&metrics);
+        let hasher = RandomState::default();
+        let entries = Cache::builder()
+            .max_capacity(capacity)
+            .weigher(|key: &CacheKey, variants: &Arc<Variants>| {
+                u32::try_from(weight(key, variants)).unwrap_or(u32::MAX)
+            })
+            .eviction_listener(move |key, variants: Arc<Variants>, cause| {
+                count(&counted, &key, &variants, -1);
+                if cause == RemovalCause::Size {
+                    counted.evictions.add(variants.responses.len() as u64);
+                }
+            })
+            .build_with_hasher(hasher.clone());
+        let generations = std::iter::repeat_with(AtomicU64::default).take(GENERATIONS).collect();
+        Self { entries, hasher, generations, most_per_key: capacity / 2, capacity, metrics }
+    }
+
+    /// What is kept under `key`, without waiting.
+    ///
+    /// On the rare occasion that moka would have to wait for another thread
+    /// (its maintenance is due and evicts a key that is just being replaced)
+    /// this says `None`; [`Memory::look_again`] tells for sure.
+    pub(in crate::cache) fn look(&self, key: &[u8]) -> Option<Arc<Variants>> {
+        self.entries.get(key).now_or_never().flatten()
+    }
+
+    /// What is kept under `key`. Cancel safe.
+    pub(in crate::cache) async fn look_again(&self, key: &CacheKey) -> Option<Arc<Variants>> {
+        self.entries.get(key).await
+    }
+
+    /// Keeps `response` beside the other variants of `key`, unless the key was
+    /// invalidated after `since`; says whether it did. Until `alone_until`
+    /// requests for the key do not wait for one another.
+    pub(in crate::cache) async fn keep(
+        &self,
+        key: &CacheKey,
+        response: Arc<StoredResponse>,
+        since: Generation,
+        alone_until: Option<Instant>,
+    ) -> bool {
+        self.replace(key, move |kept| {
+            (self.generation(key) == since).then(|| kept.with(response, alone_until, self.most_per_key))
+        })
+        .await
+    }
+
+    /// Until `alone_until` requests for `key` do not wait for one another.
+    pub(in crate::cache) async fn mark(&self, key: &CacheKey, alone_until: Instant) {
+        self.replace(key, |kept| Some(kept.marked(alone_until))).await;
+    }
+
+    /// Forgets one variant.
+    pub(in crate::cache) async fn forget(&self, key: &CacheKey, gone: &Arc<StoredResponse>) {
+        self.replace(key, |kept| Some(kept.without(gone))).await;
+    }
+
+    /// Forgets all variants of `key`, and what is being fetched for it now is
+    /// not stored; says whether there was one.
+    pub(in crate::cache) async fn invalidate(&self, key: &CacheKey) -> bool {
+        self.slot(key).fetch_add(1, Ordering::AcqRel);
+        self.replace(key, |_| Some(Variants::default())).await
+    }
+
+    /// Forgets everything, and what is being fetched now is not stored; says
+    /// how many responses there were.
+    pub(in crate::cache) fn clear(&self) -> u64 {
+        for slot in &self.generations {
+            slot.fetch_add(1, Ordering::AcqRel);
+        }
+        let objects = self.objects();
+        self.entries.invalidate_all();
+        objects
+    }
+
+    /// The state of the key's invalidations now.
+    pub(in crate::cache) fn generation(&self, key: &CacheKey) -> Generation {
+        Generation(self.slot(key).load(Ordering::Acquire))
+    }
+
+    /// How many bytes it may hold.
+    pub(in crate::cache) fn capacity(&self) -> u64 {
+        self.capacity
+    }
+
+    /// How many bytes it holds.
+    pub(in crate::cache) fn bytes(&self) -> u64 {
+        u64::try_from(self.metrics.cache_bytes.value()).unwrap_or(0)
+    }
+
+    /// How many responses it holds.
+    pub(in crate::cache) fn objects(&self) -> u64 {
+        u64::try_from(self.metrics.cache_objects.value()).unwrap_or(0)
+    }
+
+    /// Has moka do what it would do later.
+    #[cfg(test)]
+    pub(in crate::cache) async fn settle(&self) {
+        self.entries.run_pending_tasks().await;
+    }
+
+    /// Puts what `change` makes of the variants of `key` in their place, alone
+    /// with this key; says whether it made anything of them. An empty list is
+    /// removed.
+    async fn replace(
+        &self,
+        key: &CacheKey,
+        change: impl FnOnce(&Variants) -> Option<Variants> + Send,
+    ) -> bool {
+        let result = self
+            .entries
+            .entry_by_ref(key)
+            .and_compute_with(|entry| {
+                let kept = entry.map(Entry::into_value).unwrap_or_default();
+                std::future::ready(match change(&kept) {
+                    None => Op::Nop,
+                    Some(new) if new.is_empty() && kept.is_empty() => Op::Nop,
+                    Some(new) if new.is_empty() => Op::Remove,
+                    Some(new) => {
+                        // Counted before moka can evict it again.
+                        count(&self.metrics, key, &new, 1);
+                        Op::Put(Arc::new(new))
+                    }
+                })
+            })
+            .await;
+        matches!(result, CompResult::Inserted(_) | CompResult::ReplacedWith(_) | CompResult::Removed(_))
+    }
+
+    fn slot(&self, key: &CacheKey) -> &AtomicU64 {
+        let hash = self.hasher.hash_one(key);
+        #[expect(clippy::cast_possible_truncation, reason = "any bits of the hash do")]
+        let index = hash as usize % self.generations.len();
+        &self.generations[index]
+    }
+}
+
+fn weight(key: &CacheKey, variants: &Variants) -> u64 {
+    let key_bytes: &[u8] = std::borrow::Borrow::borrow(key);
+    KEY_OVERHEAD + key_bytes.len() as u64 + variants.weight()
+}
+
+/// Counts what came (`sign` 1) or went (-1).
+fn count(metrics: &Metrics, key: &CacheKey, variants: &Variants, sign: i64) {
+    let bytes = i64::try_from(weight(key, variants)).unwrap_or(i64::MAX);
+    metrics.cache_bytes.add(sign * bytes);
+    metrics.cache_objects.add(sign * i64::try_from(variants.responses.len()).unwrap_or(i64::MAX));
+}

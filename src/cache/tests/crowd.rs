@@ -1,0 +1,82 @@
+//! Many clients on several threads, and an origin server of every kind.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::*;
+
+const KINDS: usize = 6;
+
+/// Answers each path in its own way, never twice with the same bytes.
+#[derive(Debug, Default)]
+struct Everything(AtomicU64);
+
+impl Origin for Everything {
+    fn fetch(self: Arc<Self>, req: Request) -> BoxFuture<'static, Result<Response, FetchError>> {
+        let number = self.0.fetch_add(1, Ordering::Relaxed);
+        Box::pin(async move {
+            tokio::task::yield_now().await;
+            let kind: usize = req.target.path()[1..].parse().unwrap_or_default();
+            let fields: &[(&str, &str)] = match kind {
+                0 => &[("cache-control", "no-store")],
+                1 => &[("cache-control", "max-age=0"), ("etag", "\"1\"")],
+                2 => &[("cache-control", "max-age=60"), ("vary", "foo")],
+                _ => &[("cache-control", "max-age=60")],
+            };
+            match kind {
+                3 => Err(refused()),
+                4 => Ok(Exchange::response(200, fields, content(number, 3, true))),
+                5 => Ok(Exchange::response(200, fields, content(number, 40, false))),
+                _ => Ok(Exchange::response(200, fields, content(number, 3, false))),
+            }
+        })
+    }
+}
+
+/// `chunks` of 64 KiB, all of the same byte, with a pause before each.
+fn content(number: u64, chunks: usize, cut: bool) -> Body {
+    let byte = u8::try_from(number % 251).unwrap();
+    let frames = futures_util::stream::unfold(0, move |sent| async move {
+        tokio::task::yield_now().await;
+        match sent {
+            _ if sent < chunks => Some((Ok(Frame::data(Bytes::from(vec![byte; 64 << 10]))), sent + 1)),
+            _ if sent == chunks && cut => {
+                Some((Err(BodyError::TimedOut { waited: Duration::ZERO }), sent + 1))
+            }
+            _ => None,
+        }
+    });
+    Body::boxed(StreamBody::new(Box::pin(frames)))
+}
+
+/// Reads a response whole, or leaves after its first chunk.
+async fn read(answer: Handling<Answered>, leaves: bool) -> Option<Bytes> {
+    let mut response = answer.await.ok()?;
+    if leaves {
+        let _ = response.body.frame().await;
+        return None;
+    }
+    response.body.collect().await.ok().map(http_body_util::Collected::to_bytes)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn nobody_hangs_and_nobody_gets_a_mixture() {
+    let mut edge = Edge::sized(16 << 20, 1 << 20);
+    edge.origin = Arc::new(Everything::default());
+    let mut clients = Vec::new();
+    for number in 0..1200 {
+        let kind = number % KINDS;
+        let fields = [("foo", if number % 4 == 0 { "a" } else { "b" })];
+        let answer = edge.ask(edge.request(Method::GET, &format!("/{kind}"), &fields));
+        let client = edge.clients.spawn(read(answer, number % 7 == 0));
+        clients.push((kind, client));
+    }
+    for (kind, client) in clients {
+        let Some(whole) = soon(client).await.unwrap() else { continue };
+        assert!(kind != 3 && kind != 4, "{kind} is never whole");
+        assert_eq!(whole.len(), if kind == 5 { 40 } else { 3 } << 16, "{kind}");
+        assert!(whole == vec![whole[0]; whole.len()], "{kind}");
+    }
+    soon(edge.cache.tasks.wait()).await;
+    assert_eq!(edge.cache.budget.taken(), 0);
+    assert!((1..=4).contains(&edge.cache.usage().objects));
+}

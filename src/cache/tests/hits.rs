@@ -1,0 +1,151 @@
+//! What is answered from memory.
+
+use super::*;
+
+const FRESH: &[(&str, &str)] = &[("cache-control", "max-age=60"), ("etag", "\"1\"")];
+
+#[tokio::test]
+async fn a_hit_is_there_at_once_and_shares_the_memory() {
+    let mut edge = Edge::new();
+    edge.store("/", FRESH, "hello").await;
+    edge.clock.advance(Duration::from_secs(10));
+    let (one, other) = (edge.hit("/", &[]), edge.hit("/", &[]));
+    assert_eq!(memory(&one), memory(&other));
+    assert_eq!(one.fields["age"], "10");
+    assert_eq!(status(&one).to_string(), "Seawall; hit; ttl=50");
+    assert_eq!(text(one).await.unwrap(), "hello");
+    assert!(edge.is_idle());
+}
+
+#[tokio::test]
+async fn a_slice_of_a_read_buffer_is_not_kept_alive() {
+    let mut edge = Edge::new();
+    let client = edge.get("/", &[]);
+    let buffer = Bytes::from(vec![b'x'; 8192]);
+    let received = edge.exchange().await;
+    let body = Body::Full(buffer.slice(..5));
+    let _ = received.answer.send(Ok(Exchange::response(200, FRESH, body)));
+    answer(client).await;
+    assert_ne!(memory(&edge.hit("/", &[])), buffer.as_ptr());
+    assert!(buffer.is_unique());
+}
+
+#[tokio::test]
+async fn a_head_is_answered_from_a_get() {
+    let mut edge = Edge::new();
+    edge.store("/", FRESH, "hello").await;
+    match edge.ask(edge.request(Method::HEAD, "/", &[])) {
+        Handling::Ready(Some(Ok(response))) => {
+            assert_eq!(response.fields["content-length"], "5");
+            assert!(response.body.is_empty());
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn preconditions_and_ranges_are_answered_from_memory() {
+    let mut edge = Edge::new();
+    edge.store("/", FRESH, "hello").await;
+    let known = edge.hit("/", &[("if-none-match", "\"1\"")]);
+    assert_eq!((known.status, known.body.is_empty()), (StatusCode::NOT_MODIFIED, true));
+    let part = edge.hit("/", &[("range", "bytes=1-3")]);
+    assert_eq!(
+        (part.status, &part.fields["content-range"]),
+        (StatusCode::PARTIAL_CONTENT, &"bytes 1-3/5".parse().unwrap())
+    );
+    assert_eq!(text(part).await.unwrap(), "ell");
+    let beyond = edge.hit("/", &[("range", "bytes=7-")]);
+    assert_eq!(beyond.status, StatusCode::RANGE_NOT_SATISFIABLE);
+    assert_eq!(beyond.fields["content-range"], "bytes */5");
+}
+
+#[tokio::test]
+async fn only_if_cached_asks_nobody() {
+    let mut edge = Edge::new();
+    let handling = edge.ask(edge.request(Method::GET, "/", &[("cache-control", "only-if-cached")]));
+    assert!(matches!(handling, Handling::Ready(Some(Err(Failure::OnlyIfCached)))));
+    edge.store("/", FRESH, "hello").await;
+    edge.hit("/", &[("cache-control", "only-if-cached")]);
+    assert!(edge.is_idle());
+}
+
+#[tokio::test]
+async fn variants_are_kept_beside_each_other() {
+    let mut edge = Edge::new();
+    let fields = &[("cache-control", "max-age=60"), ("vary", "accept-language")];
+    let languages = ["de", "en", "fr"];
+    // All of them run at the same time, and each follower finds that the others are not for it.
+    let clients = languages.map(|language| edge.get("/", &[("accept-language", language)]));
+    for _ in languages {
+        let exchange = edge.exchange().await;
+        match exchange.req.fields["accept-language"].to_str().unwrap() {
+            "de" => exchange.respond_whole(200, fields, "de"),
+            "en" => exchange.respond_whole(200, fields, "en"),
+            _ => exchange.respond_whole(200, fields, "fr"),
+        }
+    }
+    for client in clients {
+        answer(client).await;
+    }
+    for language in languages {
+        assert_eq!(text(edge.hit("/", &[("accept-language", language)])).await.unwrap(), language);
+    }
+    assert!(edge.is_idle());
+    assert_eq!(edge.cache.usage().objects, 3);
+}
+
+#[tokio::test]
+async fn a_purge_forgets_everything() {
+    let mut edge = Edge::new();
+    edge.store("/1", FRESH, "one").await;
+    edge.store("/2", FRESH, "two").await;
+    assert_eq!(edge.cache.usage().objects, 2);
+    let running = edge.get("/3", &[]);
+    let exchange = edge.exchange().await;
+    assert_eq!(edge.cache.purge_all(), 2);
+    exchange.respond_whole(200, FRESH, "three");
+    answer(running).await;
+    for path in ["/1", "/2", "/3"] {
+        let client = edge.get(path, &[]);
+        edge.exchange().await.respond_whole(200, FRESH, "new");
+        assert_eq!(text(answer(client).await).await.unwrap(), "new");
+    }
+}
+
+#[tokio::test]
+async fn memory_is_bounded_and_counted() {
+    let mut edge = Edge::sized(64 << 10, 8 << 10);
+    for number in 0..200 {
+        let client = edge.get(&format!("/{number}"), &[]);
+        let body = Body::Full(Bytes::from(vec![0; 4 << 10]));
+        let _ = edge.exchange().await.answer.send(Ok(Exchange::response(200, FRESH, body)));
+        answer(client).await;
+    }
+    edge.cache.memory.settle().await;
+    let usage = edge.cache.usage();
+    assert!((1..=15).contains(&usage.objects), "{usage:?}");
+    assert!(usage.bytes <= usage.capacity, "{usage:?}");
+    assert_eq!(edge.metrics.evictions.value() + usage.objects, 200);
+}
+
+#[tokio::test]
+async fn what_goes_past_is_forwarded_as_it_is_and_named() {
+    let mut edge = Edge::new();
+    edge.store("/", FRESH, "hello").await;
+    let mut content = edge.request(Method::GET, "/", &[("if-none-match", "\"x\"")]);
+    content.body = Body::Full(Bytes::from_static(b"q"));
+    let mut upgrade = edge.request(Method::GET, "/", &[("if-none-match", "\"x\"")]);
+    upgrade.upgrade = Some(HeaderValue::from_static("websocket"));
+    for (req, detail) in [(content, "content"), (upgrade, "upgrade")] {
+        let client = edge.clients.spawn(edge.ask(req));
+        let exchange = edge.exchange().await;
+        assert_eq!(exchange.req.fields["if-none-match"], "\"x\"");
+        exchange.respond_whole(200, FRESH, "past");
+        assert_eq!(
+            status(&answer(client).await).to_string(),
+            format!("Seawall; fwd=bypass; detail={detail}")
+        );
+    }
+    assert_eq!(text(edge.hit("/", &[])).await.unwrap(), "hello");
+}

@@ -1,0 +1,180 @@
+//! Stale responses: validated, refreshed behind the client's back, used in
+//! place of a failure; and what writes make of them.
+
+use super::*;
+
+const TAGGED: &[(&str, &str)] = &[("cache-control", "max-age=60"), ("etag", "\"1\"")];
+
+async fn with_stale(fields: &[(&'static str, &str)]) -> Edge {
+    let mut edge = Edge::new();
+    edge.store("/", fields, "hello").await;
+    edge.clock.advance(Duration::from_secs(100));
+    edge
+}
+
+#[tokio::test]
+async fn a_304_freshens_the_head_over_the_same_body() {
+    let mut edge = Edge::new();
+    edge.store("/", TAGGED, "hello").await;
+    let before = memory(&edge.hit("/", &[]));
+    edge.clock.advance(Duration::from_secs(100));
+
+    let client = edge.get("/", &[("if-none-match", "\"mine\"")]);
+    let exchange = edge.exchange().await;
+    assert_eq!(exchange.req.fields["if-none-match"], "\"1\"");
+    exchange.respond_whole(304, &[("cache-control", "max-age=600"), ("etag", "\"1\""), ("x-new", "1")], "");
+    let response = answer(client).await;
+    assert_eq!(status(&response).to_string(), "Seawall; fwd=stale; fwd-status=304; ttl=600");
+    assert_eq!(text(response).await.unwrap(), "hello");
+
+    let after = edge.hit("/", &[]);
+    assert_eq!((memory(&after), &after.fields["x-new"]), (before, &HeaderValue::from_static("1")));
+    assert_eq!(edge.cache.usage().objects, 1);
+}
+
+#[tokio::test]
+async fn clients_share_one_validation() {
+    let mut edge = with_stale(TAGGED).await;
+    let clients = [(); 10].map(|()| edge.get("/", &[]));
+    let exchange = edge.exchange().await;
+    edge.settle().await;
+    exchange.respond_whole(304, TAGGED, "");
+    for client in clients {
+        assert_eq!(text(answer(client).await).await.unwrap(), "hello");
+    }
+    assert!(edge.is_idle());
+}
+
+#[tokio::test]
+async fn a_new_response_replaces_the_stale_one() {
+    let mut edge = with_stale(TAGGED).await;
+    let client = edge.get("/", &[]);
+    edge.exchange().await.respond_whole(200, TAGGED, "new");
+    let response = answer(client).await;
+    assert_eq!(status(&response).to_string(), "Seawall; fwd=stale; ttl=60; stored");
+    assert_eq!(text(edge.hit("/", &[])).await.unwrap(), "new");
+    assert_eq!(edge.cache.usage().objects, 1);
+}
+
+#[tokio::test]
+async fn a_304_that_confirms_something_else_is_asked_again() {
+    let mut edge = with_stale(TAGGED).await;
+    let client = edge.get("/", &[]);
+    edge.exchange().await.respond_whole(304, &[("etag", "\"other\"")], "");
+    let exchange = edge.exchange().await;
+    assert!(!exchange.req.fields.contains_key("if-none-match"));
+    exchange.respond_whole(200, TAGGED, "new");
+    assert_eq!(text(answer(client).await).await.unwrap(), "new");
+}
+
+#[tokio::test]
+async fn a_stale_response_stands_in_for_a_failure() {
+    let mut edge = with_stale(TAGGED).await;
+    let clients = [edge.get("/", &[]), edge.get("/", &[])];
+    let exchange = edge.exchange().await;
+    edge.settle().await;
+    exchange.fail();
+    for client in clients {
+        let response = answer(client).await;
+        assert_eq!(status(&response).to_string(), "Seawall; fwd=stale; ttl=-40; detail=stale-if-error");
+        assert_eq!(text(response).await.unwrap(), "hello");
+    }
+    assert!(edge.is_idle());
+
+    let client = edge.get("/", &[]);
+    edge.exchange().await.respond_whole(503, &[], "down");
+    let printed = status(&answer(client).await).to_string();
+    assert_eq!(printed, "Seawall; fwd=stale; fwd-status=503; ttl=-40; detail=stale-if-error");
+}
+
+#[tokio::test]
+async fn a_failure_is_told_where_stale_is_not_allowed() {
+    let mut edge = with_stale(&[("cache-control", "max-age=60, must-revalidate"), ("etag", "\"1\"")]).await;
+    let client = edge.get("/", &[]);
+    edge.exchange().await.fail();
+    assert!(matches!(soon(client).await.unwrap(), Err(Failure::Fetch { .. })));
+}
+
+#[tokio::test]
+async fn stale_while_revalidate_answers_at_once() {
+    let fields = &[("cache-control", "max-age=60, stale-while-revalidate=600"), ("etag", "\"1\"")];
+    let mut edge = with_stale(fields).await;
+    for _ in 0..3 {
+        let response = edge.hit("/", &[]);
+        assert_eq!(status(&response).to_string(), "Seawall; hit; ttl=-40");
+    }
+    let exchange = edge.exchange().await;
+    edge.settle().await;
+    assert!(edge.is_idle());
+    assert_eq!(exchange.req.fields["if-none-match"], "\"1\"");
+    exchange.respond_whole(200, fields, "new");
+    edge.settle().await;
+    assert_eq!(text(edge.hit("/", &[])).await.unwrap(), "new");
+    assert!(edge.is_idle());
+}
+
+#[tokio::test]
+async fn a_response_that_may_not_be_kept_ends_the_stale_one() {
+    let mut edge = with_stale(TAGGED).await;
+    let client = edge.get("/", &[]);
+    edge.exchange().await.respond_whole(404, &[("cache-control", "no-store")], "gone");
+    assert_eq!(answer(client).await.status, StatusCode::NOT_FOUND);
+    assert_eq!(edge.cache.usage().objects, 0);
+}
+
+#[tokio::test]
+async fn an_unsafe_method_invalidates() {
+    let mut edge = Edge::new();
+    edge.store("/", TAGGED, "old").await;
+    let running = edge.get("/running", &[]);
+    let fill = edge.exchange().await;
+    for path in ["/", "/running"] {
+        let client = edge.clients.spawn(edge.ask(edge.request(Method::POST, path, &[])));
+        edge.exchange().await.respond_whole(204, &[], "");
+        assert_eq!(status(&answer(client).await).to_string(), "Seawall; fwd=method; detail=method");
+    }
+    assert_eq!(edge.metrics.invalidations.value(), 1);
+    // What was asked for before the write is not kept after it.
+    fill.respond_whole(200, TAGGED, "old");
+    assert_eq!(text(answer(running).await).await.unwrap(), "old");
+    for path in ["/", "/running"] {
+        let client = edge.get(path, &[]);
+        edge.exchange().await.respond_whole(200, TAGGED, "new");
+        assert_eq!(text(answer(client).await).await.unwrap(), "new");
+    }
+}
+
+#[tokio::test]
+async fn a_failed_write_invalidates_nothing() {
+    let mut edge = Edge::new();
+    edge.store("/", TAGGED, "old").await;
+    let client = edge.clients.spawn(edge.ask(edge.request(Method::POST, "/", &[])));
+    edge.exchange().await.respond_whole(500, &[], "");
+    answer(client).await;
+    edge.hit("/", &[]);
+}
+
+#[tokio::test]
+async fn a_head_may_freshen_what_a_get_stored() {
+    let fields = &[("cache-control", "max-age=60"), ("etag", "\"1\""), ("content-length", "5")];
+    let mut edge = with_stale(fields).await;
+    let client = edge.clients.spawn(edge.ask(edge.request(Method::HEAD, "/", &[])));
+    let exchange = edge.exchange().await;
+    assert_eq!(exchange.req.method, Method::HEAD);
+    exchange.respond_whole(200, fields, "");
+    answer(client).await;
+    assert_eq!(text(edge.hit("/", &[])).await.unwrap(), "hello");
+}
+
+#[tokio::test]
+async fn the_first_client_gets_what_is_for_it_alone() {
+    let mut edge = Edge::new();
+    let client = edge.get("/", &[]);
+    let fields = &[("cache-control", "max-age=60, no-cache=\"x-own\""), ("x-own", "1"), ("age", "7")];
+    edge.exchange().await.respond_whole(200, fields, "hello");
+    let response = answer(client).await;
+    assert_eq!(
+        (&response.fields["x-own"], &response.fields["age"]),
+        (&"1".parse().unwrap(), &"7".parse().unwrap())
+    );
+}
