@@ -6,6 +6,8 @@
 
 pub mod tls;
 
+pub mod router;
+
 pub mod cache;
 
 pub mod balance;

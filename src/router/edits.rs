@@ -1,0 +1,49 @@
+//! What a route changes on a request on its way to the origin servers. It stands
+//! below the cache, so that a stored response costs none of it.
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use http::HeaderMap;
+
+use crate::config::model::{FieldEdits, Route, Site};
+use crate::exchange::{FetchError, Origin, Request, Response};
+use crate::fields::forwarding;
+
+/// An origin that is asked with edited requests.
+#[derive(Debug)]
+pub(super) struct Edited {
+    origin: Arc<dyn Origin>,
+    site: Arc<Site>,
+    route: Arc<Route>,
+}
+
+impl Edited {
+    pub(super) fn new(origin: Arc<dyn Origin>, site: &Arc<Site>, route: &Arc<Route>) -> Self {
+        Self { origin, site: Arc::clone(site), route: Arc::clone(route) }
+    }
+}
+
+impl Origin for Edited {
+    fn fetch(self: Arc<Self>, mut req: Request) -> BoxFuture<'static, Result<Response, FetchError>> {
+        if !req.trusted {
+            forwarding::drop_untrusted(&mut req.fields, &self.site.forward_fields);
+        }
+        if self.route.cache.enabled && self.route.cache.ignore_query && req.target.query().is_some() {
+            let path = req.target.path().parse();
+            req.target.path_and_query = path.unwrap_or(req.target.path_and_query);
+        }
+        apply(&self.route.request_fields, &mut req.fields);
+        Arc::clone(&self.origin).fetch(req)
+    }
+}
+
+/// Applies `edits` to `fields`: removals first.
+pub(super) fn apply(edits: &FieldEdits, fields: &mut HeaderMap) {
+    for name in &edits.remove {
+        fields.remove(name);
+    }
+    for (name, value) in &edits.set {
+        fields.insert(name, value.clone());
+    }
+}

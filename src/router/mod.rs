@@ -1,0 +1,170 @@
+//! From requests to routes: which site answers, by which of its routes, and what
+//! that changes on the request and on the response. It asks the cache for the
+//! answer and never an origin server.
+
+mod edits;
+mod redirect;
+mod route;
+mod sites;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use http::HeaderValue;
+use http::header::STRICT_TRANSPORT_SECURITY;
+
+use crate::cache::Cache;
+use crate::config::model::{Config, Route, Site};
+use crate::exchange::{Answer, Failure, Handler, Handling, Origin, Request, Response, Scheme, SiteLabel};
+use crate::policy::CacheRules;
+use crate::telemetry::Metrics;
+
+use edits::Edited;
+use route::PathReading;
+use sites::Sites;
+
+/// How long browsers are told to come by https only: two years, as the preload
+/// list asks for.
+const HSTS: HeaderValue = HeaderValue::from_static("max-age=63072000; includeSubDomains");
+
+/// Every site with its routes.
+#[derive(Debug)]
+pub struct Router {
+    sites: Sites<Arc<SiteRoutes>>,
+    cache: Arc<Cache>,
+    https_port: u16,
+}
+
+/// A site, ready to answer.
+#[derive(Debug)]
+struct SiteRoutes {
+    label: SiteLabel,
+    site: Arc<Site>,
+    routes: Vec<ReadyRoute>,
+}
+
+#[derive(Debug)]
+struct ReadyRoute {
+    route: Arc<Route>,
+    rules: Arc<CacheRules>,
+    /// `None` for a redirect.
+    origin: Option<Arc<dyn Origin>>,
+}
+
+impl Router {
+    /// Joins the sites of a configuration with the pools they name.
+    pub fn new(
+        config: &Config,
+        pools: &BTreeMap<Arc<str>, Arc<dyn Origin>>,
+        cache: Arc<Cache>,
+        metrics: &Metrics,
+    ) -> Self {
+        let mut sites = Sites::default();
+        for site in &config.sites {
+            let ready = Arc::new(SiteRoutes::new(site, pools, metrics));
+            for name in std::iter::once(&site.name).chain(&site.aliases) {
+                sites.insert(name, Arc::clone(&ready));
+            }
+        }
+        let https_port = config.listen.https.first().map_or(443, std::net::SocketAddr::port);
+        Self { sites, cache, https_port }
+    }
+
+    fn site(&self, req: &Request) -> Result<&Arc<SiteRoutes>, Failure> {
+        let site = self.sites.find(req.target.host.name()).ok_or(Failure::UnknownHost)?;
+        let asked_for = req.connection.tls.as_ref().and_then(|session| session.sni.as_deref());
+        match asked_for.map(|name| self.sites.find(name)) {
+            Some(Some(other)) if !Arc::ptr_eq(other, site) => Err(Failure::Misdirected),
+            _ => Ok(site),
+        }
+    }
+
+    fn answer(&self, req: Request, site: &SiteRoutes) -> Handling<Result<Response, Failure>> {
+        if let Some(res) = redirect::of_site(&req, &site.site, self.https_port) {
+            return Handling::ready(Ok(res));
+        }
+        let path = match PathReading::of(&req.target) {
+            Ok(path) => path,
+            Err(failure) => return Handling::ready(Err(failure)),
+        };
+        let mut routes = site.routes.iter().map(|ready| (&*ready.route, ready));
+        let Some((route, ready)) =
+            routes.find(|(route, _)| route::matches(&route.matches, &req.method, &path))
+        else {
+            return Handling::ready(Err(Failure::UnknownHost));
+        };
+        let hsts = site.site.hsts && req.target.scheme == Scheme::Https;
+        let Some(origin) = &ready.origin else {
+            return Handling::ready(Ok(redirect::of_route(&req, route, &path)));
+        };
+        match limited(req, route.body) {
+            Ok(req) => self.cache.answer(req, &ready.rules, origin),
+            Err(failure) => Handling::ready(Err(failure)),
+        }
+        .map_response(&ready.route, hsts)
+    }
+}
+
+impl Handler for Router {
+    fn handle(&self, req: Request) -> Handling<Answer> {
+        match self.site(&req) {
+            Ok(site) => {
+                let label = site.label.clone();
+                self.answer(req, site).map(|result| Answer { site: Some(label), result })
+            }
+            Err(failure) => Handling::ready(Answer { site: None, result: Err(failure) }),
+        }
+    }
+}
+
+impl SiteRoutes {
+    fn new(site: &Arc<Site>, pools: &BTreeMap<Arc<str>, Arc<dyn Origin>>, metrics: &Metrics) -> Self {
+        let pool = site.pool.as_ref().and_then(|pool| pools.get(&pool.name));
+        let routes = site
+            .routes
+            .iter()
+            .map(|route| ReadyRoute {
+                route: Arc::clone(route),
+                rules: Arc::clone(&route.cache),
+                origin: pool
+                    .filter(|_| route.redirect.is_none())
+                    .map(|pool| Arc::new(Edited::new(Arc::clone(pool), site, route)) as Arc<dyn Origin>),
+            })
+            .collect();
+        Self { label: metrics.label(&site.name), site: Arc::clone(site), routes }
+    }
+}
+
+/// Edits of the response, where there are any.
+trait MapResponse {
+    fn map_response(self, route: &Arc<Route>, hsts: bool) -> Self;
+}
+
+impl MapResponse for Handling<Result<Response, Failure>> {
+    fn map_response(self, route: &Arc<Route>, hsts: bool) -> Self {
+        if route.response_fields.is_empty() && !hsts {
+            return self;
+        }
+        let route = Arc::clone(route);
+        self.map(move |result| {
+            let mut res = result?;
+            edits::apply(&route.response_fields, &mut res.fields);
+            if hsts {
+                res.fields.insert(STRICT_TRANSPORT_SECURITY, HSTS);
+            }
+            Ok(res)
+        })
+    }
+}
+
+/// Holds the content to the route's limit.
+fn limited(mut req: Request, limit: u64) -> Result<Request, Failure> {
+    let size = http_body::Body::size_hint(&req.body);
+    if size.lower() > limit {
+        return Err(Failure::ContentTooLarge { limit });
+    }
+    if size.upper().is_none_or(|upper| upper > limit) {
+        req.body = std::mem::take(&mut req.body).limited(limit);
+    }
+    Ok(req)
+}
