@@ -6,6 +6,8 @@
 
 pub mod tls;
 
+pub mod front;
+
 pub mod router;
 
 pub mod cache;

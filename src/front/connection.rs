@@ -1,0 +1,157 @@
+//! One client connection, from its first byte to its last: which HTTP it speaks
+//! is known by now, hyper parses it, and its pace, its limits and a drain end it.
+
+use std::pin::pin;
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use hyper::rt::Executor;
+use hyper::server::conn::{http1, http2};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::pace::{Pace, Paced};
+use super::service::ConnectionService;
+use super::{ConnectionProtocol, Front};
+use crate::base::Tasks;
+use crate::exchange::ConnectionInfo;
+use crate::telemetry::Metrics;
+use crate::telemetry::metrics::Limit;
+
+/// Flow control windows and send buffer of HTTP/2, in bytes. A stream's share
+/// is small, as a client can open many.
+const STREAM_WINDOW: u32 = 64 * 1024;
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
+const STREAM_SEND_BUFFER: usize = 64 * 1024;
+
+impl Front {
+    /// Serves a connection until it ends. Dropping the future closes it.
+    pub async fn serve<S>(
+        self: Arc<Self>,
+        stream: S,
+        protocol: ConnectionProtocol,
+        connection: ConnectionInfo,
+    ) where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let pace = Arc::new(Pace::new(Arc::clone(&self.clock), protocol, &self.limits));
+        let io = TokioIo::new(Paced::new(stream, Arc::clone(&pace)));
+        let peer = connection.peer;
+        let service = ConnectionService {
+            front: Arc::clone(&self),
+            connection: Arc::new(connection),
+            pace: Arc::clone(&pace),
+        };
+        let served = match protocol {
+            ConnectionProtocol::Http1 => {
+                let connection = self.http1().serve_connection(io, service).with_upgrades();
+                let mut connection = pin!(connection);
+                self.drive(&pace, connection.as_mut(), http1::UpgradeableConnection::graceful_shutdown).await
+            }
+            ConnectionProtocol::Http2 => {
+                let mut connection = pin!(self.http2().serve_connection(io, service));
+                self.drive(&pace, connection.as_mut(), http2::Connection::graceful_shutdown).await
+            }
+        };
+        if let Err(error) = served {
+            self.refused(&error);
+            tracing::debug!(%peer, error = &error as &dyn std::error::Error, "connection failed");
+        }
+    }
+
+    /// Drives a connection to its end, a limit's, or a drain's.
+    async fn drive<C>(
+        &self,
+        pace: &Pace,
+        mut connection: std::pin::Pin<&mut C>,
+        close: impl Fn(std::pin::Pin<&mut C>),
+    ) -> hyper::Result<()>
+    where
+        C: Future<Output = hyper::Result<()>>,
+    {
+        let mut limit = pin!(pace.ended_by(&self.limits));
+        let mut drain = pin!(self.draining.cancelled());
+        let mut is_draining = false;
+        loop {
+            tokio::select! {
+                biased;
+                served = connection.as_mut() => return served,
+                limit = &mut limit => {
+                    self.telemetry.metrics.limit(limit);
+                    if limit == Limit::IdleTimeout {
+                        // Lets HTTP/2 say GOAWAY, as far as that needs no waiting.
+                        close(connection.as_mut());
+                        let _ = connection.as_mut().now_or_never();
+                    }
+                    return Ok(());
+                }
+                () = &mut drain, if !is_draining => {
+                    is_draining = true;
+                    close(connection.as_mut());
+                }
+            }
+        }
+    }
+
+    fn http1(&self) -> http1::Builder {
+        let limits = &self.limits;
+        let mut builder = http1::Builder::new();
+        builder
+            .header_read_timeout(None)
+            .max_headers(limits.headers)
+            .max_buf_size((limits.header_bytes + limits.request_line).max(64 * 1024))
+            .half_close(false);
+        builder
+    }
+
+    fn http2(&self) -> http2::Builder<Streams> {
+        let limits = &self.limits;
+        let streams = Streams { tasks: self.tasks.clone(), metrics: Arc::clone(&self.telemetry.metrics) };
+        let mut builder = http2::Builder::new(streams);
+        builder
+            .max_concurrent_streams(limits.h2_streams)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_send_buf_size(STREAM_SEND_BUFFER)
+            .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX));
+        builder
+    }
+
+    /// Counts what hyper or h2 refused before there was a request.
+    fn refused(&self, error: &hyper::Error) {
+        let metrics = &self.telemetry.metrics;
+        if error.is_parse_too_large() {
+            metrics.limit(Limit::HeaderBytes);
+        }
+        let source = std::error::Error::source(error);
+        if error.is_parse() || source.is_some_and(<dyn std::error::Error>::is::<h2::Error>) {
+            metrics.protocol_errors.increment();
+        }
+    }
+}
+
+/// Runs the streams of HTTP/2 connections. Most are answered from the cache at
+/// their first poll, so that comes before a task is made for them.
+#[derive(Clone)]
+struct Streams {
+    tasks: Tasks,
+    metrics: Arc<Metrics>,
+}
+
+impl<F> Executor<F> for Streams
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    fn execute(&self, stream: F) {
+        let metrics = Arc::clone(&self.metrics);
+        let mut stream = Box::pin(async move {
+            // A panic ends its own stream and no other.
+            if std::panic::AssertUnwindSafe(stream).catch_unwind().await.is_err() {
+                metrics.panics.increment();
+            }
+        });
+        if stream.as_mut().now_or_never().is_none() {
+            self.tasks.spawn(stream);
+        }
+    }
+}

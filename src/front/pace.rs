@@ -1,0 +1,365 @@
+//! Keeps a client's connection moving: knows since when it has been silent, or
+//! has not taken what it was sent, and says when that has lasted too long.
+//!
+//! The way of a request only stores numbers here. One timer per connection,
+//! set again only when it fires, looks at them.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Instant;
+
+use super::ConnectionProtocol;
+use super::raw_head::RawHead;
+use crate::base::Clock;
+use crate::config::model::Limits;
+use crate::exchange::Failure;
+use crate::telemetry::metrics::Limit;
+
+/// Nothing of this kind is going on.
+const NEVER: u64 = u64::MAX;
+
+/// What a connection does, in numbers that its parts share.
+#[derive(Debug)]
+pub(super) struct Pace {
+    clock: Arc<dyn Clock>,
+    opened: Instant,
+    /// Exchanges that have begun and not ended.
+    exchanges: AtomicU32,
+    /// True once the first exchange began.
+    served: AtomicBool,
+    /// When the last exchange ended, or the connection was opened.
+    idle_since: AtomicU64,
+    /// When the first byte of the next request came.
+    head_since: AtomicU64,
+    /// Since when the client does not take what is written.
+    blocked_since: AtomicU64,
+    /// Bytes the client took.
+    written: AtomicU64,
+    /// Heads of HTTP/1 requests as they come; `None` for HTTP/2.
+    head: Option<Mutex<RawHead>>,
+    most_head: usize,
+}
+
+impl Pace {
+    pub(super) fn new(clock: Arc<dyn Clock>, protocol: ConnectionProtocol, limits: &Limits) -> Self {
+        let keeps_heads = protocol == ConnectionProtocol::Http1;
+        Self {
+            head: keeps_heads.then(Mutex::default),
+            most_head: limits.request_line + limits.header_bytes,
+            opened: clock.now(),
+            clock,
+            exchanges: AtomicU32::new(0),
+            served: AtomicBool::new(false),
+            idle_since: AtomicU64::new(0),
+            head_since: AtomicU64::new(NEVER),
+            blocked_since: AtomicU64::new(NEVER),
+            written: AtomicU64::new(0),
+        }
+    }
+
+    /// An exchange begins: its head is complete.
+    pub(super) fn begin(&self) {
+        self.exchanges.fetch_add(1, Relaxed);
+        self.served.store(true, Relaxed);
+        self.head_since.store(NEVER, Relaxed);
+    }
+
+    /// An exchange has ended at `now`.
+    pub(super) fn end(&self, now: Instant) {
+        self.exchanges.fetch_sub(1, Relaxed);
+        self.idle_since.store(self.since_opened(now), Relaxed);
+    }
+
+    /// True if no exchange goes on.
+    pub(super) fn is_idle(&self) -> bool {
+        self.exchanges.load(Relaxed) == 0
+    }
+
+    fn since_opened(&self, now: Instant) -> u64 {
+        u64::try_from(now.saturating_duration_since(self.opened).as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Checks the bytes of the head of the HTTP/1 request that now begins.
+    pub(super) fn check_head(&self, is_chunked: bool, has_content: bool) -> Result<(), Failure> {
+        match &self.head {
+            Some(head) => head.lock().unwrap_or_else(PoisonError::into_inner).check(is_chunked, has_content),
+            None => Ok(()),
+        }
+    }
+
+    fn read(&self, bytes: &[u8]) {
+        if !self.is_idle() {
+            return;
+        }
+        if self.head_since.load(Relaxed) == NEVER {
+            self.head_since.store(self.since_opened(self.clock.now()), Relaxed);
+        }
+        if let Some(head) = &self.head {
+            head.lock().unwrap_or_else(PoisonError::into_inner).extend(bytes, self.most_head);
+        }
+    }
+
+    fn wrote(&self, bytes: usize) {
+        self.written.fetch_add(bytes as u64, Relaxed);
+        if self.blocked_since.load(Relaxed) != NEVER {
+            self.blocked_since.store(NEVER, Relaxed);
+        }
+    }
+
+    fn blocked(&self) {
+        if self.blocked_since.load(Relaxed) == NEVER {
+            self.blocked_since.store(self.since_opened(self.clock.now()), Relaxed);
+        }
+    }
+
+    fn now(&self) -> u64 {
+        self.since_opened(self.clock.now())
+    }
+
+    /// The limit that ends the connection, and when.
+    fn deadline(&self, limits: &Limits) -> Option<(u64, Limit)> {
+        let blocked = self.blocked_since.load(Relaxed);
+        if blocked != NEVER {
+            return Some((blocked + millis(limits.write_timeout), Limit::WriteTimeout));
+        }
+        if !self.is_idle() {
+            return None;
+        }
+        let head = self.head_since.load(Relaxed);
+        if head != NEVER {
+            return Some((head + millis(limits.header_timeout), Limit::HeaderTimeout));
+        }
+        let idle = self.idle_since.load(Relaxed);
+        if self.served.load(Relaxed) {
+            Some((idle + millis(limits.idle_timeout), Limit::IdleTimeout))
+        } else {
+            Some((idle + millis(limits.header_timeout), Limit::HeaderTimeout))
+        }
+    }
+
+    /// Waits until a limit ends the connection. Cancel safe.
+    ///
+    /// A client that takes a little now and then is never blocked for long; so
+    /// each time the timer fires while it is blocked, what it took since the
+    /// last time must reach the least rate.
+    pub(super) async fn ended_by(&self, limits: &Limits) -> Limit {
+        let coarse = millis(limits.write_timeout.min(limits.header_timeout).min(limits.idle_timeout)).max(10);
+        let mut written = 0;
+        let mut was_blocked = false;
+        loop {
+            let now = self.now();
+            let deadline = self.deadline(limits);
+            if let Some((at, limit)) = deadline
+                && at <= now
+            {
+                return limit;
+            }
+            let is_blocked = self.blocked_since.load(Relaxed) != NEVER;
+            let so_far = self.written.load(Relaxed);
+            let least = limits.min_rate.saturating_mul(coarse) / 1000;
+            if is_blocked && was_blocked && so_far - written < least {
+                return Limit::MinRate;
+            }
+            was_blocked = is_blocked;
+            written = so_far;
+            let next = deadline.map_or(coarse, |(at, _)| (at - now).clamp(1, coarse));
+            let next = if is_blocked { coarse } else { next };
+            tokio::time::sleep_until(self.opened + Duration::from_millis(now + next)).await;
+        }
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX / 4).min(u64::MAX / 4)
+}
+
+pin_project_lite::pin_project! {
+    /// A stream that tells its pace.
+    pub(super) struct Paced<S> {
+        #[pin]
+        stream: S,
+        pace: Arc<Pace>,
+    }
+}
+
+impl<S> Paced<S> {
+    pub(super) fn new(stream: S, pace: Arc<Pace>) -> Self {
+        Self { stream, pace }
+    }
+}
+
+impl<S: AsyncRead> AsyncRead for Paced<S> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.project();
+        let before = into.filled().len();
+        let polled = this.stream.poll_read(context, into);
+        if polled.is_ready() && into.filled().len() > before {
+            this.pace.read(&into.filled()[before..]);
+        }
+        polled
+    }
+}
+
+impl<S: AsyncWrite> AsyncWrite for Paced<S> {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.project();
+        let polled = this.stream.poll_write(context, bytes);
+        note_write(this.pace, &polled);
+        polled
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.project();
+        let polled = this.stream.poll_write_vectored(context, slices);
+        note_write(this.pace, &polled);
+        polled
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.project();
+        let polled = this.stream.poll_flush(context);
+        match polled {
+            Poll::Pending => this.pace.blocked(),
+            Poll::Ready(_) => this.pace.wrote(0),
+        }
+        polled
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.project();
+        let polled = this.stream.poll_shutdown(context);
+        if polled.is_pending() {
+            this.pace.blocked();
+        }
+        polled
+    }
+}
+
+fn note_write(pace: &Pace, polled: &Poll<io::Result<usize>>) {
+    match polled {
+        Poll::Pending => pace.blocked(),
+        Poll::Ready(Ok(bytes)) => pace.wrote(*bytes),
+        Poll::Ready(Err(_)) => {}
+    }
+}
+
+/// The defaults.
+#[cfg(test)]
+pub(super) fn test_limits() -> Limits {
+    Limits {
+        connections: 1,
+        connections_per_ip: None,
+        request_line: 8192,
+        header_bytes: 32768,
+        headers: 100,
+        body: 1 << 20,
+        handshake_timeout: Duration::from_secs(10),
+        header_timeout: Duration::from_secs(10),
+        body_timeout: Duration::from_secs(10),
+        min_rate: 500,
+        write_timeout: Duration::from_secs(20),
+        idle_timeout: Duration::from_secs(75),
+        stream_idle: Duration::from_secs(300),
+        tunnel_idle: Duration::from_secs(3600),
+        drain_timeout: Duration::from_secs(30),
+        h2_streams: 100,
+        origin_header_bytes: 65536,
+        origin_headers: 200,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{ManualClock, SystemClock};
+    use std::time::SystemTime;
+
+    fn pace() -> (Arc<ManualClock>, Pace) {
+        let clock = Arc::new(ManualClock::at(SystemTime::UNIX_EPOCH));
+        let pace = Pace::new(Arc::clone(&clock) as Arc<dyn Clock>, ConnectionProtocol::Http1, &test_limits());
+        (clock, pace)
+    }
+
+    #[test]
+    fn a_silent_connection_has_the_time_of_a_head() {
+        let (_, pace) = pace();
+        assert_eq!(pace.deadline(&test_limits()), Some((10_000, Limit::HeaderTimeout)));
+    }
+
+    #[test]
+    fn between_two_requests_it_may_be_idle_for_longer() {
+        let (clock, pace) = pace();
+        pace.begin();
+        assert_eq!(pace.deadline(&test_limits()), None);
+        clock.advance(Duration::from_secs(3));
+        pace.end(clock.now());
+        assert_eq!(pace.deadline(&test_limits()), Some((78_000, Limit::IdleTimeout)));
+    }
+
+    #[test]
+    fn a_head_that_has_begun_must_come_in_time() {
+        let (clock, pace) = pace();
+        pace.begin();
+        pace.end(clock.now());
+        clock.advance(Duration::from_secs(60));
+        pace.read(b"G");
+        clock.advance(Duration::from_secs(5));
+        pace.read(b"G");
+        assert_eq!(pace.deadline(&test_limits()), Some((70_000, Limit::HeaderTimeout)));
+    }
+
+    #[test]
+    fn a_client_that_takes_nothing_is_given_up() {
+        let (clock, pace) = pace();
+        pace.begin();
+        clock.advance(Duration::from_secs(1));
+        pace.blocked();
+        assert_eq!(pace.deadline(&test_limits()), Some((21_000, Limit::WriteTimeout)));
+        pace.wrote(1);
+        assert_eq!(pace.deadline(&test_limits()), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_timer_fires_at_the_limit() {
+        let pace = Pace::new(Arc::new(SystemClock), ConnectionProtocol::Http1, &test_limits());
+        let opened = SystemClock.now();
+        assert_eq!(pace.ended_by(&test_limits()).await, Limit::HeaderTimeout);
+        assert_eq!((SystemClock.now() - opened).as_secs(), 10);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_too_little_is_given_up() {
+        let pace = Arc::new(Pace::new(Arc::new(SystemClock), ConnectionProtocol::Http1, &test_limits()));
+        pace.begin();
+        let trickle = async {
+            loop {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                pace.wrote(100);
+                pace.blocked();
+            }
+        };
+        let limits = test_limits();
+        tokio::select! {
+            limit = pace.ended_by(&limits) => assert_eq!(limit, Limit::MinRate),
+            () = trickle => {}
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! One exchange, step by step: from the head of a request as hyper gives it to
+//! the head of the response as hyper takes it.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use http::header::{CONTENT_TYPE, REFERER, TRANSFER_ENCODING, UPGRADE, USER_AGENT};
+use http::request::Parts;
+use http::{HeaderValue, Method, StatusCode, Version, header};
+use hyper::body::Incoming;
+use hyper::service::Service;
+use hyper::upgrade::OnUpgrade;
+
+use super::content::{Content, ContentPace};
+use super::observe::{Observation, Observed};
+use super::pace::Pace;
+use super::respond::{self, Outgoing};
+use super::{Front, challenge, identity, normalize, tunnel};
+use crate::base::random_id;
+use crate::exchange::{
+    Answer, Body, ConnectionInfo, ExchangeEnd, ExchangeRecord, Facts, Failure, Handling, Protocol, Request,
+    RequestId, Response,
+};
+use crate::telemetry::metrics::Limit;
+
+/// The requests of one connection.
+pub(super) struct ConnectionService {
+    pub(super) front: Arc<Front>,
+    pub(super) connection: Arc<ConnectionInfo>,
+    pub(super) pace: Arc<Pace>,
+}
+
+impl Service<http::Request<Incoming>> for ConnectionService {
+    type Response = http::Response<Observed>;
+    type Error = Infallible;
+    type Future = Exchange;
+
+    fn call(&self, mut req: http::Request<Incoming>) -> Exchange {
+        self.pace.begin();
+        let upgrade = req.headers().contains_key(UPGRADE).then(|| hyper::upgrade::on(&mut req));
+        let (mut head, incoming) = req.into_parts();
+        let mut observation = self.observe(&head);
+        let is_head = head.method == Method::HEAD;
+        let is_http1 = head.version != Version::HTTP_2;
+        let handling = match self.request(&mut head, incoming, &mut observation) {
+            Ok(req) => match challenge::answer(&req, &self.front.certificates) {
+                Some(res) => Handling::ready(Answer { site: None, result: Ok(res) }),
+                None => self.front.handler.handle(req),
+            },
+            Err(failure) => Handling::ready(Answer { site: None, result: Err(failure) }),
+        };
+        Exchange { handling, under_way: Some(UnderWay { observation, is_head, is_http1, upgrade }) }
+    }
+}
+
+impl ConnectionService {
+    fn observe(&self, head: &Parts) -> Box<Observation> {
+        let clock = &self.front.clock;
+        Box::new(Observation {
+            front: Arc::clone(&self.front),
+            pace: Arc::clone(&self.pace),
+            received: clock.now(),
+            bytes_in: None,
+            record: ExchangeRecord {
+                started: clock.wall(),
+                head_time: Duration::ZERO,
+                total_time: Duration::ZERO,
+                id: RequestId(random_id()),
+                client: self.connection.peer.ip().to_canonical(),
+                protocol: match head.version {
+                    Version::HTTP_2 => Protocol::Http2,
+                    Version::HTTP_10 => Protocol::Http10,
+                    _ => Protocol::Http11,
+                },
+                scheme: self.connection.scheme,
+                method: head.method.clone(),
+                host: HeaderValue::from_static(""),
+                path_and_query: head.uri.path_and_query().cloned(),
+                user_agent: head.headers.get(USER_AGENT).cloned(),
+                referer: head.headers.get(REFERER).cloned(),
+                site: None,
+                // What is logged if the client leaves before there is an answer.
+                status: StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),
+                bytes_in: 0,
+                bytes_out: 0,
+                facts: Facts::default(),
+                end: ExchangeEnd::ClientLeft,
+            },
+        })
+    }
+
+    /// The request in normal form.
+    fn request(
+        &self,
+        head: &mut Parts,
+        incoming: Incoming,
+        observation: &mut Observation,
+    ) -> Result<Request, Failure> {
+        let front = &self.front;
+        let who = identity::identify(&self.connection, &head.headers, &front.trusted_proxies);
+        let record = &mut observation.record;
+        (record.client, record.scheme) = (who.client, who.scheme);
+        let has_content = !http_body::Body::is_end_stream(&incoming);
+        self.pace.check_head(head.headers.contains_key(TRANSFER_ENCODING), has_content)?;
+        let normal = normalize::normalize(head, who.scheme, &front.limits)?;
+        record.host = normal.target.host.value().clone();
+        let body = if has_content {
+            let received = Arc::new(AtomicU64::new(0));
+            observation.bytes_in = Some(Arc::clone(&received));
+            let metrics = Arc::clone(&front.telemetry.metrics);
+            let pace = self.content_pace(head);
+            Body::boxed(Content::new(incoming, pace, Arc::clone(&front.clock), metrics, received))
+        } else {
+            Body::Empty
+        };
+        Ok(Request {
+            method: std::mem::take(&mut head.method),
+            target: normal.target,
+            fields: std::mem::take(&mut head.headers),
+            body,
+            upgrade: normal.upgrade,
+            client: who.client,
+            trusted: who.trusted,
+            id: record.id,
+            connection: Arc::clone(&self.connection),
+            received: observation.received,
+            received_wall: record.started,
+        })
+    }
+
+    fn content_pace(&self, head: &Parts) -> ContentPace {
+        let limits = &self.front.limits;
+        let is_grpc = head
+            .headers
+            .get(CONTENT_TYPE)
+            .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
+        if is_grpc {
+            ContentPace { timeout: limits.stream_idle, min_rate: 0 }
+        } else {
+            ContentPace { timeout: limits.body_timeout, min_rate: limits.min_rate }
+        }
+    }
+}
+
+/// An exchange whose answer is still to come.
+pub(super) struct Exchange {
+    handling: Handling<Answer>,
+    under_way: Option<UnderWay>,
+}
+
+struct UnderWay {
+    observation: Box<Observation>,
+    is_head: bool,
+    is_http1: bool,
+    upgrade: Option<OnUpgrade>,
+}
+
+impl Future for Exchange {
+    type Output = Result<http::Response<Observed>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        let answer = ready!(Pin::new(&mut this.handling).poll(context));
+        match this.under_way.take() {
+            Some(under_way) => Poll::Ready(Ok(under_way.answer(answer))),
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl UnderWay {
+    fn answer(mut self, answer: Answer) -> http::Response<Observed> {
+        self.observation.record.site = answer.site;
+        match answer.result {
+            Ok(mut res) => match res.tunnel.take() {
+                Some(origin) => self.tunnel(res, origin),
+                None => self.send(respond::response(res)),
+            },
+            Err(failure) => {
+                self.note(&failure);
+                self.send(respond::failure(failure))
+            }
+        }
+    }
+
+    fn send(mut self, outgoing: Outgoing) -> http::Response<Observed> {
+        let Outgoing { status, mut fields, mut body, facts, close } = outgoing;
+        self.note_head(status, facts);
+        if self.is_head || status == StatusCode::NOT_MODIFIED || status == StatusCode::NO_CONTENT {
+            body = Body::Empty;
+        }
+        if self.is_http1 && (close || self.observation.front.draining.is_cancelled()) {
+            fields.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        let mut res = http::Response::new(Observed::new(body, self.observation));
+        *res.status_mut() = status;
+        *res.headers_mut() = fields;
+        res
+    }
+
+    /// Joins the two ends once both have changed protocols. The exchange lasts
+    /// as long as the tunnel.
+    fn tunnel(mut self, res: Response, origin: OnUpgrade) -> http::Response<Observed> {
+        let Some(client) = self.upgrade.take() else {
+            return self.send(respond::failure(Failure::BadRequest("no protocol to change to")));
+        };
+        self.note_head(res.status, res.facts);
+        let mut switching = http::Response::new(Observed::unobserved());
+        *switching.status_mut() = res.status;
+        *switching.headers_mut() = res.fields;
+        let tasks = self.observation.front.tasks.clone();
+        tasks.spawn(tunnel::join(client, origin, self.observation));
+        switching
+    }
+
+    fn note_head(&mut self, status: StatusCode, facts: Facts) {
+        let observation = &mut self.observation;
+        let now = observation.front.clock.now();
+        observation.record.status = status;
+        observation.record.facts = facts;
+        observation.record.head_time = now.saturating_duration_since(observation.received);
+    }
+
+    fn note(&self, failure: &Failure) {
+        let metrics = &self.observation.front.telemetry.metrics;
+        match failure {
+            Failure::TargetTooLong => metrics.limit(Limit::RequestLine),
+            Failure::FieldsTooLarge => metrics.limit(Limit::HeaderBytes),
+            Failure::ContentTooLarge { .. } => metrics.limit(Limit::Body),
+            _ => {}
+        }
+        tracing::debug!(id = %self.observation.record.id, error = failure as &dyn std::error::Error, "no response");
+    }
+}
