@@ -1,0 +1,131 @@
+//! Listening sockets: one per worker on the same address, so that the kernel
+//! spreads connections over the workers and no two of them share a lock. They
+//! are bound first of all, so that a taken port is found before anything else
+//! is begun, and listen only when there is somebody to serve.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+/// Connections the kernel keeps until a worker takes them.
+const BACKLOG: i32 = 4096;
+
+/// An address cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}: {}", reason(source))]
+pub struct BindError {
+    /// The address.
+    pub address: SocketAddr,
+    /// What the system said.
+    #[source]
+    pub source: io::Error,
+}
+
+fn reason(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "the port is taken by another process".into(),
+        io::ErrorKind::PermissionDenied => {
+            "ports below 1024 need root or CAP_NET_BIND_SERVICE (setcap cap_net_bind_service=+ep)".into()
+        }
+        io::ErrorKind::AddrNotAvailable => "this machine has no such address".into(),
+        _ => error.to_string(),
+    }
+}
+
+/// The sockets of one address, one per worker.
+#[derive(Debug)]
+pub struct Bound {
+    /// The address, with the port the system chose where 0 was asked for.
+    pub address: SocketAddr,
+    sockets: Vec<Socket>,
+}
+
+impl Bound {
+    /// Begins to take connections: one listening socket for each worker.
+    pub fn listen(self) -> Result<Vec<TcpListener>, BindError> {
+        let listen = |socket: Socket| {
+            socket.listen(BACKLOG)?;
+            Ok(socket.into())
+        };
+        let listening = self.sockets.into_iter().map(listen).collect::<io::Result<_>>();
+        listening.map_err(|source| BindError { address: self.address, source })
+    }
+}
+
+/// Binds `address` with one socket for each of `workers`. `[::]` takes IPv4
+/// as well, and falls back to `0.0.0.0` where the machine has no IPv6.
+pub fn bind(address: SocketAddr, workers: usize) -> Result<Bound, BindError> {
+    match bind_all(address, workers) {
+        Err(error) if lacks_ipv6(&address, &error) => {
+            let v4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port()));
+            bind_all(v4, workers).map_err(|source| BindError { address: v4, source })
+        }
+        bound => bound.map_err(|source| BindError { address, source }),
+    }
+}
+
+fn lacks_ipv6(address: &SocketAddr, error: &io::Error) -> bool {
+    let is_missing = matches!(
+        error.kind(),
+        io::ErrorKind::AddrNotAvailable | io::ErrorKind::Unsupported | io::ErrorKind::InvalidInput
+    ) || error.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error());
+    address.is_ipv6() && address.ip().is_unspecified() && is_missing
+}
+
+fn bind_all(mut address: SocketAddr, workers: usize) -> io::Result<Bound> {
+    // Sockets that share a port would also share it with those of another
+    // process unnoticed; one that does not share finds out.
+    let probe = socket(address)?;
+    probe.bind(&address.into())?;
+    if address.port() == 0 {
+        let chosen = probe.local_addr()?.as_socket().ok_or(io::ErrorKind::InvalidInput)?;
+        address.set_port(chosen.port());
+    }
+    drop(probe);
+    let sockets = (0..workers.max(1))
+        .map(|_| {
+            let socket = socket(address)?;
+            socket.set_reuse_port(true)?;
+            socket.bind(&address.into())?;
+            Ok(socket)
+        })
+        .collect::<io::Result<_>>()?;
+    Ok(Bound { address, sockets })
+}
+
+fn socket(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(!address.ip().is_unspecified())?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    // Accepted sockets inherit it.
+    socket.set_tcp_nodelay(true)?;
+    Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_worker_has_a_socket_on_the_same_port() {
+        let bound = bind("127.0.0.1:0".parse().unwrap(), 3).unwrap();
+        let port = bound.address.port();
+        let listening = bound.listen().unwrap();
+        let ports: Vec<u16> = listening.iter().map(|s| s.local_addr().unwrap().port()).collect();
+        assert_eq!(ports, [port; 3]);
+        assert_ne!(port, 0);
+    }
+
+    #[test]
+    fn a_taken_port_is_named() {
+        let first = bind("127.0.0.1:0".parse().unwrap(), 1).unwrap();
+        let address = first.address;
+        let _listening = first.listen().unwrap();
+        let error = bind(address, 1).unwrap_err().to_string();
+        assert!(error.contains(&address.to_string()) && error.contains("taken"), "{error}");
+    }
+}

@@ -1,0 +1,149 @@
+//! How many connections there may be, in all and from one client address.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use ipnet::IpNet;
+
+use crate::config::model::Config;
+use crate::telemetry::metrics::Limit;
+
+/// Maps of counts, so that workers seldom wait for each other.
+const SHARDS: usize = 64;
+
+/// Counts the open connections of all workers.
+#[derive(Debug)]
+pub struct ConnectionLimits {
+    most: usize,
+    most_per_client: Option<usize>,
+    exempt: Vec<IpNet>,
+    open: AtomicUsize,
+    clients: [Mutex<HashMap<IpAddr, usize>>; SHARDS],
+}
+
+impl ConnectionLimits {
+    /// The limits of a configuration; trusted proxies are exempt from the one
+    /// per client.
+    pub fn new(config: &Config) -> Self {
+        Self {
+            most: config.limits.connections,
+            most_per_client: config.limits.connections_per_ip,
+            exempt: config.listen.trusted_proxies.clone(),
+            open: AtomicUsize::new(0),
+            clients: std::array::from_fn(|_| Mutex::default()),
+        }
+    }
+
+    /// Counts a connection of `peer` until the permit is dropped, or names the
+    /// limit that stands against it.
+    pub fn admit(self: &Arc<Self>, peer: IpAddr) -> Result<ConnectionPermit, Limit> {
+        let peer = peer.to_canonical();
+        if self.open.fetch_add(1, Relaxed) >= self.most {
+            self.open.fetch_sub(1, Relaxed);
+            return Err(Limit::Connections);
+        }
+        let mut permit = ConnectionPermit { limits: Arc::clone(self), client: None };
+        let is_exempt = self.exempt.iter().any(|network| network.contains(&peer));
+        if let Some(most) = self.most_per_client.filter(|_| !is_exempt) {
+            let client = client_of(peer);
+            let mut counts = self.shard(client).lock().unwrap_or_else(PoisonError::into_inner);
+            let count = counts.entry(client).or_default();
+            if *count >= most {
+                return Err(Limit::ConnectionsPerIp);
+            }
+            *count += 1;
+            permit.client = Some(client);
+        }
+        Ok(permit)
+    }
+
+    /// Connections open now.
+    pub fn open(&self) -> usize {
+        self.open.load(Relaxed)
+    }
+
+    fn shard(&self, client: IpAddr) -> &Mutex<HashMap<IpAddr, usize>> {
+        let bits = match client {
+            IpAddr::V4(address) => u128::from(address.to_bits()),
+            IpAddr::V6(address) => address.to_bits() >> 64,
+        };
+        &self.clients[(bits % SHARDS as u128) as usize]
+    }
+
+    fn release(&self, client: IpAddr) {
+        let mut counts = self.shard(client).lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = counts.get_mut(&client) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&client);
+            }
+        }
+    }
+}
+
+/// A client has a whole IPv6 /64 to itself.
+fn client_of(peer: IpAddr) -> IpAddr {
+    match peer {
+        IpAddr::V4(_) => peer,
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
+    }
+}
+
+/// The place of one open connection.
+#[derive(Debug)]
+pub struct ConnectionPermit {
+    limits: Arc<ConnectionLimits>,
+    client: Option<IpAddr>,
+}
+
+impl Drop for ConnectionPermit {
+    fn drop(&mut self) {
+        self.limits.open.fetch_sub(1, Relaxed);
+        if let Some(client) = self.client {
+            self.limits.release(client);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limits(most: usize, per_client: usize) -> Arc<ConnectionLimits> {
+        Arc::new(ConnectionLimits {
+            most,
+            most_per_client: Some(per_client),
+            exempt: vec!["10.0.0.0/8".parse().unwrap()],
+            open: AtomicUsize::new(0),
+            clients: std::array::from_fn(|_| Mutex::default()),
+        })
+    }
+
+    #[test]
+    fn a_client_has_its_limit_and_gets_its_places_back() {
+        let limits = limits(100, 2);
+        let client: IpAddr = "2001:db8::1".parse().unwrap();
+        let neighbour: IpAddr = "2001:db8::ffff".parse().unwrap();
+        let held = [limits.admit(client).unwrap(), limits.admit(neighbour).unwrap()];
+        assert_eq!(limits.admit(client).unwrap_err(), Limit::ConnectionsPerIp);
+        assert_eq!(limits.open(), 2);
+        drop(held);
+        assert!(limits.admit(client).is_ok());
+    }
+
+    #[test]
+    fn all_together_have_theirs() {
+        let limits = limits(1, 10);
+        let _held = limits.admit("127.0.0.1".parse().unwrap()).unwrap();
+        assert_eq!(limits.admit("127.0.0.2".parse().unwrap()).unwrap_err(), Limit::Connections);
+    }
+
+    #[test]
+    fn trusted_proxies_are_exempt_from_the_limit_per_client() {
+        let limits = limits(100, 1);
+        let held: Vec<_> = (0..5).map(|_| limits.admit("::ffff:10.0.0.1".parse().unwrap())).collect();
+        assert!(held.iter().all(Result::is_ok));
+    }
+}
