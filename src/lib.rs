@@ -4,6 +4,8 @@
 //! stands below it. `ARCHITECTURE.md` names the floors and the laws that hold
 //! between them, and a test reads every `use crate::` to keep them true.
 
+pub mod control;
+
 pub mod listener;
 
 pub mod tls;

@@ -1,0 +1,93 @@
+//! The paths of the admin socket. Every one of them is under `/v1`.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Method, Response, StatusCode};
+use http_body_util::Full;
+use serde::Serialize;
+use serde_json::json;
+
+use super::server::{Answer, content, refusal, wrong_method};
+use super::{Inspect, Lifecycle};
+use crate::telemetry::prometheus;
+
+/// Answers on the admin socket.
+pub(super) struct AdminApi {
+    inspect: Arc<dyn Inspect>,
+    lifecycle: Arc<dyn Lifecycle>,
+}
+
+impl AdminApi {
+    pub(super) fn new(inspect: Arc<dyn Inspect>, lifecycle: Arc<dyn Lifecycle>) -> Self {
+        Self { inspect, lifecycle }
+    }
+
+    fn drain(&self) -> Response<Full<Bytes>> {
+        tracing::info!("a graceful stop was asked for on the admin socket");
+        self.lifecycle.drain();
+        let mut res = as_json(&json!({ "draining": true }));
+        *res.status_mut() = StatusCode::ACCEPTED;
+        res
+    }
+}
+
+impl Answer for AdminApi {
+    fn answer(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
+        let Some(resource) = Resource::at(path) else {
+            return refusal(StatusCode::NOT_FOUND, "nothing is at this path");
+        };
+        if *method != resource.method() {
+            return wrong_method(&resource.method());
+        }
+        match resource {
+            Resource::Status => as_json(&self.inspect.status()),
+            Resource::Config => content("application/toml", self.inspect.config_text()),
+            Resource::Metrics => content(prometheus::CONTENT_TYPE, self.inspect.metrics_text()),
+            Resource::Origins => as_json(&self.inspect.origins()),
+            Resource::Certificates => as_json(&self.inspect.certificates()),
+            Resource::Drain => self.drain(),
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Resource {
+    Status,
+    Config,
+    Metrics,
+    Origins,
+    Certificates,
+    Drain,
+}
+
+impl Resource {
+    fn at(path: &str) -> Option<Self> {
+        Some(match path.strip_prefix("/v1/")? {
+            "status" => Self::Status,
+            "config" => Self::Config,
+            "metrics" => Self::Metrics,
+            "origins" => Self::Origins,
+            "certificates" => Self::Certificates,
+            "drain" => Self::Drain,
+            _ => return None,
+        })
+    }
+
+    fn method(self) -> Method {
+        match self {
+            Self::Drain => Method::POST,
+            Self::Status | Self::Config | Self::Metrics | Self::Origins | Self::Certificates => Method::GET,
+        }
+    }
+}
+
+fn as_json(value: &impl Serialize) -> Response<Full<Bytes>> {
+    match serde_json::to_vec(value) {
+        Ok(text) => content("application/json", text),
+        Err(error) => {
+            tracing::error!(error = &error as &dyn std::error::Error, "an answer has no JSON form");
+            refusal(StatusCode::INTERNAL_SERVER_ERROR, "the answer has no JSON form")
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! How a running process is looked into and told what to do: HTTP and JSON
+//! over a Unix socket, metrics for Prometheus over TCP, and the client of the
+//! command line. It decides nothing about traffic; what it tells and does
+//! comes from [`Inspect`] and [`Lifecycle`].
+
+mod api;
+pub mod client;
+mod error;
+mod metrics_endpoint;
+mod server;
+pub mod show;
+mod socket;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use serde::Serialize;
+use serde_json::Value;
+
+pub use self::error::ControlError;
+pub use self::metrics_endpoint::MetricsEndpoint;
+pub use self::socket::AdminSocket;
+
+/// Tells what goes on. Called for each request, on the control runtime: quick,
+/// and without secrets in any answer.
+pub trait Inspect: Send + Sync + 'static {
+    /// The process as a whole.
+    fn status(&self) -> Status;
+
+    /// The configuration in force, as TOML.
+    fn config_text(&self) -> String;
+
+    /// An array of pools: `{ name, servers: [{ label, state, in_flight,
+    /// latency_ms, requests, failures, last_error }] }`.
+    fn origins(&self) -> Value;
+
+    /// An array of certificates: `{ site, names, issuer, not_after,
+    /// next_renewal, last_error }`, times as RFC 3339.
+    fn certificates(&self) -> Value;
+
+    /// All metrics in the text format of Prometheus.
+    fn metrics_text(&self) -> String;
+}
+
+/// Does what the process is told to.
+pub trait Lifecycle: Send + Sync + 'static {
+    /// Begins a graceful stop and returns at once. Further calls do nothing.
+    fn drain(&self);
+}
+
+/// The process as a whole.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Status {
+    /// The version of the program.
+    pub version: &'static str,
+    /// The process id.
+    pub pid: u32,
+    /// Since the start.
+    pub uptime_seconds: u64,
+    /// How many configurations were in force, this one included.
+    pub generation: u64,
+    /// Where the configuration was read from.
+    pub config_file: Option<String>,
+    /// Worker threads.
+    pub workers: usize,
+    /// Client connections open now.
+    pub connections_open: u64,
+    /// What the memory tier of the cache holds.
+    pub cache: CacheUsage,
+    /// A graceful stop is under way.
+    pub draining: bool,
+}
+
+/// What the memory tier of the cache holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct CacheUsage {
+    /// Bytes in use.
+    pub bytes: u64,
+    /// Bytes that may be used.
+    pub limit: u64,
+    /// Stored responses.
+    pub objects: u64,
+}

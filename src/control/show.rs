@@ -1,0 +1,219 @@
+//! What `seawall status`, `origins` and `certs` print: the JSON of the admin
+//! socket as text for people. A value that is not there is `-`, so that a
+//! newer command can ask an older process.
+
+use serde_json::Value;
+
+use super::table::{self, Align};
+
+/// The answer of `/v1/status`.
+pub fn status(status: &Value) -> String {
+    let count = |value: &Value, one: &str, many: &str| {
+        let unit = if value.as_u64() == Some(1) { one } else { many };
+        format!("{} {unit}", cell(value))
+    };
+    let cache = &status["cache"];
+    let lines = [
+        ("version", cell(&status["version"])),
+        ("pid", cell(&status["pid"])),
+        ("uptime", status["uptime_seconds"].as_u64().map_or_else(dash, uptime)),
+        ("config", format!("{}, generation {}", cell(&status["config_file"]), cell(&status["generation"]))),
+        ("workers", cell(&status["workers"])),
+        ("connections", format!("{} open", cell(&status["connections_open"]))),
+        (
+            "cache",
+            format!(
+                "{} of {}, {}",
+                cache["bytes"].as_u64().map_or_else(dash, size),
+                cache["limit"].as_u64().map_or_else(dash, size),
+                count(&cache["objects"], "stored response", "stored responses")
+            ),
+        ),
+        ("draining", cell(&status["draining"])),
+    ];
+    lines.iter().map(|(name, value)| format!("{name:<11}  {value}\n")).collect()
+}
+
+/// The answer of `/v1/origins`.
+pub fn origins(pools: &Value) -> String {
+    let rows: Vec<_> = items(pools)
+        .flat_map(|pool| items(&pool["servers"]).map(move |server| (pool, server)))
+        .map(|(pool, server)| {
+            [
+                cell(&pool["name"]),
+                cell(&server["label"]),
+                cell(&server["state"]),
+                cell(&server["in_flight"]),
+                cell(&server["latency_ms"]),
+                cell(&server["requests"]),
+                cell(&server["failures"]),
+                cell(&server["last_error"]),
+            ]
+        })
+        .collect();
+    if rows.is_empty() {
+        return "no origin servers\n".to_owned();
+    }
+    let columns = [
+        ("POOL", Align::Left),
+        ("SERVER", Align::Left),
+        ("STATE", Align::Left),
+        ("IN FLIGHT", Align::Right),
+        ("LATENCY MS", Align::Right),
+        ("REQUESTS", Align::Right),
+        ("FAILURES", Align::Right),
+        ("LAST ERROR", Align::Left),
+    ];
+    table::render(columns, &rows)
+}
+
+/// The answer of `/v1/certificates`.
+pub fn certificates(certificates: &Value) -> String {
+    let rows: Vec<_> = items(certificates)
+        .map(|certificate| {
+            ["site", "names", "issuer", "not_after", "next_renewal", "last_error"]
+                .map(|key| cell(&certificate[key]))
+        })
+        .collect();
+    if rows.is_empty() {
+        return "no certificates\n".to_owned();
+    }
+    let columns = ["SITE", "NAMES", "ISSUER", "NOT AFTER", "NEXT RENEWAL", "LAST ERROR"];
+    table::render(columns.map(|head| (head, Align::Left)), &rows)
+}
+
+fn items(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
+}
+
+/// A value on one line. Texts of certificate authorities and origin servers
+/// end up here, so nothing that moves a terminal is let through.
+fn cell(value: &Value) -> String {
+    match value {
+        Value::Null => dash(),
+        Value::Bool(true) => "yes".to_owned(),
+        Value::Bool(false) => "no".to_owned(),
+        Value::String(text) if text.is_empty() => dash(),
+        Value::String(text) => text.chars().map(printable).collect(),
+        Value::Array(values) => values.iter().map(cell).collect::<Vec<_>>().join(", "),
+        Value::Number(_) | Value::Object(_) => value.to_string(),
+    }
+}
+
+fn printable(character: char) -> char {
+    if character.is_control() || matches!(character, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}') {
+        char::REPLACEMENT_CHARACTER
+    } else {
+        character
+    }
+}
+
+fn dash() -> String {
+    "-".to_owned()
+}
+
+fn uptime(seconds: u64) -> String {
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds}s"),
+        (0, 0, _) => format!("{minutes}m {}s", seconds % 60),
+        (0, ..) => format!("{hours}h {minutes}m"),
+        _ => format!("{days}d {hours}h"),
+    }
+}
+
+fn size(bytes: u64) -> String {
+    let (unit, name) = match bytes {
+        0..0x400 => return format!("{bytes} B"),
+        0x400..0x10_0000 => (0x400, "KiB"),
+        0x10_0000..0x4000_0000 => (0x10_0000, "MiB"),
+        _ => (0x4000_0000_u64, "GiB"),
+    };
+    // u128: ten times the bytes of a large disk still fit.
+    let tenths = u128::from(bytes) * 10 / u128::from(unit);
+    format!("{}.{} {name}", tenths / 10, tenths % 10)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::control::{CacheUsage, Status};
+
+    #[test]
+    fn the_status_of_a_process() {
+        let value = serde_json::to_value(Status {
+            version: "0.1.0",
+            pid: 4711,
+            uptime_seconds: 2 * 86_400 + 3 * 3600 + 59,
+            generation: 3,
+            config_file: Some("/etc/seawall/seawall.toml".to_owned()),
+            workers: 2,
+            connections_open: 17,
+            cache: CacheUsage { bytes: 13_107_200, limit: 1 << 30, objects: 1 },
+            draining: false,
+        });
+        let expected = "\
+version      0.1.0
+pid          4711
+uptime       2d 3h
+config       /etc/seawall/seawall.toml, generation 3
+workers      2
+connections  17 open
+cache        12.5 MiB of 1.0 GiB, 1 stored response
+draining     no
+";
+        assert_eq!(status(&value.unwrap()), expected);
+    }
+
+    #[test]
+    fn the_servers_of_all_pools() {
+        let server = |label: &str, state: &str, requests: u32, error: Value| {
+            json!({ "label": label, "state": state, "in_flight": 3, "latency_ms": 1.5,
+                    "requests": requests, "failures": 0, "last_error": error })
+        };
+        let pools = json!([
+            { "name": "app", "servers": [
+                server("10.0.0.1:8080", "up", 12_345, Value::Null),
+                server("https://10.0.0.2:8443", "down", 7, json!("connection refused\u{1b}[2J")),
+            ] },
+            { "name": "site:example.com", "servers": [{ "label": "10.0.0.3:80" }] },
+        ]);
+        let expected = "\
+POOL              SERVER                 STATE  IN FLIGHT  LATENCY MS  REQUESTS  FAILURES  LAST ERROR
+app               10.0.0.1:8080          up             3         1.5     12345         0  -
+app               https://10.0.0.2:8443  down           3         1.5         7         0  connection refused\u{fffd}[2J
+site:example.com  10.0.0.3:80            -              -           -         -         -  -
+";
+        assert_eq!(origins(&pools), expected);
+    }
+
+    #[test]
+    fn the_certificates() {
+        let value = json!([
+            { "site": "example.com", "names": ["example.com", "www.example.com"], "issuer": "acme",
+              "not_after": "2026-12-01T00:00:00Z", "next_renewal": "2026-11-01T00:00:00Z" },
+            { "site": "localhost", "names": ["localhost"], "issuer": "internal", "last_error": "" },
+        ]);
+        let expected = "\
+SITE         NAMES                         ISSUER    NOT AFTER             NEXT RENEWAL          LAST ERROR
+example.com  example.com, www.example.com  acme      2026-12-01T00:00:00Z  2026-11-01T00:00:00Z  -
+localhost    localhost                     internal  -                     -                     -
+";
+        assert_eq!(certificates(&value), expected);
+    }
+
+    #[test]
+    fn nothing_to_show_and_nonsense() {
+        assert_eq!(origins(&json!([])), "no origin servers\n");
+        assert_eq!(certificates(&json!({ "error": "x" })), "no certificates\n");
+        assert!(status(&Value::Null).starts_with("version      -\npid          -\n"));
+    }
+
+    #[test]
+    fn sizes_and_times() {
+        assert_eq!([0, 1023, 1024, 1_572_864].map(size), ["0 B", "1023 B", "1.0 KiB", "1.5 MiB"]);
+        assert_eq!([5, 65, 3660, 90_000].map(uptime), ["5s", "1m 5s", "1h 1m", "1d 1h"]);
+    }
+}
