@@ -4,6 +4,7 @@
 //! stands below it. `ARCHITECTURE.md` names the floors and the laws that hold
 //! between them, and a test reads every `use crate::` to keep them true.
 
+pub mod app;
 pub mod control;
 
 pub mod listener;

@@ -1,0 +1,122 @@
+//! What the admin socket tells about a running edge.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde_json::Value;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::edge::Edge;
+use crate::balance::{Pool, ServerState};
+use crate::base::Clock;
+use crate::cache::Cache;
+use crate::certs::Certificates;
+use crate::control::{CacheUsage, Inspect, Lifecycle, Status};
+use crate::telemetry::Telemetry;
+use crate::telemetry::prometheus::{self, Family, Sample};
+
+const ORIGIN_UP: Family =
+    Family::gauge("seawall_origin_up", "1 if the origin server may be asked, 0 if it is down.");
+const ORIGIN_IN_FLIGHT: Family =
+    Family::gauge("seawall_origin_in_flight", "Requests the origin server has not answered yet.");
+const ORIGIN_REQUESTS: Family =
+    Family::counter("seawall_origin_server_requests_total", "Requests sent to the origin server.");
+const ORIGIN_FAILURES: Family =
+    Family::counter("seawall_origin_server_failures_total", "Requests the origin server failed to answer.");
+const CACHE_CAPACITY: Family =
+    Family::gauge("seawall_cache_capacity_bytes", "Bytes the memory tier may hold.");
+
+/// Looks into an edge.
+pub(super) struct Inspection {
+    source: Option<PathBuf>,
+    text: String,
+    clock: Arc<dyn Clock>,
+    started: Instant,
+    workers: usize,
+    telemetry: Arc<Telemetry>,
+    certificates: Arc<Certificates>,
+    cache: Arc<Cache>,
+    pools: Vec<Arc<Pool>>,
+    stop: CancellationToken,
+    draining: CancellationToken,
+}
+
+impl Inspection {
+    /// Looks into `edge`, which runs with `text`, read from `source`; `stop` is cancelled when the admin socket asks for a
+    /// drain.
+    pub(super) fn new(edge: &Edge, source: Option<PathBuf>, text: String, stop: CancellationToken) -> Self {
+        Self {
+            source,
+            text,
+            clock: Arc::clone(&edge.clock),
+            started: edge.clock.now(),
+            workers: edge.workers(),
+            telemetry: Arc::clone(&edge.telemetry),
+            certificates: Arc::clone(&edge.certificates),
+            cache: Arc::clone(&edge.cache),
+            pools: edge.pools.clone(),
+            stop,
+            draining: edge.draining().clone(),
+        }
+    }
+}
+
+impl Lifecycle for Inspection {
+    fn drain(&self) {
+        self.stop.cancel();
+    }
+}
+
+impl Inspect for Inspection {
+    fn status(&self) -> Status {
+        let usage = self.cache.usage();
+        Status {
+            version: env!("CARGO_PKG_VERSION"),
+            pid: std::process::id(),
+            uptime_seconds: self.clock.now().saturating_duration_since(self.started).as_secs(),
+            generation: 1,
+            config_file: self.source.as_ref().map(|path| path.display().to_string()),
+            workers: self.workers,
+            connections_open: u64::try_from(self.telemetry.metrics.connections_open.value()).unwrap_or(0),
+            cache: CacheUsage { bytes: usage.bytes, limit: usage.capacity, objects: usage.objects },
+            draining: self.draining.is_cancelled(),
+        }
+    }
+
+    fn config_text(&self) -> String {
+        self.text.clone()
+    }
+
+    fn origins(&self) -> Value {
+        let pools: Vec<_> = self.pools.iter().map(|pool| pool.snapshot()).collect();
+        serde_json::to_value(pools).unwrap_or_default()
+    }
+
+    fn certificates(&self) -> Value {
+        serde_json::to_value(self.certificates.status()).unwrap_or_default()
+    }
+
+    fn metrics_text(&self) -> String {
+        let mut samples = vec![Sample {
+            family: CACHE_CAPACITY,
+            labels: Vec::new(),
+            value: self.cache.usage().capacity as f64,
+        }];
+        for pool in &self.pools {
+            let status = pool.snapshot();
+            for server in &status.servers {
+                let labels = vec![("pool", status.name.to_string()), ("server", server.label.to_string())];
+                for (family, value) in [
+                    (ORIGIN_UP, f64::from(u8::from(server.state == ServerState::Up))),
+                    (ORIGIN_IN_FLIGHT, server.in_flight as f64),
+                    (ORIGIN_REQUESTS, server.requests as f64),
+                    (ORIGIN_FAILURES, server.failures as f64),
+                ] {
+                    samples.push(Sample { family, labels: labels.clone(), value });
+                }
+            }
+        }
+        prometheus::render(&self.telemetry.metrics, &samples)
+    }
+}

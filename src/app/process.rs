@@ -1,0 +1,123 @@
+//! The life of the process: from the limits of the system to the last log line.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use super::command_line::CommandError;
+use super::edge::Edge;
+use super::inspect::Inspection;
+use crate::base::Tasks;
+use crate::config::Loaded;
+use crate::config::model::Admin;
+use crate::control::{AdminSocket, ControlError, Inspect, MetricsEndpoint};
+use crate::telemetry::diagnostics;
+
+/// Runs an edge until a signal or the admin socket asks it to stop. `started` is
+/// called once it serves.
+pub(super) fn run(
+    loaded: Loaded,
+    started: impl FnOnce(&Edge) -> Result<(), CommandError>,
+) -> Result<(), CommandError> {
+    let Loaded { config, source, text, .. } = loaded;
+    diagnostics::init(&config.log.level);
+    raise_open_files();
+    // For libraries that ask the process; ours are told.
+    let _ = (*crate::certs::provider()).clone().install_default();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut signals = Signals::new()?;
+        let edge = Edge::start(&config).await?;
+        let stop = CancellationToken::new();
+        let inspection = Arc::new(Inspection::new(&edge, source, text, stop.clone()));
+        open_admin(&config.admin, &inspection, edge.background()).await?;
+        tracing::info!(http = ?edge.http, https = ?edge.https, "serving");
+        started(&edge)?;
+        signals.until_stop(&edge, &stop).await;
+        tracing::info!("draining");
+        end(edge, config.limits.drain_timeout, &mut signals).await;
+        Ok(())
+    })
+}
+
+/// Opens the admin socket and the metrics endpoint.
+async fn open_admin(admin: &Admin, inspection: &Arc<Inspection>, tasks: &Tasks) -> Result<(), ControlError> {
+    let socket = AdminSocket::bind(&admin.socket)?;
+    let inspect: Arc<dyn Inspect> = Arc::clone(inspection) as _;
+    tasks.spawn(noted(socket.serve(Arc::clone(&inspect), Arc::clone(inspection) as _, tasks.clone())));
+    if let Some(address) = admin.metrics {
+        let endpoint = MetricsEndpoint::bind(address)?;
+        tasks.spawn(noted(endpoint.serve(inspect, tasks.clone())));
+    }
+    Ok(())
+}
+
+async fn noted(served: impl Future<Output = Result<(), ControlError>>) {
+    if let Err(error) = served.await {
+        tracing::error!(error = &error as &dyn std::error::Error, "the edge can no longer be looked into");
+    }
+}
+
+/// Drains; a second signal ends the process at once.
+async fn end(edge: Edge, within: Duration, signals: &mut Signals) {
+    tokio::select! {
+        is_clean = edge.drain(within) => tracing::info!(is_clean, "stopped"),
+        () = signals.another() => {
+            let _ = writeln!(io::stderr(), "ended at once by a second signal");
+            std::process::exit(1);
+        }
+    }
+}
+
+/// The signals the process listens to.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Waits for SIGTERM, SIGINT or `stop`. SIGHUP opens the access log anew, as
+    /// logrotate wants it.
+    async fn until_stop(&mut self, edge: &Edge, stop: &CancellationToken) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                () = stop.cancelled() => return,
+                _ = self.hangup.recv() => edge.telemetry.reopen(),
+            }
+        }
+    }
+
+    async fn another(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// Raises the number of open files to what the system allows; a connection
+/// needs one, and one more towards the origin server.
+fn raise_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if limit.current != limit.maximum
+        && let Err(error) = setrlimit(Resource::Nofile, raised)
+    {
+        tracing::warn!(error = &error as &dyn std::error::Error, "the limit of open files cannot be raised");
+    }
+}

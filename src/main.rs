@@ -1,0 +1,7 @@
+//! The `seawall` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    seawall::app::command_line::run()
+}
