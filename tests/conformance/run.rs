@@ -1,0 +1,276 @@
+//! Runs one case against a cache of its own, and judges it by what the client
+//! got and what the origin server saw.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http_body_util::BodyExt;
+use seawall::base::{Clock, ManualClock, Tasks};
+use seawall::cache::Cache;
+use seawall::config::model::CacheConfig;
+use seawall::exchange::{Body, ConnectionInfo, Host, Origin, Request, RequestId, Scheme, Target};
+use seawall::policy::CacheRules;
+use seawall::telemetry::Metrics;
+
+use crate::case::{Case, Expected, FieldExpectation, FieldValue, Interim, OrAny, Step};
+use crate::origin::{CaseOrigin, Seen, dated, latin1, text};
+
+/// What became of a case: the reason where it did not pass.
+pub(crate) type Verdict = Result<(), String>;
+
+/// What `pause_after` stands for.
+const PAUSE: Duration = Duration::from_secs(3);
+
+/// The time at which every case begins.
+const START: Duration = Duration::from_secs(1_795_000_000);
+
+/// What a client got.
+struct Got {
+    status: u16,
+    fields: HeaderMap,
+    text: String,
+}
+
+/// Runs `case` from its first request to the last check.
+pub(crate) async fn run(case: &Case) -> Verdict {
+    let clock = Arc::new(ManualClock::at(UNIX_EPOCH + START));
+    let tasks = Tasks::new();
+    let config = CacheConfig { memory: 1 << 20, max_object: 1 << 17 };
+    let as_clock = Arc::clone(&clock) as Arc<dyn Clock>;
+    let cache = Cache::new(&config, as_clock, &tasks, Arc::new(Metrics::default()));
+    let rules = Arc::new(CacheRules::default());
+    let server = CaseOrigin::new(content_of(case), &case.requests, &clock);
+    let origin: Arc<dyn Origin> = Arc::clone(&server) as _;
+
+    let mut got: Vec<Got> = Vec::new();
+    for (index, step) in case.requests.iter().enumerate() {
+        let req = request(case, index, step, got.last(), &clock);
+        let response =
+            cache.answer(req, &rules, &origin).await.map_err(|error| format!("no response: {error}"))?;
+        let content = response.body.collect().await.map_err(|error| format!("no content: {error}"))?;
+        let text = String::from_utf8_lossy(&content.to_bytes()).into_owned();
+        got.push(Got { status: response.status.as_u16(), fields: response.fields, text });
+        check_response(case, index, step, &got[index])?;
+        tasks.wait().await;
+        if step.pause_after {
+            clock.advance(PAUSE);
+        }
+    }
+    check_requests(case, &got, &server.seen())
+}
+
+/// The content where the case says nothing: as long as the UUID it is in the
+/// public suite.
+pub(crate) fn content_of(case: &Case) -> String {
+    format!("{:-<36.36}", case.id)
+}
+
+fn request(case: &Case, index: usize, step: &Step, before: Option<&Got>, clock: &ManualClock) -> Request {
+    let address = "127.0.0.1:1".parse().unwrap();
+    let mut path = format!("/test/{}", case.id);
+    if let Some(filename) = &step.filename {
+        path = format!("{path}/{filename}");
+    }
+    if let Some(query) = &step.query_arg {
+        path = format!("{path}?{query}");
+    }
+    Request {
+        method: step.request_method.as_deref().map_or(Method::GET, |method| method.parse().unwrap()),
+        target: Target {
+            scheme: Scheme::Http,
+            host: Host::parse(&HeaderValue::from_static("cache.test"), Scheme::Http).unwrap(),
+            path_and_query: path.parse().unwrap(),
+        },
+        fields: request_fields(case, index, step, before),
+        body: step.request_body.clone().map_or(Body::Empty, |content| Body::Full(content.into())),
+        upgrade: None,
+        client: [127, 0, 0, 1].into(),
+        trusted: false,
+        id: RequestId(index as u128),
+        connection: Arc::new(ConnectionInfo {
+            peer: address,
+            local: address,
+            scheme: Scheme::Http,
+            tls: None,
+        }),
+        received: clock.now(),
+        received_wall: clock.wall(),
+    }
+}
+
+/// The fields every request has, then those of the step; what has the same name
+/// is one line.
+fn request_fields(case: &Case, index: usize, step: &Step, before: Option<&Got>) -> HeaderMap {
+    let mut lines: Vec<(String, String)> = [
+        ("pragma", "foo"),
+        ("cache-control", "nothing-to-see-here"),
+        ("test-name", &case.name),
+        ("test-id", &case.id),
+        ("req-num", &(index + 1).to_string()),
+        ("accept", "*/*"),
+        ("accept-language", "*"),
+        ("accept-encoding", "gzip, deflate"),
+        ("user-agent", "node"),
+        ("sec-fetch-mode", "cors"),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .to_vec();
+    // Fetch sends these only where the caller does not.
+    lines.retain(|(name, _)| {
+        !name.starts_with("accept")
+            || !step.request_headers.iter().any(|own| own.name.eq_ignore_ascii_case(name))
+    });
+    for field in &step.request_headers {
+        let name = field.name.to_ascii_lowercase();
+        let value = match &field.value {
+            FieldValue::Seconds(_) if step.magic_ims => dated(&name, &field.value, server_now(before)),
+            FieldValue::Seconds(number) => number.to_string(),
+            FieldValue::Text(text) => text.trim().to_owned(),
+        };
+        match lines.iter_mut().find(|(other, _)| *other == name) {
+            Some((_, line)) => *line = format!("{line}, {value}"),
+            None => lines.push((name, value)),
+        }
+    }
+    lines
+        .into_iter()
+        .map(|(name, value)| {
+            (name.parse::<HeaderName>().unwrap(), HeaderValue::from_bytes(&latin1(&value)).unwrap())
+        })
+        .collect()
+}
+
+/// The origin server's time when it made a response.
+fn server_now(got: Option<&Got>) -> SystemTime {
+    let millis = got.and_then(|got| text(&got.fields, "server-now")).and_then(|now| now.parse().ok());
+    UNIX_EPOCH + Duration::from_millis(millis.unwrap_or_default())
+}
+
+fn ensure(holds: bool, reason: impl FnOnce() -> String) -> Verdict {
+    if holds { Ok(()) } else { Err(reason()) }
+}
+
+fn check_response(case: &Case, index: usize, step: &Step, got: &Got) -> Verdict {
+    let number = index + 1;
+    let numbers = text(&got.fields, "request-numbers").unwrap_or_default();
+    let mut listed: Vec<&str> = numbers.split_whitespace().collect();
+    let requests = listed.len();
+    listed.sort_unstable();
+    listed.dedup();
+    ensure(listed.len() == requests, || format!("request {number}: sent more than once ({numbers})"))?;
+    let count: Option<usize> = text(&got.fields, "server-request-count").and_then(|count| count.parse().ok());
+    match step.expected_type {
+        Some(Expected::Cached) => {
+            let is_cached = count.map_or(got.status == 304, |count| count < number);
+            ensure(is_cached, || format!("request {number}: not cached"))?;
+        }
+        Some(Expected::NotCached) => {
+            ensure(count == Some(number), || format!("request {number}: cached"))?;
+        }
+        _ => {}
+    }
+    check_status(number, step, got.status)?;
+    for expected in &step.expected_response_headers {
+        check_field(number, expected, &got.fields, server_now(Some(got)))?;
+    }
+    for unwanted in &step.expected_response_headers_missing {
+        check_missing(number, unwanted, &got.fields)?;
+    }
+    if let Some(interim) = &step.expected_interim_responses {
+        // An exchange in process has none to show.
+        let statuses: Vec<u16> = interim.iter().map(Interim::status).collect();
+        ensure(statuses.is_empty(), || format!("request {number}: no interim responses {statuses:?}"))?;
+    }
+    check_content(case, number, step, got)
+}
+
+fn check_status(number: usize, step: &Step, status: u16) -> Verdict {
+    let expected = match (&step.expected_status, &step.response_status) {
+        (Some(OrAny::Any), _) => return Ok(()),
+        (Some(OrAny::Just(expected)), _) | (None, Some((expected, _))) => *expected,
+        (None, None) if status == 999 => {
+            return Err(format!("request {number}: should have been conditional"));
+        }
+        (None, None) => 200,
+    };
+    ensure(status == expected, || format!("request {number}: status {status} in place of {expected}"))
+}
+
+fn check_field(number: usize, expected: &FieldExpectation, fields: &HeaderMap, now: SystemTime) -> Verdict {
+    let name = expected.name();
+    let found = text(fields, name);
+    let holds = match expected {
+        FieldExpectation::Present(_) => found.is_some(),
+        FieldExpectation::Is(_, value) => found == Some(dated(name, value, now)),
+        FieldExpectation::MoreThan(_, least) => {
+            found.as_deref().and_then(|found| found.parse::<i64>().ok()).is_some_and(|found| found > *least)
+        }
+        FieldExpectation::SameAs(_, other) => found == text(fields, other),
+    };
+    ensure(holds, || format!("{number}: {expected:?}, but there is {found:?}"))
+}
+
+fn check_missing(number: usize, unwanted: &FieldExpectation, fields: &HeaderMap) -> Verdict {
+    let found = text(fields, unwanted.name());
+    let is_missing = match (unwanted, &found) {
+        (FieldExpectation::Is(_, FieldValue::Text(part)), Some(found)) => !found.contains(part.as_str()),
+        (_, found) => found.is_none(),
+    };
+    ensure(is_missing, || format!("{number}: unwanted {} is {found:?}", unwanted.name()))
+}
+
+fn check_content(case: &Case, number: usize, step: &Step, got: &Got) -> Verdict {
+    if step.check_body == Some(false) {
+        return Ok(());
+    }
+    let expected = match (&step.expected_response_text, &step.response_body) {
+        (Some(OrAny::Any), _) => return Ok(()),
+        (Some(OrAny::Just(expected)), _) | (None, Some(expected)) => expected,
+        (None, None) if matches!(got.status, 204 | 304) || step.request_method.as_deref() == Some("HEAD") => {
+            return Ok(());
+        }
+        (None, None) => &content_of(case),
+    };
+    ensure(got.text == *expected, || format!("{number}: content {:?} in place of {expected:?}", got.text))
+}
+
+/// What the origin server saw, against the requests that were to reach it.
+fn check_requests(case: &Case, got: &[Got], seen: &[Seen]) -> Verdict {
+    let reached = case.requests.iter().enumerate();
+    let reached = reached.filter(|(_, step)| step.expected_type != Some(Expected::Cached));
+    for (position, (index, step)) in reached.enumerate() {
+        let number = index + 1;
+        let seen = seen.get(position).ok_or_else(|| format!("request {number}: never reached the origin"))?;
+        let has = |name: &str| seen.fields.contains_key(name);
+        match step.expected_type {
+            Some(Expected::NotCached) => {
+                ensure(seen.number == number, || format!("request {number}: the origin saw another"))?;
+            }
+            Some(Expected::EtagValidated) => {
+                ensure(has("if-none-match"), || format!("request {number}: no If-None-Match"))?;
+            }
+            Some(Expected::LmValidated) => {
+                ensure(has("if-modified-since"), || format!("request {number}: no If-Modified-Since"))?;
+            }
+            Some(Expected::Cached) | None => {}
+        }
+        for expected in &step.expected_request_headers {
+            check_field(number, expected, &seen.fields, server_now(Some(&got[index])))?;
+        }
+        for unwanted in &step.expected_request_headers_missing {
+            check_missing(number, unwanted, &seen.fields)?;
+        }
+        for sent in seen.sent.iter().filter(|sent| sent.checked && sent.name != "date") {
+            let (received, sent_value) = (text(&got[index].fields, sent.name.as_str()), sent.value());
+            let name = &sent.name;
+            ensure(received.as_ref() == Some(&sent_value), || {
+                format!("{number}: {name} was sent as {sent_value:?} and came as {received:?}")
+            })?;
+        }
+        if let Some(method) = &step.expected_method {
+            ensure(seen.method == method.as_str(), || format!("request {number}: method {}", seen.method))?;
+        }
+    }
+    Ok(())
+}

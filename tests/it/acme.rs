@@ -1,0 +1,281 @@
+//! Certificates from a real ACME server, over both challenges, with a fifth of
+//! all nonces rejected.
+
+#[path = "support/pebble.rs"]
+mod pebble;
+
+use std::fs;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use pebble::{Authority, free_address, trusting};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, ServerName};
+use seawall::base::{Backoff, Clock, SystemClock, Tasks};
+use seawall::certs::{CertificateStatus, Certificates, IssuerKind};
+use seawall::config::Config;
+use seawall::config::model::{
+    AccessLogFormat, AccessLogTarget, Acme, AcmeChallenge, Admin, CacheConfig, Limits, Listen, Log, Site,
+    SiteTls,
+};
+use seawall::telemetry::Metrics;
+use seawall::tls;
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsConnector;
+
+const SITE: &str = "shop.example.test";
+const ALIAS: &str = "www.shop.example.test";
+const DEADLINE: Duration = Duration::from_secs(20);
+const SOON: Backoff = Backoff { first: Duration::from_millis(200), most: Duration::from_millis(500) };
+
+/// An edge whose certificates are ordered from an [`Authority`].
+struct Edge {
+    certs: Arc<Certificates>,
+    metrics: Arc<Metrics>,
+    tasks: Tasks,
+}
+
+impl Edge {
+    /// Brings it up on the state in `state`; nothing answers challenges yet.
+    async fn start(state: &TempDir, authority: &Authority, challenges: &[AcmeChallenge]) -> Self {
+        let (tasks, metrics) = (Tasks::new(), Arc::<Metrics>::default());
+        let config = config(state.path(), authority, challenges);
+        let clock = Arc::new(SystemClock);
+        let certs =
+            Certificates::start_with_backoff(&config, clock, &tasks, Arc::clone(&metrics), SOON).await;
+        Self { certs: certs.unwrap(), metrics, tasks }
+    }
+
+    /// Answers HTTP-01 challenges on `listener`.
+    fn serve_http(&self, listener: TcpListener) {
+        let certs = Arc::clone(&self.certs);
+        self.tasks.spawn_until_stopped(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                answer_http01(&certs, stream).await;
+            }
+        });
+    }
+
+    /// Does TLS handshakes on `listener`.
+    fn serve_tls(&self, listener: TcpListener) {
+        let (config, metrics) = (tls::server_config(&self.certs), Arc::clone(&self.metrics));
+        self.tasks.spawn_until_stopped(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                let deadline = SystemClock.now() + DEADLINE;
+                let _each_client_judges_for_itself =
+                    tls::accept(stream, Arc::clone(&config), deadline, &metrics).await;
+            }
+        });
+    }
+
+    fn status(&self) -> CertificateStatus {
+        let [status] = self.certs.status().try_into().unwrap();
+        status
+    }
+
+    /// The state of the certificate once there is one.
+    async fn certified(&self) -> CertificateStatus {
+        let certified = async {
+            let mut again = tokio::time::interval(Duration::from_millis(20));
+            while self.status().not_after.is_none() {
+                again.tick().await;
+            }
+        };
+        let in_time = tokio::time::timeout(DEADLINE, certified).await;
+        in_time.unwrap_or_else(|_| panic!("no certificate: {:?}", self.status()));
+        self.status()
+    }
+
+    async fn stop(self) {
+        self.tasks.stop();
+        tokio::time::timeout(DEADLINE, self.tasks.wait()).await.unwrap();
+    }
+}
+
+async fn answer_http01(certs: &Certificates, stream: TcpStream) {
+    let mut stream = BufReader::new(stream);
+    let mut line = String::new();
+    stream.read_line(&mut line).await.unwrap();
+    let path = line.split(' ').nth(1).unwrap_or_default();
+    let token = path.strip_prefix("/.well-known/acme-challenge/").unwrap_or_default();
+    let (status, content) = match certs.http01(token) {
+        Some(proof) => ("200 OK", proof),
+        None => ("404 Not Found", String::new()),
+    };
+    let head = format!("HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", content.len());
+    while stream.read_line(&mut line).await.unwrap() > 2 {}
+    stream.write_all((head + &content).as_bytes()).await.unwrap();
+}
+
+/// The leaf that a client gets which trusts `issuer` alone.
+async fn leaf(
+    address: std::net::SocketAddr,
+    name: &'static str,
+    issuer: &CertificateDer<'static>,
+) -> std::io::Result<CertificateDer<'static>> {
+    let connector = TlsConnector::from(trusting([issuer.clone()]));
+    let stream = TcpStream::connect(address).await?;
+    let stream = connector.connect(ServerName::try_from(name).unwrap(), stream).await?;
+    Ok(stream.get_ref().1.peer_certificates().unwrap()[0].clone())
+}
+
+/// The files under `state` whose names end with `end`.
+fn files(state: &TempDir, end: &str) -> Vec<PathBuf> {
+    let directories = fs::read_dir(state.path().join("acme")).unwrap();
+    let files = directories.flat_map(|directory| fs::read_dir(directory.unwrap().path()).unwrap());
+    files.map(|file| file.unwrap().path()).filter(|file| file.to_str().unwrap().ends_with(end)).collect()
+}
+
+async fn listener() -> TcpListener {
+    TcpListener::bind("127.0.0.1:0").await.unwrap()
+}
+
+#[tokio::test]
+async fn http01_issues_once_and_restarts_order_nothing() {
+    let (http, tls) = (listener().await, listener().await);
+    let address = tls.local_addr().unwrap();
+    let authority = Authority::prepare(http.local_addr().unwrap(), free_address());
+    let pebble = authority.start().await;
+    let state = tempfile::tempdir().unwrap();
+
+    let edge = Edge::start(&state, &authority, &[AcmeChallenge::Http01]).await;
+    edge.serve_http(http);
+    edge.serve_tls(tls);
+    let status = edge.certified().await;
+    assert_eq!((status.issuer, status.last_error), (IssuerKind::Acme, None));
+    assert_eq!(status.names, [SITE, ALIAS]);
+    assert!(status.next_renewal < status.not_after);
+    let first = leaf(address, SITE, &pebble.issuer).await.unwrap();
+    assert_eq!(leaf(address, ALIAS, &pebble.issuer).await.unwrap(), first);
+    assert_eq!(edge.metrics.certificates_issued.value(), 1);
+    edge.stop().await;
+    assert_eq!(files(&state, ".order.json"), [] as [PathBuf; 0]);
+
+    let edge = Edge::start(&state, &authority, &[AcmeChallenge::Http01]).await;
+    assert_eq!(edge.status().not_after, status.not_after);
+    let tls = listener().await;
+    let address = tls.local_addr().unwrap();
+    edge.serve_tls(tls);
+    assert_eq!(leaf(address, SITE, &pebble.issuer).await.unwrap(), first);
+    assert_eq!(edge.metrics.certificates_issued.value() + edge.metrics.certificate_failures.value(), 0);
+    edge.stop().await;
+}
+
+#[tokio::test]
+async fn tls_alpn01_issues_and_the_account_is_used_again() {
+    let tls = listener().await;
+    let address = tls.local_addr().unwrap();
+    let authority = Authority::prepare(free_address(), address);
+    let pebble = authority.start().await;
+    let state = tempfile::tempdir().unwrap();
+
+    let edge = Edge::start(&state, &authority, &[AcmeChallenge::TlsAlpn01]).await;
+    edge.serve_tls(tls);
+    edge.certified().await;
+    let first = leaf(address, ALIAS, &pebble.issuer).await.unwrap();
+    edge.stop().await;
+
+    let [account] = files(&state, "account.json").try_into().unwrap();
+    let credentials = fs::read(&account).unwrap();
+    let [certificate] = files(&state, ".pem").try_into().unwrap();
+    fs::write(certificate, "broken").unwrap();
+    let edge = Edge::start(&state, &authority, &[AcmeChallenge::TlsAlpn01]).await;
+    edge.serve_tls(TcpListener::bind(address).await.unwrap());
+    edge.certified().await;
+    assert_ne!(leaf(address, SITE, &pebble.issuer).await.unwrap(), first);
+    assert_eq!(fs::read(account).unwrap(), credentials);
+    edge.stop().await;
+}
+
+#[tokio::test]
+async fn an_authority_that_is_down_harms_nothing() {
+    let (http, tls) = (listener().await, listener().await);
+    let address = tls.local_addr().unwrap();
+    // Nobody answers TLS-ALPN-01, so that the other challenge has to be tried.
+    let authority = Authority::prepare(http.local_addr().unwrap(), free_address());
+    let state = tempfile::tempdir().unwrap();
+
+    let begun = SystemClock.now();
+    let edge = Edge::start(&state, &authority, &[AcmeChallenge::TlsAlpn01, AcmeChallenge::Http01]).await;
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    edge.serve_http(http);
+    edge.serve_tls(tls);
+    let nobody = CertificateDer::from_pem_file(authority.root_file()).unwrap();
+    let refused = leaf(address, SITE, &nobody).await.unwrap_err();
+    assert!(refused.to_string().contains("UnknownIssuer"), "{refused}");
+
+    let pebble = authority.start().await;
+    let status = edge.certified().await;
+    assert_eq!(status.last_error, None);
+    assert!(edge.metrics.certificate_failures.value() > 0);
+    leaf(address, SITE, &pebble.issuer).await.unwrap();
+    edge.stop().await;
+}
+
+/// The one site, ordered from `authority`.
+fn config(state: &Path, authority: &Authority, challenges: &[AcmeChallenge]) -> Config {
+    let site = Site {
+        name: SITE.into(),
+        aliases: vec![ALIAS.into()],
+        redirect_aliases: false,
+        pool: None,
+        tls: SiteTls::Acme,
+        redirect_http: true,
+        hsts: false,
+        forward_fields: Vec::new(),
+        routes: Vec::new(),
+    };
+    Config {
+        email: Some("admin@example.test".to_owned()),
+        state_dir: state.to_owned(),
+        workers: NonZeroUsize::MIN,
+        tls_default: None,
+        listen: Listen { http: Vec::new(), https: Vec::new(), trusted_proxies: Vec::new() },
+        log: Log {
+            access: AccessLogTarget::Off,
+            format: AccessLogFormat::Json,
+            redact_query: Vec::new(),
+            level: String::new(),
+        },
+        limits: limits(),
+        acme: Acme {
+            directories: vec![authority.url()],
+            own_directory: true,
+            challenges: challenges.to_owned(),
+            ca: Some(authority.root_file()),
+        },
+        cache: CacheConfig { memory: 0, max_object: 0 },
+        pools: Default::default(),
+        sites: vec![Arc::new(site)],
+        admin: Admin { socket: state.join("admin.sock"), metrics: None },
+    }
+}
+
+fn limits() -> Limits {
+    Limits {
+        connections: 0,
+        connections_per_ip: None,
+        request_line: 0,
+        header_bytes: 0,
+        headers: 0,
+        body: 0,
+        handshake_timeout: DEADLINE,
+        header_timeout: DEADLINE,
+        body_timeout: DEADLINE,
+        min_rate: 0,
+        write_timeout: DEADLINE,
+        idle_timeout: DEADLINE,
+        stream_idle: DEADLINE,
+        tunnel_idle: DEADLINE,
+        drain_timeout: DEADLINE,
+        h2_streams: 0,
+        origin_header_bytes: 0,
+        origin_headers: 0,
+    }
+}

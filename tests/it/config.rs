@@ -1,0 +1,208 @@
+//! Config files as users write them: the reference and the examples load, what
+//! is wrong is shown as the golden files say, and nothing makes the reader panic.
+//!
+//! `UPDATE_GOLDEN=1` writes the golden files anew.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::fs;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use seawall::config::model::SiteTls;
+use seawall::config::{self, ConfigError, Loaded, Machine};
+
+const REFERENCE: &str = include_str!("../../config/seawall.toml");
+
+mod files;
+mod mutations;
+mod scripts;
+
+/// The same machine for everyone who runs these tests.
+fn machine() -> Machine {
+    Machine {
+        memory: 8 << 30,
+        cores: NonZeroUsize::new(4).unwrap(),
+        open_files: 1 << 20,
+        state_dir: PathBuf::from("/var/lib/seawall"),
+        runtime_dir: None,
+    }
+}
+
+fn parse(text: &str) -> Result<Loaded, ConfigError> {
+    config::parse_for(&machine(), "seawall.toml", text, Path::new("/etc/seawall"))
+}
+
+/// What is accepted, without the warnings.
+fn accepted(text: &str) -> config::Config {
+    parse(text).unwrap_or_else(|error| panic!("{error}")).config
+}
+
+/// The `.toml` files of a directory, in the order of their names.
+fn toml_files(directory: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    let mut files: Vec<_> =
+        entries.filter(|path| path.extension().is_some_and(|end| end == "toml")).collect();
+    files.sort();
+    files
+}
+
+fn assert_golden(case: &Path, found: &str) {
+    let golden = case.with_extension("stderr");
+    let found = format!("{found}\n");
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        fs::write(&golden, found).unwrap();
+        return;
+    }
+    let expected = fs::read_to_string(&golden).unwrap_or_default();
+    assert_eq!(found, expected, "{} differs; UPDATE_GOLDEN=1 writes it anew", golden.display());
+}
+
+#[test]
+fn wrong_files_are_explained() {
+    let cases = toml_files("tests/it/config/wrong");
+    assert!(cases.len() >= 25, "only {} cases", cases.len());
+    for case in cases {
+        match config::load_for(&machine(), &case) {
+            Ok(_) => panic!("{} is accepted", case.display()),
+            Err(error) => assert_golden(&case, &error.to_string()),
+        }
+    }
+}
+
+#[test]
+fn doubtful_files_are_warned_of() {
+    for case in toml_files("tests/it/config/doubtful") {
+        let loaded = config::load_for(&machine(), &case).unwrap_or_else(|error| panic!("{error}"));
+        assert_golden(&case, &loaded.warnings.join("\n\n"));
+    }
+}
+
+#[test]
+fn the_examples_load_without_a_warning() {
+    let examples = toml_files("config/examples");
+    assert!(examples.len() >= 6);
+    for example in examples {
+        let loaded = parse(&fs::read_to_string(&example).unwrap());
+        let loaded = loaded.unwrap_or_else(|error| panic!("{}: {error}", example.display()));
+        assert_eq!(loaded.warnings, Vec::<String>::new(), "{}", example.display());
+    }
+}
+
+#[test]
+fn the_reference_shows_the_defaults() {
+    let only_names = r#"
+        [pool.app]
+        origins = ["10.0.0.1:8080", "http://10.0.0.2:8080"]
+        [site."example.com"]
+        pool = "app"
+        [[site."example.com".route]]
+        match = { path = "/assets/*", method = ["GET", "HEAD"] }
+        [[site."example.com".route]]
+        match = { path = "/api/*" }
+        cache = false
+        request_fields = { set = { X-Edge = "seawall" }, remove = ["X-Debug"] }
+        response_fields = { remove = ["Server"] }
+        [[site."example.com".route]]
+        match = { path = "/old/*" }
+        redirect = { to = "/new/{rest}" }
+    "#;
+    let reference = parse(REFERENCE).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(reference.warnings, Vec::<String>::new());
+    assert_eq!(format!("{:#?}", reference.config), format!("{:#?}", accepted(only_names)));
+}
+
+#[test]
+fn the_reference_s_commented_keys_are_keys() {
+    let is_key = |line: &str| line.starts_with(|c: char| c.is_ascii_lowercase() || c == '[');
+    let switched_on: Vec<_> = REFERENCE
+        .lines()
+        .map(|line| line.strip_prefix('#').filter(|rest| is_key(rest)).unwrap_or(line))
+        .collect();
+    assert!(switched_on.len() > 100);
+    let loaded = parse(&switched_on.join("\n")).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(loaded.config.email.as_deref(), Some("me@example.com"));
+    assert!(loaded.config.acme.own_directory);
+    assert!(loaded.warnings.iter().any(|warning| warning.contains("memory only in this version")));
+}
+
+#[test]
+fn four_lines_are_a_config() {
+    let config = accepted("[site.\"Example.com.\"]\norigins = [\"10.0.0.1:8080\", \"10.0.0.2:8080\"]\n");
+    let [site] = &config.sites[..] else { panic!("{:?}", config.sites) };
+    assert_eq!((&*site.name, &site.tls, site.redirect_http), ("example.com", &SiteTls::Acme, true));
+    assert_eq!(site.routes.len(), 1);
+    let pool = site.pool.as_ref().unwrap();
+    assert_eq!((&*pool.name, pool.servers.len()), ("site:example.com", 2));
+    assert_eq!(pool.health.as_ref().unwrap().path, None);
+    assert!(config.pools.contains_key("site:example.com"));
+    assert_eq!(config.listen.https, ["[::]:443".parse().unwrap()]);
+    assert_eq!((config.cache.memory, config.cache.max_object), (1 << 30, 128 << 20));
+    assert_eq!((config.workers.get(), config.limits.connections), (4, 65_536));
+}
+
+#[test]
+fn serve_stands_for_a_config() {
+    let to = ["10.0.0.1:8080".to_owned(), "10.0.0.2:8080".to_owned()];
+    let text = config::serve_text("example.com", &to);
+    assert_eq!(text, "[site.\"example.com\"]\norigins = [\"10.0.0.1:8080\", \"10.0.0.2:8080\"]\n");
+    assert_eq!(accepted(&text).pools["site:example.com"].servers.len(), 2);
+    let odd = config::serve_text("a\"]\n[x", &["\\\u{7f}é".to_owned()]);
+    let error = parse(&odd).unwrap_err().to_string();
+    assert!(!error.contains("is not TOML"), "{error}");
+}
+
+#[test]
+fn certificates_come_from_where_the_name_allows() {
+    let tls = |head: &str, name: &str| {
+        let text = format!("{head}\n[site.\"{name}\"]\norigins = [\"10.0.0.1\"]\n");
+        accepted(&text).sites[0].tls.clone()
+    };
+    for name in ["localhost", "a.localhost", "*.localhost", "site.test", "127.0.0.1", "::1"] {
+        assert_eq!(tls("", name), SiteTls::Internal, "{name}");
+    }
+    assert_eq!(tls("", "example.com"), SiteTls::Acme);
+    assert_eq!(tls("acme = { directory = \"letsencrypt-staging\" }", "localhost"), SiteTls::Internal);
+    assert_eq!(tls("acme = { directory = [\"https://localhost:14000/dir\"] }", "site.test"), SiteTls::Acme);
+    assert_eq!(tls("acme = { ca = \"pebble.pem\" }", "site.test"), SiteTls::Acme);
+    assert_eq!(tls("listen = { https = [] }", "example.com"), SiteTls::Off);
+}
+
+#[test]
+fn a_site_inherits_and_a_route_refines() {
+    let config = accepted(
+        r#"
+        cache = { stale_if_error = "1h", max_object = "1MiB", memory = "64MiB" }
+        [site.a]
+        tls = "internal"
+        origins = ["app"]
+        health = false
+        body = "1KiB"
+        cache = { ttl = "1m", ignore_cookies = true }
+        [[site.a.route]]
+        match.path = "*.css"
+        cache = { ttl = "2m" }
+        body = "2KiB"
+        [[site.a.route]]
+        cache = false
+        [[site.a.route]]
+        match.path = "/never"
+        "#,
+    );
+    let [css, rest] = &config.sites[0].routes[..] else { panic!("{:?}", config.sites[0].routes) };
+    assert_eq!(
+        (css.cache.ttl, css.cache.ignore_cookies, css.body),
+        (Some(Duration::from_secs(120)), true, 2048)
+    );
+    assert_eq!((css.cache.stale_if_error, css.cache.max_object), (Duration::from_secs(3600), 1 << 20));
+    assert_eq!((rest.cache.enabled, rest.body), (false, 1024));
+    assert_eq!(config.pools["site:a"].health, None);
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_named() {
+    let error = config::load(Path::new("/nonexistent/seawall.toml")).unwrap_err();
+    assert_eq!(error.to_string(), "cannot read the config /nonexistent/seawall.toml");
+    assert!(std::error::Error::source(&error).is_some());
+}

@@ -1,0 +1,109 @@
+//! Malformed, ambiguous and oversized requests: the right status, the end of
+//! the connection, and nothing of it at the origin server.
+
+use super::edge;
+use crate::support::raw::RawClient;
+
+const GET: &str = "GET / HTTP/1.1\r\nHost: site.test\r\n";
+
+#[tokio::test]
+async fn what_is_malformed_or_ambiguous_is_refused() {
+    let (seawall, origin) = edge("").await;
+    for (what, request) in [
+        ("no Host", "GET / HTTP/1.1\r\n\r\n".to_owned()),
+        ("two Hosts", format!("{GET}Host: site.test\r\n\r\n")),
+        ("two different Hosts", format!("{GET}Host: other.test\r\n\r\n")),
+        ("a Host that is none", "GET / HTTP/1.1\r\nHost: a b\r\n\r\n".to_owned()),
+        ("a Host with userinfo", "GET / HTTP/1.1\r\nHost: me@site.test\r\n\r\n".to_owned()),
+        ("a target of another host", "GET http://other.test/ HTTP/1.1\r\nHost: site.test\r\n\r\n".to_owned()),
+        ("no version", "GET /\r\nHost: site.test\r\n\r\n".to_owned()),
+        ("two lengths", format!("{GET}Content-Length: 1\r\nContent-Length: 2\r\n\r\nx")),
+        ("a signed length", format!("{GET}Content-Length: +1\r\n\r\nx")),
+        (
+            "length and coding",
+            format!("{GET}Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+        ),
+        ("a foreign coding", format!("{GET}Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n")),
+        (
+            "chunked twice",
+            format!("{GET}Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+        ),
+        (
+            "a coding in HTTP/1.0",
+            "GET / HTTP/1.0\r\nHost: site.test\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n".to_owned(),
+        ),
+        ("a space before the colon", format!("{GET}X-A : b\r\n\r\n")),
+        ("a folded field", format!("{GET}X-A: b\r\n c\r\n\r\n")),
+        ("a NUL in a value", format!("{GET}X-A: b\0c\r\n\r\n")),
+        ("a bare CR in a value", format!("{GET}X-A: b\rc\r\n\r\n")),
+    ] {
+        let mut client = RawClient::connect(seawall.http).await;
+        client.send(&request).await;
+        let res = client.response().await;
+        assert_eq!(res.status(), 400, "{what}");
+        client.closed().await;
+    }
+    assert_eq!(origin.requests(), 0, "nothing of it was forwarded");
+}
+
+#[tokio::test]
+async fn after_a_refusal_nothing_more_is_read() {
+    let (seawall, origin) = edge("").await;
+    let mut client = RawClient::connect(seawall.http).await;
+    client.send(format!("{GET}X-A : b\r\n\r\n{GET}\r\n")).await;
+    assert_eq!(client.response().await.status(), 400);
+    client.closed().await;
+    assert_eq!(origin.requests(), 0);
+}
+
+#[tokio::test]
+async fn what_is_too_large_is_refused() {
+    let limits =
+        "[limits]\nrequest_line = \"8KiB\"\nheader_bytes = \"32KiB\"\nheaders = 100\nbody = \"1KiB\"\n";
+    let (seawall, origin) = edge(limits).await;
+    let long = "a".repeat(9 << 10);
+    let many: String = (0..101).map(|number| format!("X-{number}: a\r\n")).collect();
+    for (what, status, request) in [
+        ("a long target", 414, format!("GET /{long} HTTP/1.1\r\nHost: site.test\r\n\r\n")),
+        ("long fields", 431, format!("{GET}X-A: {}\r\n\r\n", "a".repeat(40 << 10))),
+        ("many fields", 431, format!("{GET}{many}\r\n")),
+        (
+            "long content",
+            413,
+            "POST / HTTP/1.1\r\nHost: site.test\r\nContent-Length: 2048\r\n\r\n".to_owned(),
+        ),
+    ] {
+        assert_eq!(RawClient::ask(seawall.http, request).await.status(), status, "{what}");
+    }
+    assert_eq!(origin.requests(), 0, "nothing of it was forwarded");
+}
+
+#[tokio::test]
+async fn content_without_a_length_is_cut_at_the_limit() {
+    let (seawall, _origin) = edge("[limits]\nbody = \"1KiB\"\n").await;
+    let head = "POST / HTTP/1.1\r\nHost: site.test\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let request = format!("{head}800\r\n{}\r\n0\r\n\r\n", "a".repeat(0x800));
+    assert_eq!(RawClient::ask(seawall.http, request).await.status(), 413);
+}
+
+#[tokio::test]
+async fn methods_that_are_not_for_an_edge_are_refused() {
+    let (seawall, origin) = edge("").await;
+    let trace = "TRACE / HTTP/1.1\r\nHost: site.test\r\n\r\n";
+    assert_eq!(RawClient::ask(seawall.http, trace).await.status(), 405);
+    let connect = "CONNECT site.test:80 HTTP/1.1\r\nHost: site.test:80\r\n\r\n";
+    assert_eq!(RawClient::ask(seawall.http, connect).await.status(), 405);
+    assert_eq!(origin.requests(), 0);
+}
+
+#[tokio::test]
+async fn pipelined_requests_are_answered_in_order() {
+    let (seawall, origin) = edge("").await;
+    let mut client = RawClient::connect(seawall.http).await;
+    client.send(format!("{GET}\r\n").repeat(5)).await;
+    for _ in 0..5 {
+        let res = client.response().await;
+        assert_eq!((res.status(), res.content.as_slice()), (200, b"hello".as_slice()));
+    }
+    assert_eq!(origin.requests(), 5);
+}

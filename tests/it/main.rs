@@ -1,0 +1,19 @@
+//! The integration tests: one binary, a module a theme. What counts is what a
+//! client sees: status, fields, content, Cache-Status.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    reason = "a test stops where something is not as it must be, says so, and spawns its own tasks"
+)]
+
+mod support;
+
+mod acme;
+mod config;
+mod end_to_end;
+mod floors;
+mod front;
+mod process;

@@ -1,0 +1,149 @@
+//! The ACME server pebble and its DNS server, both of the Debian package
+//! `pebble`, on loopback. Every name resolves to 127.0.0.1.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustls::RootCertStore;
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, ServerName};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+/// An ACME server that is set up, but does not run yet.
+pub(crate) struct Authority {
+    directory: TempDir,
+    listen: SocketAddr,
+    management: SocketAddr,
+}
+
+/// The ACME server, running.
+pub(crate) struct Pebble {
+    _processes: [Process; 2],
+    /// Who signs what it issues; another one at each start.
+    pub(crate) issuer: CertificateDer<'static>,
+}
+
+/// Ends with the test at the latest.
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Authority {
+    /// One that checks HTTP-01 on `http` and TLS-ALPN-01 on `tls`.
+    pub(crate) fn prepare(http: SocketAddr, tls: SocketAddr) -> Self {
+        let (listen, management) = (free_address(), free_address());
+        let authority = Self { directory: tempfile::tempdir().unwrap(), listen, management };
+        authority.make_own_certificate();
+        let config = serde_json::json!({ "pebble": {
+            "listenAddress": listen,
+            "managementListenAddress": management,
+            "certificate": authority.file("chain.pem"),
+            "privateKey": authority.file("key.pem"),
+            "httpPort": http.port(),
+            "tlsPort": tls.port(),
+            "ocspResponderURL": "",
+            "externalAccountBindingRequired": false,
+        }});
+        fs::write(authority.file("pebble.json"), config.to_string()).unwrap();
+        authority
+    }
+
+    /// The URL of its directory.
+    pub(crate) fn url(&self) -> String {
+        format!("https://{}/dir", self.listen)
+    }
+
+    /// The root that has to be trusted to talk to it.
+    pub(crate) fn root_file(&self) -> PathBuf {
+        self.file("ca.pem")
+    }
+
+    /// Runs it; a fifth of all good nonces is rejected.
+    pub(crate) async fn start(&self) -> Pebble {
+        let [dns, dns_management] = [free_address(), free_address()].map(|address| address.to_string());
+        let mut dns_server = Command::new("pebble-challtestsrv");
+        dns_server.args(["-http01", "", "-https01", "", "-tlsalpn01", "", "-dns01", &dns]);
+        dns_server.args(["-management", &dns_management, "-defaultIPv4", "127.0.0.1", "-defaultIPv6", ""]);
+        let mut server = Command::new("pebble");
+        server.arg("-config").arg(self.file("pebble.json")).args(["-dnsserver", &dns]);
+        server.env("PEBBLE_VA_NOSLEEP", "1").env("PEBBLE_WFE_NONCEREJECT", "20");
+        let processes = [spawn(&mut dns_server), spawn(&mut server)];
+        until_reached(dns.parse().unwrap()).await;
+        until_reached(self.listen).await;
+        until_reached(self.management).await;
+        Pebble { _processes: processes, issuer: self.issuer().await }
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn make_own_certificate(&self) {
+        let mut root = CertificateParams::default();
+        root.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let root = CertifiedIssuer::self_signed(root, KeyPair::generate().unwrap()).unwrap();
+        let key = KeyPair::generate().unwrap();
+        let leaf = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap().signed_by(&key, &root).unwrap();
+        fs::write(self.root_file(), root.pem()).unwrap();
+        fs::write(self.file("chain.pem"), leaf.pem()).unwrap();
+        fs::write(self.file("key.pem"), key.serialize_pem()).unwrap();
+    }
+
+    async fn issuer(&self) -> CertificateDer<'static> {
+        let root = CertificateDer::from_pem_file(self.root_file()).unwrap();
+        let tls = TlsConnector::from(trusting([root]));
+        let tcp = TcpStream::connect(self.management).await.unwrap();
+        let name = ServerName::IpAddress(Ipv4Addr::LOCALHOST.into());
+        let mut stream = tls.connect(name, tcp).await.unwrap();
+        stream.write_all(b"GET /roots/0 HTTP/1.0\r\nHost: localhost\r\n\r\n").await.unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.unwrap();
+        CertificateDer::from_pem_slice(&answer).unwrap()
+    }
+}
+
+/// A client that trusts `roots` alone.
+pub(crate) fn trusting<const N: usize>(roots: [CertificateDer<'static>; N]) -> Arc<rustls::ClientConfig> {
+    let mut store = RootCertStore::empty();
+    store.add_parsable_certificates(roots);
+    let config = rustls::ClientConfig::builder_with_provider(seawall::certs::provider());
+    let config = config.with_safe_default_protocol_versions().unwrap();
+    Arc::new(config.with_root_certificates(store).with_no_client_auth())
+}
+
+/// An address where nobody listens.
+pub(crate) fn free_address() -> SocketAddr {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap()
+}
+
+async fn until_reached(address: SocketAddr) {
+    let reached = async {
+        let mut again = tokio::time::interval(Duration::from_millis(20));
+        while TcpStream::connect(address).await.is_err() {
+            again.tick().await;
+        }
+    };
+    let in_time = tokio::time::timeout(Duration::from_secs(20), reached).await;
+    in_time.unwrap_or_else(|_| panic!("nobody listens on {address}"));
+}
+
+fn spawn(command: &mut Command) -> Process {
+    let program = command.get_program().to_owned();
+    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    Process(child.unwrap_or_else(|error| {
+        panic!("{}: {error}; it comes with the Debian package `pebble`", program.display())
+    }))
+}
