@@ -8,7 +8,7 @@ use http::HeaderMap;
 
 use crate::config::model::{FieldEdits, Route, Site};
 use crate::exchange::{FetchError, Origin, Request, Response};
-use crate::fields::forwarding;
+use crate::fields::{forwarding, hop_by_hop};
 
 /// An origin that is asked with edited requests.
 #[derive(Debug)]
@@ -26,6 +26,9 @@ impl Edited {
 
 impl Origin for Edited {
     fn fetch(self: Arc<Self>, mut req: Request) -> BoxFuture<'static, Result<Response, FetchError>> {
+        // Before any edit, so that no client's Connection takes away a field that
+        // the route sets.
+        hop_by_hop::remove(&mut req.fields);
         if !req.trusted {
             forwarding::drop_untrusted(&mut req.fields, &self.site.forward_fields);
         }

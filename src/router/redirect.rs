@@ -45,7 +45,13 @@ pub(super) fn of_route(req: &Request, route: &Route, path: &PathReading<'_>) -> 
         .replace("{host}", req.target.host.as_str())
         .replace("{path}", req.target.path())
         .replace("{query}", &query);
-    response(*status, &location)
+    response(*status, &local(to, location))
+}
+
+/// Keeps a redirect to a path on this host: browsers take `//` and `/\` at the
+/// beginning for another one, and a client chose the rest.
+fn local(to: &str, location: String) -> String {
+    if to.starts_with('/') { format!("/{}", location.trim_start_matches(['/', '\\'])) } else { location }
 }
 
 fn encode(decoded: &str) -> String {
@@ -68,5 +74,88 @@ fn response(status: StatusCode, location: &str) -> Response {
             res
         }
         Err(_) => Response::empty(StatusCode::NOT_FOUND),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::SystemTime;
+
+    use http::{HeaderMap, HeaderValue, Method};
+
+    use super::*;
+    use crate::base::{Clock, SystemClock};
+    use crate::config;
+    use crate::exchange::{Body, ConnectionInfo, Host, RequestId, Target};
+
+    fn req(scheme: Scheme, host: &'static str, path: &str) -> Request {
+        let address = "127.0.0.1:1".parse().unwrap();
+        Request {
+            method: Method::GET,
+            target: Target {
+                scheme,
+                host: Host::parse(&HeaderValue::from_static(host), scheme).unwrap(),
+                path_and_query: path.parse().unwrap(),
+            },
+            fields: HeaderMap::new(),
+            body: Body::Empty,
+            upgrade: None,
+            client: "127.0.0.1".parse().unwrap(),
+            trusted: false,
+            id: RequestId(1),
+            connection: Arc::new(ConnectionInfo { peer: address, local: address, scheme, tls: None }),
+            received: SystemClock.now(),
+            received_wall: SystemTime::UNIX_EPOCH,
+        }
+    }
+
+    fn site(keys: &str) -> Arc<Site> {
+        let text = format!("[site.\"a.test\"]\norigins = [\"127.0.0.1:1\"]\n{keys}");
+        let loaded = config::parse("test", &text, std::path::Path::new("")).unwrap();
+        Arc::clone(&loaded.config.sites[0])
+    }
+
+    fn location(res: &Response) -> &str {
+        res.fields[header::LOCATION].to_str().unwrap()
+    }
+
+    #[test]
+    fn cleartext_goes_to_https_with_its_port() {
+        let site = site("");
+        let sent = |port| of_site(&req(Scheme::Http, "a.test:8080", "/x?y=1"), &site, port).unwrap();
+        assert_eq!(location(&sent(443)), "https://a.test/x?y=1");
+        assert_eq!(location(&sent(8443)), "https://a.test:8443/x?y=1");
+        assert!(of_site(&req(Scheme::Https, "a.test", "/"), &site, 443).is_none());
+    }
+
+    #[test]
+    fn an_alias_goes_to_the_main_name() {
+        let site = site("aliases = [\"www.a.test\"]\nredirect_aliases = true\nredirect_http = false");
+        let sent = of_site(&req(Scheme::Http, "www.a.test:8080", "/x"), &site, 443).unwrap();
+        assert_eq!(location(&sent), "http://a.test:8080/x");
+        assert!(of_site(&req(Scheme::Http, "a.test", "/x"), &site, 443).is_none());
+    }
+
+    #[test]
+    fn a_route_puts_in_what_its_pattern_took() {
+        let site = site(
+            "[[site.\"a.test\".route]]\nmatch = { path = \"/old/*\" }\nredirect = { to = \"/new/{rest}{query}\" }",
+        );
+        let req = req(Scheme::Https, "a.test", "/old/caf%C3%A9/x?y");
+        let path = PathReading::of(&req.target).unwrap();
+        assert_eq!(location(&of_route(&req, &site.routes[0], &path)), "/new/caf%C3%A9/x?y");
+    }
+
+    #[test]
+    fn a_client_cannot_choose_the_host_of_a_redirect() {
+        let site =
+            site("[[site.\"a.test\".route]]\nmatch = { path = \"/old/*\" }\nredirect = { to = \"/{rest}\" }");
+        for path in ["/old//evil.test", "/old/%5Cevil.test", "/old///evil.test"] {
+            let req = req(Scheme::Https, "a.test", path);
+            let reading = PathReading::of(&req.target).unwrap();
+            let res = of_route(&req, &site.routes[0], &reading);
+            assert!(!location(&res).starts_with("//") && !location(&res).starts_with("/\\"), "{path}");
+        }
     }
 }
