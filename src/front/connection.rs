@@ -1,8 +1,10 @@
 //! One client connection, from its first byte to its last: which HTTP it speaks
 //! is known by now, hyper parses it, and its pace, its limits and a drain end it.
 
-use std::pin::pin;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use futures_util::FutureExt;
 use hyper::rt::Executor;
@@ -10,6 +12,7 @@ use hyper::server::conn::{http1, http2};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::gather::Gather;
 use super::pace::{Pace, Paced};
 use super::service::ConnectionService;
 use super::{ConnectionProtocol, Front};
@@ -35,7 +38,7 @@ impl Front {
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let pace = Arc::new(Pace::new(Arc::clone(&self.clock), protocol, &self.limits));
-        let io = TokioIo::new(Paced::new(stream, Arc::clone(&pace)));
+        let stream = Paced::new(stream, Arc::clone(&pace));
         let peer = connection.peer;
         let service = ConnectionService {
             front: Arc::clone(&self),
@@ -44,13 +47,19 @@ impl Front {
         };
         let served = match protocol {
             ConnectionProtocol::Http1 => {
-                let connection = self.http1().serve_connection(io, service).with_upgrades();
-                let mut connection = pin!(connection);
-                self.drive(&pace, connection.as_mut(), http1::UpgradeableConnection::graceful_shutdown).await
+                let io = TokioIo::new(stream);
+                let mut connection = pin!(self.http1().serve_connection(io, service).with_upgrades());
+                let close = http1::UpgradeableConnection::graceful_shutdown;
+                self.drive(&pace, connection.as_mut(), Future::poll, close).await
             }
             ConnectionProtocol::Http2 => {
+                let gather = Gather::new(stream);
+                let io = TokioIo::new(gather.handle());
                 let mut connection = pin!(self.http2().serve_connection(io, service));
-                self.drive(&pace, connection.as_mut(), http2::Connection::graceful_shutdown).await
+                let poll = |connection: Pin<&mut _>, context: &mut Context<'_>| {
+                    gather.poll_driven(connection, context).map(|served| served.unwrap_or(Ok(())))
+                };
+                self.drive(&pace, connection.as_mut(), poll, http2::Connection::graceful_shutdown).await
             }
         };
         if let Err(error) = served {
@@ -59,29 +68,27 @@ impl Front {
         }
     }
 
-    /// Drives a connection to its end, a limit's, or a drain's.
+    /// Drives a connection by `poll` to its end, a limit's, or a drain's.
     async fn drive<C>(
         &self,
         pace: &Pace,
-        mut connection: std::pin::Pin<&mut C>,
-        close: impl Fn(std::pin::Pin<&mut C>),
-    ) -> hyper::Result<()>
-    where
-        C: Future<Output = hyper::Result<()>>,
-    {
+        mut connection: Pin<&mut C>,
+        poll: impl Fn(Pin<&mut C>, &mut Context<'_>) -> Poll<hyper::Result<()>>,
+        close: impl Fn(Pin<&mut C>),
+    ) -> hyper::Result<()> {
         let mut limit = pin!(pace.ended_by(&self.limits));
         let mut drain = pin!(self.draining.cancelled());
         let mut is_draining = false;
         loop {
             tokio::select! {
                 biased;
-                served = connection.as_mut() => return served,
+                served = poll_fn(|context| poll(connection.as_mut(), context)) => return served,
                 limit = &mut limit => {
                     self.telemetry.metrics.limit(limit);
                     if limit == Limit::IdleTimeout {
                         // Lets HTTP/2 say GOAWAY, as far as that needs no waiting.
                         close(connection.as_mut());
-                        let _ = connection.as_mut().now_or_never();
+                        let _ = poll_fn(|context| poll(connection.as_mut(), context)).now_or_never();
                     }
                     return Ok(());
                 }

@@ -9,6 +9,7 @@
 mod challenge;
 mod connection;
 mod content;
+mod gather;
 mod identity;
 mod normalize;
 mod observe;
