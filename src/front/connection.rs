@@ -2,6 +2,7 @@
 //! is known by now, hyper parses it, and its pace, its limits and a drain end it.
 
 use std::future::poll_fn;
+use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -151,12 +152,12 @@ where
 {
     fn execute(&self, stream: F) {
         let metrics = Arc::clone(&self.metrics);
-        let mut stream = Box::pin(async move {
+        let mut stream = Box::pin(AssertUnwindSafe(stream).catch_unwind().map(move |end| {
             // A panic ends its own stream and no other.
-            if std::panic::AssertUnwindSafe(stream).catch_unwind().await.is_err() {
+            if end.is_err() {
                 metrics.panics.increment();
             }
-        });
+        }));
         if stream.as_mut().now_or_never().is_none() {
             self.tasks.spawn(stream);
         }
