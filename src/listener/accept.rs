@@ -124,7 +124,9 @@ async fn connection(stream: TcpStream, peer: SocketAddr, transport: Transport, f
         Transport::Tls(config) => {
             let deadline = front.clock().now() + front.limits().handshake_timeout;
             let metrics = Arc::clone(&front.telemetry().metrics);
-            match tls::accept(stream, config, deadline, &metrics).await {
+            // Boxed, as the state of a handshake is large, and the connection
+            // lives on without it.
+            match Box::pin(tls::accept(stream, config, deadline, &metrics)).await {
                 Ok(tls::Accepted::Http { stream, alpn, session }) => {
                     let protocol = match alpn {
                         tls::Alpn::H2 => ConnectionProtocol::Http2,
