@@ -5,11 +5,11 @@ use std::collections::HashMap;
 use std::hash::BuildHasher;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
 use foldhash::fast::RandomState;
 use http::StatusCode;
 use tokio::sync::watch;
 
-use super::store::StoredResponse;
 use super::stream::Stream;
 use crate::exchange::FetchError;
 use crate::policy::{CacheKey, StoredHead};
@@ -23,21 +23,23 @@ const MOST_FILLS: usize = 8;
 
 /// A response that several requests may be answered with.
 #[derive(Clone, Debug)]
-pub(super) enum Opened {
-    /// All of it is there.
-    Whole(Arc<StoredResponse>),
-    /// Its content is coming.
-    Running { head: Arc<StoredHead>, stream: Arc<Stream> },
+pub(super) struct Opened {
+    /// Status and fields.
+    pub(super) head: Arc<StoredHead>,
+    /// The content.
+    pub(super) content: OpenedContent,
+    /// What an origin server answered with: a 304 where it confirmed what was
+    /// stored.
+    pub(super) fwd_status: StatusCode,
 }
 
-impl Opened {
-    /// Status and fields.
-    pub(super) fn head(&self) -> &Arc<StoredHead> {
-        match self {
-            Self::Whole(stored) => &stored.head,
-            Self::Running { head, .. } => head,
-        }
-    }
+/// The content of a response for several requests.
+#[derive(Clone, Debug)]
+pub(super) enum OpenedContent {
+    /// All of it is there.
+    Whole(Bytes),
+    /// It is coming.
+    Running(Arc<Stream>),
 }
 
 /// What came of a fill, as its followers see it.
@@ -46,7 +48,13 @@ pub(super) enum Outcome {
     /// A response that may answer them too.
     Opened(Opened),
     /// A response for the leader alone.
-    Unshared(StatusCode),
+    Unshared {
+        /// Its status.
+        status: StatusCode,
+        /// True if that lies in the leader's request: to another one the
+        /// response may be for all.
+        personal: bool,
+    },
     /// No response.
     Failed(Arc<FetchError>),
     /// The leader needed none after all.

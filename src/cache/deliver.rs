@@ -133,6 +133,16 @@ pub(super) fn passed(req: &RequestHead<'_>, response: Response) -> Response {
     }
 }
 
+/// Says in Cache-Status what an origin server answered with, where that is not
+/// what is sent, or a validation (RFC 9211 s2.3).
+pub(super) fn forwarded_as(fwd_status: StatusCode, mut response: Response) -> Response {
+    let is_told = fwd_status != response.status || fwd_status == StatusCode::NOT_MODIFIED;
+    if let Some(cache) = response.facts.cache.as_mut().filter(|_| is_told) {
+        cache.fwd_status = Some(fwd_status.as_u16());
+    }
+    response
+}
+
 fn not_modified(fields: &HeaderMap, facts: Facts) -> Response {
     let fields = policy::not_modified_fields(fields);
     Response { fields, facts, ..Response::empty(StatusCode::NOT_MODIFIED) }

@@ -12,7 +12,7 @@ use http::{Method, StatusCode};
 
 use super::Cache;
 use super::asked::Asked;
-use super::collapse::{FillGuard, FillWatch, Opened, Outcome, Role};
+use super::collapse::{FillGuard, FillWatch, Opened, OpenedContent, Outcome, Role};
 use super::deliver::{self, Content, Selected};
 use super::failure::shared_failure;
 use super::fill::{Fill, Received, Shared};
@@ -68,7 +68,7 @@ impl Miss {
         // What the request itself wants anew no other one can answer.
         self.plan.collapse &= self.plan.reason != ForwardReason::Request;
         while self.plan.collapse && self.refused.len() < MOST_REFUSED {
-            match self.cache.fills.join(&self.plan.key, &self.refused, !self.is_partial()) {
+            match self.cache.fills.join(&self.plan.key, &self.refused, self.may_lead()) {
                 Role::Leader(guard) => return self.lead(guard).await,
                 Role::Alone => break,
                 Role::Follower(fill) => match self.follow(fill).await {
@@ -104,8 +104,9 @@ impl Miss {
         self.refused.push(fill);
         match outcome {
             Outcome::Opened(opened) => self.share(&opened),
-            Outcome::Unshared(status) => match self.stale(Some(status)) {
+            Outcome::Unshared { status, personal } => match self.stale(Some(status)) {
                 Some(stale) => Break(Ok(stale)),
+                None if personal && !self.is_personal() => Continue(Next::Join),
                 None => Continue(Next::GoAlone),
             },
             Outcome::Failed(error) => {
@@ -125,8 +126,8 @@ impl Miss {
 
     /// Answers with the response to another request, if it may.
     fn share(&self, opened: &Opened) -> ControlFlow<Result<Response, Failure>, Next> {
-        let (req, head) = (self.asked.head(), opened.head());
-        if policy::select(&req, slice::from_ref(opened), |opened| &**opened.head()).is_none() {
+        let (req, head) = (self.asked.head(), &opened.head);
+        if policy::select(&req, slice::from_ref(opened), |opened| &*opened.head).is_none() {
             return Continue(Next::Join);
         }
         let now = self.cache.clock.wall();
@@ -135,16 +136,16 @@ impl Miss {
         else {
             return Continue(Next::GoAlone);
         };
-        let content = match opened {
-            Opened::Whole(stored) => Content::Whole(stored.body.clone()),
-            Opened::Running { head, stream } => {
+        let content = match &opened.content {
+            OpenedContent::Whole(bytes) => Content::Whole(bytes.clone()),
+            OpenedContent::Running(stream) => {
                 Content::Running(Reader::new(stream, Some(Resume::new(&self.asked, head))))
             }
         };
         self.cache.metrics.fills_joined.increment();
         let cache = CacheStatus { ttl: Some(ttl), collapsed: true, ..self.forwarded() };
         let response = Selected::shared(head, content, cache).answer_aged(&req, head.age(now));
-        Break(Ok(response))
+        Break(Ok(deliver::forwarded_as(opened.fwd_status, response)))
     }
 
     async fn alone(self) -> Result<Response, Failure> {
@@ -177,26 +178,23 @@ impl Miss {
                 if let Some(stale) = self.stale(Some(response.status)) {
                     return Ok(stale);
                 }
+                let fwd_status = response.status;
                 response.facts.cache = Some(CacheStatus { detail: Some(reason), ..self.forwarded() });
-                Ok(deliver::passed(&self.asked.head(), response))
+                Ok(deliver::forwarded_as(fwd_status, deliver::passed(&self.asked.head(), response)))
             }
             Err(error) => self.stale(None).ok_or_else(|| self.failure(&error)),
         }
     }
 
     fn opened(&self, shared: Shared) -> Response {
-        let Shared { head, fields, content, mut facts, age, validated } = shared;
+        let Shared { head, fields, content, mut facts, age, fwd_status, stored } = shared;
         let now = self.cache.clock.wall();
-        facts.cache = Some(CacheStatus {
-            fwd_status: validated.then_some(StatusCode::NOT_MODIFIED.as_u16()),
-            ttl: Some(head.ttl(now)),
-            stored: !validated,
-            ..self.forwarded()
-        });
+        facts.cache = Some(CacheStatus { ttl: Some(head.ttl(now)), stored, ..self.forwarded() });
         let fields = fields.map_or(Cow::Borrowed(&head.fields), Cow::Owned);
         let selected = Selected { status: head.status, fields, content, facts };
         let req = self.asked.head();
-        if age { selected.answer_aged(&req, head.age(now)) } else { selected.answer(&req) }
+        let response = if age { selected.answer_aged(&req, head.age(now)) } else { selected.answer(&req) };
+        deliver::forwarded_as(fwd_status, response)
     }
 
     /// The stored response, if it may stand in for a `status` or for none.
@@ -236,6 +234,15 @@ impl Miss {
 
     pub(super) fn failure(&self, error: &Arc<FetchError>) -> Failure {
         Failure::Fetch { error: shared_failure(error), cache: Some(self.forwarded()) }
+    }
+
+    /// True if the response to it may be for others too, as far as it knows.
+    fn may_lead(&self) -> bool {
+        !self.is_partial() && !policy::is_unwanted(&self.asked.head())
+    }
+
+    fn is_personal(&self) -> bool {
+        policy::is_personal(&self.asked.head(), &self.asked.rules)
     }
 
     /// True if it asks for a part of what is not stored.

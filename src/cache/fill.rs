@@ -8,16 +8,15 @@ use bytes::Bytes;
 use http::header::{AGE, CONTENT_LENGTH, SET_COOKIE};
 use http::{HeaderMap, Method, StatusCode};
 use http_body::Body as _;
-use tokio::time::Instant;
 
 use super::Cache;
 use super::asked::Asked;
-use super::collapse::{FillGuard, Opened, Outcome};
+use super::collapse::{FillGuard, Opened, OpenedContent, Outcome};
 use super::deliver::Content;
 use super::lookup::Plan;
 use super::pump::Pump;
 use super::reader::Reader;
-use super::store::{Generation, StoredResponse};
+use super::store::{Alone, Generation, StoredResponse};
 use super::stream::Stream;
 use crate::exchange::{Body, Facts, FetchError, Request, Response};
 use crate::policy::{self, CacheKey, RequestHead, Reuse, Storability, StoredHead, Timing};
@@ -53,8 +52,11 @@ pub(super) struct Shared {
     pub(super) facts: Facts,
     /// True if the response was not new when it came.
     pub(super) age: bool,
-    /// True if an origin server confirmed what was stored.
-    pub(super) validated: bool,
+    /// What an origin server answered with: a 304 where it confirmed what was
+    /// stored.
+    pub(super) fwd_status: StatusCode,
+    /// True if it was stored, or will be once all of it has come.
+    pub(super) stored: bool,
 }
 
 impl Fill {
@@ -121,27 +123,29 @@ impl Fill {
         let head = policy::freshened(&stored.head, &response.fields, timing, rules);
         let storability = policy::storability(&self.asked.head(), head.status, &head.fields, timing, rules);
         let head = Arc::new(head);
-        let fresh = Arc::new(StoredResponse { head: Arc::clone(&head), body: stored.body.clone() });
         match storability {
             Storability::Store => {
-                self.cache
-                    .memory
-                    .keep(&self.key, Arc::clone(&fresh), self.since, self.alone_until(&head))
-                    .await;
-                self.tell(Outcome::Opened(Opened::Whole(Arc::clone(&fresh))));
+                let (memory, alone) = (&self.cache.memory, self.alone(&head));
+                let fresh = Arc::new(self.response(&head, stored.body.clone()));
+                memory.freshen(&self.key, stored, &fresh, self.since, alone).await;
+                self.tell_opened(&head, OpenedContent::Whole(fresh.body.clone()), response.status);
             }
-            Storability::DoNotStore(_) => {
-                self.cache.memory.forget(&self.key, stored).await;
-                self.tell(Outcome::Unshared(head.status));
+            Storability::DoNotStore(reason) => {
+                let personal = reason.is_of_request();
+                self.tell(Outcome::Unshared { status: head.status, personal });
+                if !personal {
+                    self.cache.memory.forget(&self.key, stored).await;
+                }
             }
         }
         Received::Opened(Shared {
             fields: with_cookies(&head.fields, &response.fields),
             head,
-            content: Content::Whole(fresh.body.clone()),
+            content: Content::Whole(stored.body.clone()),
             facts: response.facts,
             age: response.fields.contains_key(AGE),
-            validated: true,
+            fwd_status: response.status,
+            stored: false,
         })
     }
 
@@ -150,26 +154,33 @@ impl Fill {
         let rules = &self.asked.rules;
         let length = declared_length(&response);
         match policy::storability(&self.asked.head(), response.status, &response.fields, timing, rules) {
-            Storability::DoNotStore(reason) => self.refuse(response, reason.as_str()).await,
+            Storability::DoNotStore(reason) => {
+                self.refuse(response, reason.as_str(), reason.is_of_request()).await
+            }
             Storability::Store if length.is_some_and(|length| length > self.max_object()) => {
-                self.refuse(response, "too-large").await
+                self.refuse(response, "too-large", false).await
             }
             Storability::Store if contradicts(&response.body, length) => {
-                self.refuse(response, "length-mismatch").await
+                self.refuse(response, "length-mismatch", false).await
             }
             Storability::Store => self.open(response, length, timing).await,
         }
     }
 
-    async fn refuse(self, response: Response, reason: &'static str) -> Received {
-        self.tell(Outcome::Unshared(response.status));
-        // Of an origin server that fails nothing is learnt about the resource.
-        if !response.status.is_server_error() {
-            if let Some(outdated) = &self.validate {
-                self.cache.memory.forget(&self.key, outdated).await;
+    /// A response for the one client. Where the reason is `of_request`, others
+    /// may get one that can be shared, and what is stored for them stays.
+    async fn refuse(self, response: Response, reason: &'static str, of_request: bool) -> Received {
+        let status = response.status;
+        // Where an origin server fails, another request helps nobody.
+        let personal = of_request && !status.is_server_error();
+        self.tell(Outcome::Unshared { status, personal });
+        if policy::is_of_resource(status) {
+            let memory = &self.cache.memory;
+            if let Some(outdated) = self.validate.as_ref().filter(|_| !of_request) {
+                memory.forget(&self.key, outdated).await;
             }
             if self.collapse {
-                self.cache.memory.mark(&self.key, self.cache.alone_until()).await;
+                memory.mark(&self.key, self.cache.alone(of_request)).await;
             }
         }
         Received::Unshared(response, reason)
@@ -180,43 +191,54 @@ impl Fill {
         let (req, rules) = (self.asked.head(), &self.asked.rules);
         let head = Arc::new(StoredHead::new(&req, status, fields.clone(), timing, rules));
         let age = fields.contains_key(AGE);
-        let content = match body {
+        let (content, stored) = match body {
             Body::Full(bytes) => self.keep_whole(&head, &bytes).await,
             body if body.is_empty() => self.keep_whole(&head, &[]).await,
-            body => self.run(&head, body, length),
+            body => (self.run(&head, body, length), true),
         };
-        Received::Opened(Shared { head, fields: Some(fields), content, facts, age, validated: false })
+        Received::Opened(Shared {
+            head,
+            fields: Some(fields),
+            content,
+            facts,
+            age,
+            fwd_status: status,
+            stored,
+        })
     }
 
-    async fn keep_whole(&self, head: &Arc<StoredHead>, bytes: &[u8]) -> Content {
+    /// The content, and whether it was stored.
+    async fn keep_whole(&self, head: &Arc<StoredHead>, bytes: &[u8]) -> (Content, bool) {
         // A buffer of its own: the slice may be a small part of a large one.
         let body = Bytes::copy_from_slice(bytes);
-        let stored = Arc::new(StoredResponse { head: Arc::clone(head), body: body.clone() });
-        if self.cache.memory.keep(&self.key, Arc::clone(&stored), self.since, self.alone_until(head)).await {
+        let response = Arc::new(self.response(head, body.clone()));
+        let stored = self.cache.memory.keep(&self.key, &response, self.since, self.alone(head)).await;
+        if stored {
             self.cache.metrics.fills_stored.increment();
         }
-        self.tell(Outcome::Opened(Opened::Whole(stored)));
-        Content::Whole(body)
+        self.tell_opened(head, OpenedContent::Whole(body.clone()), head.status);
+        (Content::Whole(body), stored)
     }
 
     fn run(self, head: &Arc<StoredHead>, body: Body, length: Option<u64>) -> Content {
         let stream = Stream::new(length, &self.cache.budget);
         let reader = Reader::new(&stream, None);
-        let alone_until = self.alone_until(head);
-        self.tell(Outcome::Opened(Opened::Running { head: Arc::clone(head), stream: Arc::clone(&stream) }));
-        if alone_until.is_some()
+        let alone = self.alone(head);
+        self.tell_opened(head, OpenedContent::Running(Arc::clone(&stream)), head.status);
+        if alone != Alone::default()
             && let Some(guard) = &self.guard
         {
             guard.close();
         }
-        let max_object = self.max_object();
+        let (max_object, received) = (self.max_object(), self.cache.clock.now());
         let tasks = self.cache.tasks.clone();
         let pump = Pump {
             cache: self.cache,
             key: self.key,
             since: self.since,
             head: Arc::clone(head),
-            alone_until,
+            received,
+            alone,
             guard: self.guard,
             stream,
             max_object,
@@ -225,14 +247,22 @@ impl Fill {
         Content::Running(reader)
     }
 
-    /// Set where not even a request that came at this moment could be answered
-    /// with `head`.
-    fn alone_until(&self, head: &StoredHead) -> Option<Instant> {
+    /// Nobody is to wait for what could not even answer a request that came at
+    /// this moment.
+    fn alone(&self, head: &StoredHead) -> Alone {
         let plain = RequestHead { method: &Method::GET, fields: &HeaderMap::new() };
         match policy::reuse(&plain, head, self.cache.clock.wall(), &self.asked.rules) {
-            Reuse::Serve { .. } | Reuse::ServeStale { .. } => None,
-            Reuse::Validate { .. } | Reuse::Forward(_) => Some(self.cache.alone_until()),
+            Reuse::Serve { .. } | Reuse::ServeStale { .. } => Alone::default(),
+            Reuse::Validate { .. } | Reuse::Forward(_) => self.cache.alone(false),
         }
+    }
+
+    fn response(&self, head: &Arc<StoredHead>, body: Bytes) -> StoredResponse {
+        StoredResponse { head: Arc::clone(head), body, received: self.cache.clock.now() }
+    }
+
+    fn tell_opened(&self, head: &Arc<StoredHead>, content: OpenedContent, fwd_status: StatusCode) {
+        self.tell(Outcome::Opened(Opened { head: Arc::clone(head), content, fwd_status }));
     }
 
     fn max_object(&self) -> u64 {

@@ -4,11 +4,12 @@
 
 use std::sync::Arc;
 
+use http::Method;
+
 use super::fetch::Miss;
-use super::store::StoredResponse;
+use super::store::{Alone, StoredResponse};
 use crate::exchange::{Failure, Response};
-use crate::fields::cache_status::CacheStatus;
-use crate::policy::{self, HeadUpdate, Timing};
+use crate::policy::{self, HeadUpdate, RequestHead, Storability, StoredHead, Timing};
 
 impl Miss {
     pub(super) async fn head(self) -> Result<Response, Failure> {
@@ -28,9 +29,15 @@ impl Miss {
             match policy::head_freshens(&stored.head, (response.status, &response.fields)) {
                 HeadUpdate::Freshen => {
                     let head = policy::freshened(&stored.head, &response.fields, timing, &self.asked.rules);
-                    let fresh = StoredResponse { head: Arc::new(head), body: stored.body.clone() };
-                    let stored = memory.keep(key, Arc::new(fresh), since, None).await;
-                    cache = CacheStatus { stored, ..cache };
+                    match self.storability(&head, timing) {
+                        Storability::Store => {
+                            let (body, received) = (stored.body.clone(), self.cache.clock.now());
+                            let fresh = Arc::new(StoredResponse { head: Arc::new(head), body, received });
+                            cache.stored = memory.freshen(key, stored, &fresh, since, Alone::default()).await;
+                        }
+                        Storability::DoNotStore(reason) if reason.is_of_request() => {}
+                        Storability::DoNotStore(_) => memory.forget(key, stored).await,
+                    }
                 }
                 HeadUpdate::Invalidate => memory.forget(key, stored).await,
                 HeadUpdate::Nothing => {}
@@ -38,5 +45,12 @@ impl Miss {
         }
         response.facts.cache = Some(cache);
         Ok(response)
+    }
+
+    /// May `head` be stored, as the head of a response to a GET with the same
+    /// fields?
+    fn storability(&self, head: &StoredHead, timing: Timing) -> Storability {
+        let as_get = RequestHead { method: &Method::GET, fields: &self.asked.fields };
+        policy::storability(&as_get, head.status, &head.fields, timing, &self.asked.rules)
     }
 }

@@ -87,7 +87,8 @@ fn judge(
         detail: None,
         validate: None,
         if_error: None,
-        collapse: variants.is_none_or(|variants| variants.collapses(instant)),
+        collapse: variants
+            .is_none_or(|variants| variants.collapses(policy::is_personal(req, rules), instant)),
     };
     let Some(stored) = policy::select(req, kept, |stored| &*stored.head) else {
         let reason = if kept.is_empty() { ForwardReason::UriMiss } else { ForwardReason::VaryMiss };

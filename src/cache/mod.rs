@@ -33,7 +33,6 @@ use std::time::Duration;
 
 use http::Method;
 use serde::Serialize;
-use tokio::time::Instant;
 
 use crate::base::{Clock, Tasks};
 use crate::config::model::CacheConfig;
@@ -48,7 +47,7 @@ use collapse::Fills;
 use deliver::Selected;
 use fetch::Miss;
 use lookup::Lookup;
-use store::{Memory, StoredResponse};
+use store::{Alone, Memory, StoredResponse};
 
 /// How long requests for a key do not wait for one another once a response was
 /// not to be shared: as long as Varnish does (hit-for-miss).
@@ -147,8 +146,15 @@ impl Cache {
         CacheUsage { bytes: memory.bytes(), objects: memory.objects(), capacity: memory.capacity() }
     }
 
-    fn alone_until(&self) -> Instant {
-        self.clock.now() + ALONE
+    /// What follows from a response that could not be shared: with all
+    /// requests, or only with those to which it may be `personal`.
+    fn alone(&self, personal: bool) -> Alone {
+        let until = Some(self.clock.now() + ALONE);
+        if personal {
+            Alone { personal: until, ..Alone::default() }
+        } else {
+            Alone { all: until, ..Alone::default() }
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::Cache;
 use super::collapse::FillGuard;
-use super::store::{Generation, StoredResponse};
+use super::store::{Alone, Generation, StoredResponse};
 use super::stream::{Pace, Stream};
 use crate::exchange::Body;
 use crate::policy::{CacheKey, StoredHead};
@@ -26,7 +26,8 @@ pub(super) struct Pump {
     pub(super) key: CacheKey,
     pub(super) since: Generation,
     pub(super) head: Arc<StoredHead>,
-    pub(super) alone_until: Option<Instant>,
+    pub(super) received: Instant,
+    pub(super) alone: Alone,
     pub(super) guard: Option<FillGuard>,
     pub(super) stream: Arc<Stream>,
     pub(super) max_object: u64,
@@ -101,7 +102,7 @@ impl Pump {
             self.stream.outgrow();
             // Nobody else is to wait for it; and it ends the fill, not the exchange.
             self.guard = None;
-            self.cache.memory.mark(&self.key, self.cache.alone_until()).await;
+            self.cache.memory.mark(&self.key, self.cache.alone(false)).await;
         }
     }
 
@@ -112,8 +113,9 @@ impl Pump {
             return;
         };
         let body = joined(&chunks, &last).await;
-        let stored = Arc::new(StoredResponse { head: Arc::clone(&self.head), body: body.clone() });
-        if self.cache.memory.keep(&self.key, stored, self.since, self.alone_until).await {
+        let (head, received) = (Arc::clone(&self.head), self.received);
+        let stored = Arc::new(StoredResponse { head, body: body.clone(), received });
+        if self.cache.memory.keep(&self.key, &stored, self.since, self.alone).await {
             self.cache.metrics.fills_stored.increment();
         }
         self.stream.finish(body);

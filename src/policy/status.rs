@@ -15,6 +15,12 @@ pub(super) fn is_understood(status: StatusCode) -> bool {
     matches!(status.as_u16(), 200..=205 | 300..=303 | 307 | 308 | 400..=417 | 421 | 422 | 426 | 500..=505)
 }
 
+/// Does it say something of the resource itself? Other errors may lie in the
+/// one request, or in the server of the moment.
+pub fn is_of_resource(status: StatusCode) -> bool {
+    !is_error(status) || matches!(status, StatusCode::NOT_FOUND | StatusCode::GONE)
+}
+
 /// Is it an error, for which no configured lifetime stands in but
 /// `negative_ttl`?
 pub(super) fn is_error(status: StatusCode) -> bool {

@@ -80,6 +80,20 @@ impl NoStoreReason {
     }
 }
 
+/// Has `req` something for which a response to it might not be stored that is
+/// stored when others ask: credentials, or the wish itself?
+pub fn is_personal(req: &RequestHead<'_>, rules: &CacheRules) -> bool {
+    req.fields.contains_key(header::AUTHORIZATION)
+        || (!rules.ignore_cookies && req.fields.contains_key(header::COOKIE))
+        || is_unwanted(req)
+}
+
+/// Does the client want nothing of the exchange to be stored (RFC 9111
+/// s5.2.1.5)?
+pub fn is_unwanted(req: &RequestHead<'_>) -> bool {
+    RequestDirectives::of(req.fields).no_store
+}
+
 /// Decides whether the response to `req` is stored.
 pub fn storability(
     req: &RequestHead<'_>,
@@ -118,7 +132,7 @@ fn by_request(req: &RequestHead<'_>, rules: &CacheRules) -> Option<NoStoreReason
         Some(NoStoreReason::Disabled)
     } else if *req.method != Method::GET {
         Some(NoStoreReason::Method)
-    } else if RequestDirectives::of(req.fields).no_store {
+    } else if is_unwanted(req) {
         Some(NoStoreReason::RequestNoStore)
     } else {
         None
@@ -308,6 +322,8 @@ mod tests {
         ] {
             assert_eq!(refused(asked, 200, response, rules), expected, "{asked:?} {response:?}");
             assert!(expected.is_none_or(Reason::is_of_request));
+            let asked = fields(asked);
+            assert!(expected.is_none() || is_personal(&get(&asked), rules));
         }
     }
 

@@ -11,9 +11,8 @@ use moka::Entry;
 use moka::future::Cache;
 use moka::notification::RemovalCause;
 use moka::ops::compute::{CompResult, Op};
-use tokio::time::Instant;
 
-use super::{StoredResponse, Variants};
+use super::{Alone, StoredResponse, Variants};
 use crate::policy::CacheKey;
 use crate::telemetry::Metrics;
 
@@ -23,7 +22,7 @@ const KEY_OVERHEAD: u64 = 400;
 
 /// How many counters stand for the invalidations of all keys. Two keys that
 /// share one cost each other the storing of a fill, no more.
-const GENERATIONS: usize = 1024;
+const GENERATIONS: usize = 1 << 14;
 
 /// Stored responses by key, up to a number of bytes.
 #[derive(Debug)]
@@ -77,24 +76,54 @@ impl Memory {
     }
 
     /// Keeps `response` beside the other variants of `key`, unless the key was
-    /// invalidated after `since`; says whether it did. Until `alone_until`
-    /// requests for the key do not wait for one another.
+    /// invalidated after `since` or there is a newer one; says whether it did.
     pub(in crate::cache) async fn keep(
         &self,
         key: &CacheKey,
-        response: Arc<StoredResponse>,
+        response: &Arc<StoredResponse>,
         since: Generation,
-        alone_until: Option<Instant>,
+        alone: Alone,
     ) -> bool {
-        self.replace(key, move |kept| {
-            (self.generation(key) == since).then(|| kept.with(response, alone_until, self.most_per_key))
+        self.put(key, response, since, |kept, new| kept.with(new, alone, self.most_per_key)).await
+    }
+
+    /// Puts `fresh` in the place of `stale`, unless that is gone or the key was
+    /// invalidated after `since`; says whether it did.
+    pub(in crate::cache) async fn freshen(
+        &self,
+        key: &CacheKey,
+        stale: &Arc<StoredResponse>,
+        fresh: &Arc<StoredResponse>,
+        since: Generation,
+        alone: Alone,
+    ) -> bool {
+        self.put(key, fresh, since, |kept, new| {
+            if kept.has(stale) { kept.without(stale).with(new, alone, self.most_per_key) } else { None }
         })
         .await
     }
 
-    /// Until `alone_until` requests for `key` do not wait for one another.
-    pub(in crate::cache) async fn mark(&self, key: &CacheKey, alone_until: Instant) {
-        self.replace(key, |kept| Some(kept.marked(alone_until))).await;
+    async fn put(
+        &self,
+        key: &CacheKey,
+        new: &Arc<StoredResponse>,
+        since: Generation,
+        change: impl FnOnce(&Variants, Arc<StoredResponse>) -> Option<Variants> + Send,
+    ) -> bool {
+        let is_valid = || self.generation(key) == since;
+        let is_put =
+            self.replace(key, |kept| if is_valid() { change(kept, Arc::clone(new)) } else { None }).await;
+        // A purge of everything that came in between did not see it.
+        if is_put && !is_valid() {
+            self.forget(key, new).await;
+            return false;
+        }
+        is_put
+    }
+
+    /// Has requests for `key` not wait for one another.
+    pub(in crate::cache) async fn mark(&self, key: &CacheKey, alone: Alone) {
+        self.replace(key, |kept| Some(kept.marked(alone))).await;
     }
 
     /// Forgets one variant.

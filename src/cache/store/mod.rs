@@ -25,6 +25,8 @@ pub(super) struct StoredResponse {
     pub(super) head: Arc<StoredHead>,
     /// The content, in a buffer of exactly its size.
     pub(super) body: Bytes,
+    /// When the head came, by the monotonic clock.
+    pub(super) received: Instant,
 }
 
 impl StoredResponse {
@@ -37,7 +39,17 @@ impl StoredResponse {
 #[derive(Debug, Default)]
 pub(super) struct Variants {
     responses: Vec<Arc<StoredResponse>>,
-    alone_until: Option<Instant>,
+    alone: Alone,
+}
+
+/// Until when requests for a key do not wait for one another, after a response
+/// that could not be shared (hit-for-miss).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Alone {
+    /// That goes for every request.
+    pub(super) all: Option<Instant>,
+    /// That goes for requests to which a response may be personal.
+    pub(super) personal: Option<Instant>,
 }
 
 impl Variants {
@@ -46,16 +58,21 @@ impl Variants {
         &self.responses
     }
 
-    /// True if requests may wait for one another: false for a while after a
-    /// response that could not be shared.
-    pub(super) fn collapses(&self, now: Instant) -> bool {
-        self.alone_until.is_none_or(|until| until <= now)
+    /// True if such requests may wait for one another.
+    pub(super) fn collapses(&self, personal: bool, now: Instant) -> bool {
+        let until = if personal { self.alone.all.max(self.alone.personal) } else { self.alone.all };
+        until.is_none_or(|until| until <= now)
     }
 
-    /// The same with `new` in place of its own older version. What would weigh
-    /// more than `most` in all is left out, the oldest first.
-    fn with(&self, new: Arc<StoredResponse>, alone_until: Option<Instant>, most: u64) -> Self {
-        let others = self.responses.iter().filter(|old| !policy::same_variant(&old.head, &new.head));
+    /// The same with `new` in place of its own older version; `None` if there
+    /// is a newer one. What would weigh more than `most` in all is left out,
+    /// the oldest first.
+    fn with(&self, new: Arc<StoredResponse>, alone: Alone, most: u64) -> Option<Self> {
+        let is_own = |old: &Arc<StoredResponse>| policy::same_variant(&old.head, &new.head);
+        if self.responses.iter().any(|old| is_own(old) && old.received > new.received) {
+            return None;
+        }
+        let others = self.responses.iter().filter(|old| !is_own(old));
         let mut room = most.saturating_sub(new.weight());
         let mut responses: Vec<_> = others
             .rev()
@@ -69,20 +86,26 @@ impl Variants {
             .collect();
         responses.reverse();
         responses.push(new);
-        Self { responses, alone_until }
+        Some(Self { responses, alone })
     }
 
     fn without(&self, gone: &Arc<StoredResponse>) -> Self {
         let responses = self.responses.iter().filter(|kept| !Arc::ptr_eq(kept, gone)).cloned().collect();
-        Self { responses, alone_until: self.alone_until }
+        Self { responses, alone: self.alone }
     }
 
-    fn marked(&self, alone_until: Instant) -> Self {
-        Self { responses: self.responses.clone(), alone_until: Some(alone_until) }
+    fn marked(&self, alone: Alone) -> Self {
+        let alone =
+            Alone { all: self.alone.all.max(alone.all), personal: self.alone.personal.max(alone.personal) };
+        Self { responses: self.responses.clone(), alone }
+    }
+
+    fn has(&self, response: &Arc<StoredResponse>) -> bool {
+        self.responses.iter().any(|kept| Arc::ptr_eq(kept, response))
     }
 
     fn is_empty(&self) -> bool {
-        self.responses.is_empty() && self.alone_until.is_none()
+        self.responses.is_empty() && self.alone == Alone::default()
     }
 
     fn weight(&self) -> u64 {

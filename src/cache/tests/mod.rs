@@ -5,6 +5,8 @@ mod bodies;
 mod collapse;
 mod crowd;
 mod hits;
+mod personal;
+mod races;
 mod validation;
 mod window;
 

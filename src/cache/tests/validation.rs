@@ -39,9 +39,15 @@ async fn clients_share_one_validation() {
     let exchange = edge.exchange().await;
     edge.settle().await;
     exchange.respond_whole(304, TAGGED, "");
+    let mut printed = Vec::new();
     for client in clients {
-        assert_eq!(text(answer(client).await).await.unwrap(), "hello");
+        let response = answer(client).await;
+        printed.push(status(&response).to_string());
+        assert_eq!(text(response).await.unwrap(), "hello");
     }
+    printed.sort();
+    assert_eq!(printed[0], "Seawall; fwd=stale; fwd-status=304; ttl=60");
+    assert!(printed[1..].iter().all(|line| line == "Seawall; fwd=stale; fwd-status=304; ttl=60; collapsed"));
     assert!(edge.is_idle());
 }
 
@@ -54,6 +60,26 @@ async fn a_new_response_replaces_the_stale_one() {
     assert_eq!(status(&response).to_string(), "Seawall; fwd=stale; ttl=60; stored");
     assert_eq!(text(edge.hit("/", &[])).await.unwrap(), "new");
     assert_eq!(edge.cache.usage().objects, 1);
+}
+
+/// RFC 9211 s2.3
+#[tokio::test]
+async fn the_status_of_the_origin_server_is_told_where_another_is_sent() {
+    let mut edge = Edge::new();
+    let part = [("range", "bytes=0-1"), ("cache-control", "no-cache")];
+    for (asked, fields, printed) in [
+        (&[("if-none-match", "\"1\"")][..], TAGGED, "fwd=uri-miss; fwd-status=200; ttl=60; stored"),
+        (&part, TAGGED, "fwd=request; fwd-status=200; ttl=60; stored; detail=request-no-cache"),
+        (
+            &[("if-none-match", "\"1\""), ("cache-control", "no-store, no-cache")],
+            TAGGED,
+            "fwd=request; fwd-status=200; detail=request-no-store",
+        ),
+    ] {
+        let client = edge.get("/", asked);
+        edge.exchange().await.respond_whole(200, fields, "hello");
+        assert_eq!(status(&answer(client).await).to_string(), format!("Seawall; {printed}"));
+    }
 }
 
 #[tokio::test]
@@ -136,7 +162,9 @@ async fn an_unsafe_method_invalidates() {
     assert_eq!(edge.metrics.invalidations.value(), 1);
     // What was asked for before the write is not kept after it.
     fill.respond_whole(200, TAGGED, "old");
-    assert_eq!(text(answer(running).await).await.unwrap(), "old");
+    let old = answer(running).await;
+    assert_eq!(status(&old).to_string(), "Seawall; fwd=uri-miss; ttl=60");
+    assert_eq!(text(old).await.unwrap(), "old");
     for path in ["/", "/running"] {
         let client = edge.get(path, &[]);
         edge.exchange().await.respond_whole(200, TAGGED, "new");
