@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use http::{HeaderMap, Method};
 use tokio::time::Instant;
 
-use crate::exchange::{Body, ConnectionInfo, Origin, Request, RequestId, Target};
+use crate::exchange::{Body, ConnectionInfo, Origin, Protocol, Request, RequestId, Target};
 use crate::policy::{CacheKey, CacheRules, KeyParts, RequestHead, write_key};
 
 /// A request without content, with the rules it is answered by and the origin
@@ -23,6 +23,7 @@ pub(super) struct Asked {
     client: IpAddr,
     trusted: bool,
     id: RequestId,
+    protocol: Protocol,
     connection: Arc<ConnectionInfo>,
     received: Instant,
     received_wall: SystemTime,
@@ -40,6 +41,7 @@ impl Asked {
             client: req.client,
             trusted: req.trusted,
             id: req.id,
+            protocol: req.protocol,
             connection: req.connection,
             received: req.received,
             received_wall: req.received_wall,
@@ -62,6 +64,7 @@ impl Asked {
             client: self.client,
             trusted: self.trusted,
             id: self.id,
+            protocol: self.protocol,
             connection: Arc::clone(&self.connection),
             received: self.received,
             received_wall: self.received_wall,

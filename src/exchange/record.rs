@@ -72,6 +72,11 @@ pub enum Protocol {
 }
 
 impl Protocol {
+    /// The version alone, as `Via` says it (RFC 9110 s7.6.3).
+    pub fn version(self) -> &'static str {
+        self.as_str().trim_start_matches("HTTP/")
+    }
+
     /// As it is written in logs.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -10,7 +10,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method};
 use tokio::time::Instant;
 
-use super::Body;
+use super::{Body, Protocol};
 
 /// A request in normal form (RFC 9110 s4, s7).
 #[derive(Debug)]
@@ -34,6 +34,8 @@ pub struct Request {
     pub trusted: bool,
     /// Names the exchange in logs and towards the origin server.
     pub id: RequestId,
+    /// The protocol it came by.
+    pub protocol: Protocol,
     /// The connection it came over.
     pub connection: Arc<ConnectionInfo>,
     /// When its head was complete, by the monotonic clock.

@@ -126,6 +126,7 @@ impl ConnectionService {
             client: who.client,
             trusted: who.trusted,
             id: record.id,
+            protocol: record.protocol,
             connection: Arc::clone(&self.connection),
             received: observation.received,
             received_wall: record.started,

@@ -87,7 +87,7 @@ mod tests {
     use super::*;
     use crate::base::{Clock, SystemClock};
     use crate::config;
-    use crate::exchange::{Body, ConnectionInfo, Host, RequestId, Target};
+    use crate::exchange::{Body, ConnectionInfo, Host, Protocol, RequestId, Target};
 
     fn req(scheme: Scheme, host: &'static str, path: &str) -> Request {
         let address = "127.0.0.1:1".parse().unwrap();
@@ -104,6 +104,7 @@ mod tests {
             client: "127.0.0.1".parse().unwrap(),
             trusted: false,
             id: RequestId(1),
+            protocol: Protocol::Http11,
             connection: Arc::new(ConnectionInfo { peer: address, local: address, scheme, tls: None }),
             received: SystemClock.now(),
             received_wall: SystemTime::UNIX_EPOCH,

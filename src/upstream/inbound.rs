@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::failure::malformed;
 use super::outbound::is_decimal;
+use super::via;
 use crate::exchange::{FetchError, RequestProgress};
 use crate::fields::hop_by_hop;
 use crate::fields::proxy_status::ProxyErrorType;
@@ -26,7 +27,7 @@ pub(super) fn normalize(head: &mut Parts, upgrade: Option<&HeaderValue>) -> Resu
         head.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         head.headers.insert(UPGRADE, protocol);
     }
-    head.headers.append(VIA, HeaderValue::from_static("1.1 seawall"));
+    head.headers.append(VIA, via::of_response(head.version));
     Ok(())
 }
 
@@ -67,7 +68,7 @@ fn switched_to(fields: &HeaderMap, asked: Option<&HeaderValue>) -> Result<Header
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderName;
+    use http::{HeaderName, Version};
 
     use super::*;
 
@@ -125,5 +126,13 @@ mod tests {
         let fields = fields.unwrap();
         let via: Vec<_> = fields.get_all(VIA).iter().map(HeaderValue::as_bytes).collect();
         assert_eq!((via, fields.len()), (vec![b"1.0 old".as_slice(), b"1.1 seawall"], 2));
+    }
+
+    #[test]
+    fn via_names_the_protocol_of_the_response() {
+        let (mut head, ()) =
+            http::Response::builder().version(Version::HTTP_10).body(()).unwrap().into_parts();
+        normalize(&mut head, None).unwrap();
+        assert_eq!(head.headers[VIA], "1.0 seawall");
     }
 }

@@ -19,10 +19,12 @@ mod stream;
 pub(crate) mod test_origin;
 mod tls;
 mod upload;
+mod via;
 
 pub use connect::ConnectError;
 pub use error::UpstreamError;
-pub use outbound::{OutboundRequest, Pseudonym};
+pub use outbound::OutboundRequest;
 pub use probe::ProbeError;
 pub use server::OriginServer;
 pub use tls::client_config;
+pub use via::Pseudonym;

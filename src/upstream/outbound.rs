@@ -13,7 +13,7 @@ use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, FORWARDED, HOST, TRANSFER
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use http_body::Body as _;
 
-use crate::base::random_id;
+use super::Pseudonym;
 use crate::exchange::{Body, FetchError, Host, Request, RequestProgress};
 use crate::fields::forwarding::forwarded_element;
 use crate::fields::hop_by_hop;
@@ -23,30 +23,6 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-
-/// Our name in the `Via` field of requests (RFC 9110 s7.6.3): unlike that of
-/// any other edge, so that a request that comes around is recognized.
-#[derive(Clone, Debug)]
-pub struct Pseudonym {
-    entry: HeaderValue,
-    name_start: usize,
-}
-
-impl Pseudonym {
-    /// A name nobody else has.
-    pub fn random() -> Self {
-        const RECEIVED_PROTOCOL: &str = "1.1 ";
-        let entry = format!("{RECEIVED_PROTOCOL}seawall-{:016x}", random_id() as u64);
-        // INVARIANT: ASCII letters, digits, '-' and ' ' are a field value.
-        let entry = HeaderValue::try_from(entry).unwrap_or(HeaderValue::from_static("1.1 seawall"));
-        Self { entry, name_start: RECEIVED_PROTOCOL.len() }
-    }
-
-    fn was_passed(&self, fields: &HeaderMap) -> bool {
-        let name = &self.entry.as_bytes()[self.name_start..];
-        fields.get_all(VIA).iter().any(|via| via.as_bytes().windows(name.len()).any(|part| part == name))
-    }
-}
 
 /// A request ready to be sent, as often as it takes.
 ///
@@ -82,7 +58,7 @@ impl OutboundRequest {
         }
         let peer = req.connection.peer.ip().to_canonical();
         let scheme = req.target.scheme.as_str();
-        fields.append(VIA, pseudonym.entry.clone());
+        fields.append(VIA, pseudonym.entry(req.protocol));
         append_to_list(&mut fields, FORWARDED, forwarded_element(peer, host.as_str(), scheme));
         append_to_list(&mut fields, X_FORWARDED_FOR, peer.to_string());
         fields.entry(X_FORWARDED_PROTO).or_insert(HeaderValue::from_static(scheme));

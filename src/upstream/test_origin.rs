@@ -17,7 +17,9 @@ use crate::base::{Clock, SystemClock, Tasks};
 use crate::config::model::{
     Balance, OriginTimeouts, OriginTls, PoolConfig, Queue, Retry, RetryOn, ServerConfig,
 };
-use crate::exchange::{Body, ConnectionInfo, FetchError, Host, Request, RequestId, Response, Scheme, Target};
+use crate::exchange::{
+    Body, ConnectionInfo, FetchError, Host, Protocol, Request, RequestId, Response, Scheme, Target,
+};
 
 /// An origin server on a free port of the loopback interface.
 #[derive(Debug)]
@@ -167,6 +169,7 @@ pub(crate) fn request(method: Method, path: &'static str) -> Request {
         client: peer.ip(),
         trusted: false,
         id: RequestId(7),
+        protocol: Protocol::Http11,
         connection: Arc::new(ConnectionInfo { peer, local, scheme: Scheme::Http, tls: None }),
         received: SystemClock.now(),
         received_wall: SystemTime::UNIX_EPOCH,

@@ -9,7 +9,7 @@ use http_body_util::BodyExt;
 use seawall::base::{Clock, ManualClock, Tasks};
 use seawall::cache::Cache;
 use seawall::config::model::CacheConfig;
-use seawall::exchange::{Body, ConnectionInfo, Host, Origin, Request, RequestId, Scheme, Target};
+use seawall::exchange::{Body, ConnectionInfo, Host, Origin, Protocol, Request, RequestId, Scheme, Target};
 use seawall::policy::CacheRules;
 use seawall::telemetry::Metrics;
 
@@ -88,6 +88,7 @@ fn request(case: &Case, index: usize, step: &Step, before: Option<&Got>, clock: 
         client: [127, 0, 0, 1].into(),
         trusted: false,
         id: RequestId(index as u128),
+        protocol: Protocol::Http11,
         connection: Arc::new(ConnectionInfo {
             peer: address,
             local: address,

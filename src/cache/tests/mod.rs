@@ -26,8 +26,8 @@ use super::Cache;
 use crate::base::{Clock, ManualClock, Tasks};
 use crate::config::model::CacheConfig;
 use crate::exchange::{
-    Body, BodyError, ConnectionInfo, Failure, FetchError, Handling, Host, Origin, Request, RequestId,
-    RequestProgress, Response, Scheme, Target,
+    Body, BodyError, ConnectionInfo, Failure, FetchError, Handling, Host, Origin, Protocol, Request,
+    RequestId, RequestProgress, Response, Scheme, Target,
 };
 use crate::fields::cache_status::CacheStatus;
 use crate::fields::proxy_status::ProxyErrorType;
@@ -112,6 +112,7 @@ impl Edge {
             client: [127, 0, 0, 1].into(),
             trusted: false,
             id: RequestId(1),
+            protocol: Protocol::Http11,
             connection: Arc::new(ConnectionInfo {
                 peer: address,
                 local: address,

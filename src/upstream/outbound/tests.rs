@@ -1,7 +1,7 @@
 use http_body_util::StreamBody;
 
 use super::*;
-use crate::exchange::Scheme;
+use crate::exchange::{Protocol, Scheme};
 use crate::upstream::test_origin::{request, request_with};
 
 fn outbound(req: Request) -> http::Request<Body> {
@@ -71,6 +71,16 @@ fn a_request_that_comes_around_is_a_loop() {
     assert_eq!(error.kind, ProxyErrorType::ProxyLoopDetected);
     let other_edge = request_with(Method::GET, &[("via", "1.1 seawall-0123456789abcdef")]);
     assert!(OutboundRequest::new(other_edge, &pseudonym).is_ok());
+}
+
+#[test]
+fn via_names_the_protocol_the_client_used() {
+    for (protocol, version) in
+        [(Protocol::Http10, "1.0 "), (Protocol::Http11, "1.1 "), (Protocol::Http2, "2.0 ")]
+    {
+        let message = outbound(Request { protocol, ..request(Method::GET, "/") });
+        assert!(text(&message, "via")[0].starts_with(version), "{:?}", text(&message, "via"));
+    }
 }
 
 #[test]
