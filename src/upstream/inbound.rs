@@ -1,31 +1,31 @@
 //! The head of a response, judged before anybody sees it: what can be read in
 //! two ways is refused, hop-by-hop fields go, and `Via` is added.
 
-use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE, VIA};
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING, VIA};
 use http::response::Parts;
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, StatusCode};
 
 use super::failure::malformed;
 use super::outbound::is_decimal;
+use super::upgrade::Upgrade;
 use super::via;
 use crate::exchange::{FetchError, RequestProgress};
 use crate::fields::hop_by_hop;
 use crate::fields::proxy_status::ProxyErrorType;
 
-/// Brings `head` into normal form, or refuses it. `upgrade` is the protocol the
-/// request asked to change to.
-pub(super) fn normalize(head: &mut Parts, upgrade: Option<&HeaderValue>) -> Result<(), FetchError> {
+/// Brings `head` into normal form, or refuses it. `upgrade` is the change of
+/// protocols the request asked for.
+pub(super) fn normalize(head: &mut Parts, upgrade: Option<&Upgrade>) -> Result<(), FetchError> {
     check_framing(&head.headers)?;
     let is_switch = head.status == StatusCode::SWITCHING_PROTOCOLS;
-    let protocol = if is_switch { Some(switched_to(&head.headers, upgrade)?) } else { None };
+    let upgrade = if is_switch { Some(agreed(upgrade, &head.headers)?) } else { None };
     hop_by_hop::remove(&mut head.headers);
     if is_switch || head.status == StatusCode::NO_CONTENT {
         // RFC 9110 s8.6 forbids it there, and some recipients would wait.
         head.headers.remove(CONTENT_LENGTH);
     }
-    if let Some(protocol) = protocol {
-        head.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-        head.headers.insert(UPGRADE, protocol);
+    if let Some(upgrade) = upgrade {
+        upgrade.confirm(&mut head.headers);
     }
     head.headers.append(VIA, via::of_response(head.version));
     Ok(())
@@ -56,19 +56,19 @@ fn check_framing(fields: &HeaderMap) -> Result<(), FetchError> {
     }
 }
 
-/// The protocol a 101 changes to, if it is the one that was asked for
-/// (RFC 9110 s15.2.2).
-fn switched_to(fields: &HeaderMap, asked: Option<&HeaderValue>) -> Result<HeaderValue, FetchError> {
-    let Some(asked) = asked else { return Err(malformed("101 without having been asked")) };
-    match fields.get(UPGRADE) {
-        Some(protocol) if protocol.as_bytes().eq_ignore_ascii_case(asked.as_bytes()) => Ok(protocol.clone()),
-        _ => Err(FetchError::new(ProxyErrorType::HttpUpgradeFailed, RequestProgress::Answered)),
+/// What a 101 changes to, if that is what was asked for.
+fn agreed<'a>(asked: Option<&'a Upgrade>, fields: &HeaderMap) -> Result<&'a Upgrade, FetchError> {
+    match asked {
+        None => Err(malformed("101 without having been asked")),
+        Some(upgrade) if upgrade.is_agreed(fields) => Ok(upgrade),
+        Some(_) => Err(FetchError::new(ProxyErrorType::HttpUpgradeFailed, RequestProgress::Answered)),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use http::{HeaderName, Version};
+    use http::header::{CONNECTION, SEC_WEBSOCKET_KEY, UPGRADE};
+    use http::{HeaderName, HeaderValue, Version};
 
     use super::*;
 
@@ -81,7 +81,9 @@ mod tests {
         for (name, value) in lines {
             head.headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
         }
-        let upgrade = upgrade.map(HeaderValue::from_static);
+        let mut asked = HeaderMap::new();
+        asked.insert(SEC_WEBSOCKET_KEY, HeaderValue::from_static("dGhlIHNhbXBsZSBub25jZQ=="));
+        let upgrade = upgrade.map(|protocol| Upgrade::ask(HeaderValue::from_static(protocol), &mut asked));
         normalize(&mut head, upgrade.as_ref()).map_err(|error| error.kind)?;
         Ok(head.headers)
     }
@@ -111,12 +113,22 @@ mod tests {
 
     #[test]
     fn a_101_must_be_the_one_asked_for() {
-        let websocket = [("upgrade", "WebSocket"), ("connection", "Upgrade")];
+        let websocket = [
+            ("upgrade", "WebSocket"),
+            ("connection", "Upgrade"),
+            ("sec-websocket-accept", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="),
+        ];
         assert_eq!(normalized(101, &websocket, None), Err(ProxyErrorType::HttpProtocolError));
         assert_eq!(normalized(101, &websocket, Some("h2c")), Err(ProxyErrorType::HttpUpgradeFailed));
-        assert_eq!(normalized(101, &[], Some("websocket")), Err(ProxyErrorType::HttpUpgradeFailed));
+        assert_eq!(
+            normalized(101, &websocket[..2], Some("websocket")),
+            Err(ProxyErrorType::HttpUpgradeFailed)
+        );
         let fields = normalized(101, &websocket, Some("websocket")).unwrap();
-        assert_eq!(fields.get(UPGRADE).unwrap(), "WebSocket");
+        assert_eq!(
+            (&fields[UPGRADE], &fields[CONNECTION]),
+            (&"websocket".parse().unwrap(), &"upgrade".parse().unwrap())
+        );
     }
 
     #[test]

@@ -18,6 +18,7 @@ mod stream;
 #[cfg(test)]
 pub(crate) mod test_origin;
 mod tls;
+mod upgrade;
 mod upload;
 mod via;
 

@@ -9,11 +9,12 @@
 use std::fmt;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, FORWARDED, HOST, TRANSFER_ENCODING, UPGRADE, VIA};
+use http::header::{CONTENT_LENGTH, EXPECT, FORWARDED, HOST, TRANSFER_ENCODING, VIA};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use http_body::Body as _;
 
 use super::Pseudonym;
+use super::upgrade::Upgrade;
 use crate::exchange::{Body, FetchError, Host, Request, RequestProgress};
 use crate::fields::forwarding::forwarded_element;
 use crate::fields::hop_by_hop;
@@ -33,7 +34,7 @@ pub struct OutboundRequest {
     /// `None` once it was given away.
     message: Option<http::Request<Body>>,
     host: Host,
-    upgrade: Option<HeaderValue>,
+    upgrade: Option<Upgrade>,
     is_idempotent: bool,
     is_copied: bool,
 }
@@ -52,13 +53,10 @@ impl OutboundRequest {
         frame(&req.method, &mut fields, &body);
         let host = req.target.host;
         fields.insert(HOST, host.value().clone());
-        if let Some(protocol) = &req.upgrade {
-            fields.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-            fields.insert(UPGRADE, protocol.clone());
-        }
+        let upgrade = req.upgrade.map(|protocol| Upgrade::ask(protocol, &mut fields));
+        fields.append(VIA, pseudonym.entry(req.protocol));
         let peer = req.connection.peer.ip().to_canonical();
         let scheme = req.target.scheme.as_str();
-        fields.append(VIA, pseudonym.entry(req.protocol));
         append_to_list(&mut fields, FORWARDED, forwarded_element(peer, host.as_str(), scheme));
         append_to_list(&mut fields, X_FORWARDED_FOR, peer.to_string());
         fields.entry(X_FORWARDED_PROTO).or_insert(HeaderValue::from_static(scheme));
@@ -69,7 +67,7 @@ impl OutboundRequest {
         let is_idempotent = req.method.is_idempotent();
         let is_copied = is_idempotent && matches!(body, Body::Empty | Body::Full(_));
         let message = message(req.method, Uri::from(req.target.path_and_query), fields, body);
-        Ok(Self { message: Some(message), host, upgrade: req.upgrade, is_idempotent, is_copied })
+        Ok(Self { message: Some(message), host, upgrade, is_idempotent, is_copied })
     }
 
     /// True if sending it once more would do no harm (RFC 9110 s9.2.2).
@@ -87,8 +85,8 @@ impl OutboundRequest {
         &self.host
     }
 
-    /// The protocol it asks to change to.
-    pub(super) fn upgrade(&self) -> Option<&HeaderValue> {
+    /// The change of protocols it asks for.
+    pub(super) fn upgrade(&self) -> Option<&Upgrade> {
         self.upgrade.as_ref()
     }
 

@@ -321,15 +321,15 @@ async fn a_switch_of_protocols_makes_a_tunnel() {
     let origin = TestOrigin::start(|_, mut stream| async move {
         let text = read_request(&mut stream).await.unwrap().to_lowercase();
         assert!(text.contains("connection: upgrade\r\n") && text.contains("upgrade: websocket\r\n"));
-        let switch =
-            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\nfirst";
+        let switch = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                      Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\nfirst";
         stream.write_all(switch.as_bytes()).await.unwrap();
         let mut said = [0; 4];
         stream.read_exact(&mut said).await.unwrap();
         stream.write_all(&said).await.unwrap();
     })
     .await;
-    let mut req = request(Method::GET, "/");
+    let mut req = request_with(Method::GET, &[("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")]);
     req.upgrade = Some(HeaderValue::from_static("websocket"));
     let response = send(&origin.server(), req).await.unwrap();
     assert_eq!(response.status, StatusCode::SWITCHING_PROTOCOLS);

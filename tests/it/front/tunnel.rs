@@ -13,6 +13,9 @@ use crate::support::within;
 
 const URL: &str = "ws://site.test/ws";
 
+const HANDSHAKE: &str = "GET /ws HTTP/1.1\r\nHost: site.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
 #[tokio::test]
 async fn a_websocket_passes() {
     let mut origin = Origin::start().await;
@@ -50,13 +53,29 @@ async fn a_websocket_passes() {
 }
 
 #[tokio::test]
+async fn a_tunnel_needs_proof_of_the_handshake() {
+    let mut origin = Origin::start().await;
+    let seawall = edge_before(origin.address, "").await;
+    let mut client = RawClient::connect(seawall.http).await;
+    client.send(HANDSHAKE).await;
+    let mut arrival = origin.next().await;
+    let accept = derive_accept_key(b"of another handshake");
+    let head = format!(
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Accept: {accept}\r\n\r\n"
+    );
+    arrival.send(head).await;
+    let res = client.response().await;
+    assert_eq!(res.status(), 502);
+    assert!(res.field("proxy-status").unwrap().contains("error=http_upgrade_failed"));
+}
+
+#[tokio::test]
 async fn a_refused_handshake_is_an_answer_as_any_other() {
     let mut origin = Origin::start().await;
     let seawall = edge_before(origin.address, "").await;
     let mut client = RawClient::connect(seawall.http).await;
-    let handshake = "GET /ws HTTP/1.1\r\nHost: site.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-                     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-    client.send(handshake).await;
+    client.send(HANDSHAKE).await;
     let refusal = "HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno";
     origin.next().await.answer(refusal).await;
     let res = client.response().await;

@@ -1,0 +1,88 @@
+//! The change of protocols a request asks for, which is always one to
+//! WebSocket. A server that agrees must prove that it read the handshake (RFC
+//! 6455 s4.2.2): what only seems to agree would let a client speak to it past
+//! everything that is checked here.
+
+use http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE};
+use http::{HeaderMap, HeaderValue};
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+/// A protocol that is asked for.
+#[derive(Clone, Debug)]
+pub(super) struct Upgrade {
+    protocol: HeaderValue,
+    /// What the server's proof is made from. Without it there is none.
+    key: Option<HeaderValue>,
+}
+
+impl Upgrade {
+    /// Asks for `protocol` in a request with these fields.
+    pub(super) fn ask(protocol: HeaderValue, fields: &mut HeaderMap) -> Self {
+        let key = fields.get(SEC_WEBSOCKET_KEY).cloned();
+        write(fields, protocol.clone());
+        Self { protocol, key }
+    }
+
+    /// True if a 101 with these fields changes to what was asked for
+    /// (RFC 9110 s15.2.2) and proves it (RFC 6455 s4.1).
+    pub(super) fn is_agreed(&self, fields: &HeaderMap) -> bool {
+        let protocol = fields.get(UPGRADE).map(HeaderValue::as_bytes);
+        let accept = fields.get(SEC_WEBSOCKET_ACCEPT).map(|accept| accept.as_bytes().trim_ascii());
+        let proof = self.key.as_ref().map(|key| derive_accept_key(key.as_bytes().trim_ascii()));
+        protocol.is_some_and(|protocol| protocol.eq_ignore_ascii_case(self.protocol.as_bytes()))
+            && proof.is_some_and(|proof| accept == Some(proof.as_bytes()))
+    }
+
+    /// Says to the client that the server agreed.
+    pub(super) fn confirm(&self, fields: &mut HeaderMap) {
+        write(fields, self.protocol.clone());
+    }
+}
+
+fn write(fields: &mut HeaderMap, protocol: HeaderValue) {
+    fields.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    fields.insert(UPGRADE, protocol);
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderName;
+
+    use super::*;
+
+    /// RFC 6455 s1.3
+    const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+    const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+
+    fn fields(lines: &[(&'static str, &'static str)]) -> HeaderMap {
+        lines
+            .iter()
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
+            .collect()
+    }
+
+    fn is_agreed(asked: &[(&'static str, &'static str)], answered: &[(&'static str, &'static str)]) -> bool {
+        let upgrade = Upgrade::ask(HeaderValue::from_static("websocket"), &mut fields(asked));
+        upgrade.is_agreed(&fields(answered))
+    }
+
+    #[test]
+    fn the_server_must_have_read_the_key() {
+        let asked = [("sec-websocket-key", KEY)];
+        assert!(is_agreed(&asked, &[("upgrade", "WebSocket"), ("sec-websocket-accept", ACCEPT)]));
+        let wrong: [&[(&'static str, &'static str)]; 4] = [
+            &[("upgrade", "websocket")],
+            &[("upgrade", "websocket"), ("sec-websocket-accept", KEY)],
+            &[("upgrade", "websocket"), ("sec-websocket-accept", "S3PPLMBITXAQ9KYGZZHZRBK+XOO=")],
+            &[("upgrade", "h2c"), ("sec-websocket-accept", ACCEPT)],
+        ];
+        for answered in wrong {
+            assert!(!is_agreed(&asked, answered), "{answered:?}");
+        }
+    }
+
+    #[test]
+    fn without_a_key_nothing_is_proven() {
+        assert!(!is_agreed(&[], &[("upgrade", "websocket"), ("sec-websocket-accept", ACCEPT)]));
+    }
+}
