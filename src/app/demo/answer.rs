@@ -149,10 +149,10 @@ fn describe(fields: &mut HeaderMap, file: &File) {
 }
 
 fn request_as_json(req: &Request<Incoming>) -> Response<Body> {
-    let fields: Vec<[String; 2]> = req
+    let fields: Vec<String> = req
         .headers()
         .iter()
-        .map(|(name, value)| [name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()])
+        .map(|(name, value)| format!("{name}: {}", String::from_utf8_lossy(value.as_bytes())))
         .collect();
     let answer = json!({
         "method": req.method().as_str(),

@@ -141,11 +141,28 @@ impl Chromium {
         .await
     }
 
+    /// Shows the tab as a screen of so many pixels does.
+    pub(crate) async fn resize(&mut self, tab: &Tab, width: u32, height: u32) {
+        let screen = json!({ "width": width, "height": height, "deviceScaleFactor": 0, "mobile": true });
+        self.call(Some(tab), "Emulation.setDeviceMetricsOverride", screen).await;
+    }
+
+    /// What the page complained about since it was loaded.
+    pub(crate) async fn complaints(&mut self, tab: &Tab) -> Vec<String> {
+        // Its answer comes after all that the page said before.
+        self.call(Some(tab), "Runtime.evaluate", json!({ "expression": "0" })).await;
+        self.seen(tab).complaints
+    }
+
     async fn load(&mut self, tab: &Tab) -> Load {
         while !is_idle(&self.events, tab) {
             let event = self.receive().await;
             self.events.push(event);
         }
+        self.seen(tab)
+    }
+
+    fn seen(&mut self, tab: &Tab) -> Load {
         let mut load = Load::default();
         for event in self.events.drain(..).filter(|event| event["sessionId"] == *tab.0) {
             load.add(event["method"].as_str().unwrap_or_default(), &event["params"]);
@@ -194,6 +211,8 @@ impl Load {
                 let from_memory = request_id(params).is_some_and(|id| self.from_memory.contains(&id));
                 self.responses.push(Loaded::of(&params["response"], from_memory));
             }
+            // Said also of content that a script has read to its end.
+            "Network.loadingFailed" if params["canceled"] == true => {}
             "Network.loadingFailed" => self.complaints.push(params.to_string()),
             "Runtime.exceptionThrown" => self.complaints.push(params["exceptionDetails"].to_string()),
             "Runtime.consoleAPICalled" if params["type"] == "error" => {

@@ -2,6 +2,8 @@
 
 const ASSETS = ["/style.css", "/app.js", "/logo.svg", "/coast.png", "/inter.woff2"];
 const ORIGINS = ["origin-1", "origin-2", "origin-3"];
+const ECHOES_SHOWN = 4;
+const PROTOCOLS = { h2: "HTTP/2", h3: "HTTP/3", "http/1.1": "HTTP/1.1" };
 const byId = (id) => document.getElementById(id);
 
 // Past the browser's own cache, and yet content with what the edge has stored.
@@ -51,11 +53,11 @@ function showOrigins() {
     const term = document.createElement("dt");
     term.textContent = name;
     const bar = document.createElement("dd");
-    const meter = document.createElement("meter");
-    meter.max = most;
-    meter.value = times;
-    meter.setAttribute("aria-label", `Answers of ${name}`);
-    bar.append(meter);
+    const share = document.createElement("progress");
+    share.max = most;
+    share.value = times;
+    share.setAttribute("aria-label", `Answers of ${name}`);
+    bar.append(share);
     const count = document.createElement("dd");
     count.textContent = String(times);
     list.append(term, bar, count);
@@ -71,7 +73,14 @@ async function askApi() {
 
 async function askApiAFewTimes(times) {
   await askApi();
-  if (times > 1) setTimeout(() => askApiAFewTimes(times - 1).catch(complain("answer")), 2000);
+  if (times > 1) setTimeout(() => askApiAFewTimes(times - 1).catch(complain("answer")), 400);
+}
+
+function showEcho(text) {
+  const item = document.createElement("li");
+  item.textContent = text;
+  const log = byId("echo");
+  log.replaceChildren(item, ...(socket ? [...log.children].slice(0, ECHOES_SHOWN - 1) : []));
 }
 
 function connect() {
@@ -80,17 +89,18 @@ function connect() {
     const socket = new WebSocket(`${scheme}//${location.host}/ws`);
     socket.addEventListener("open", () => resolve(socket), { once: true });
     socket.addEventListener("error", () => reject(new Error("no connection")), { once: true });
-    socket.addEventListener("close", () => { byId("echo").textContent = "The connection was closed."; });
+    socket.addEventListener("close", () => showEcho("The connection was closed."));
   });
 }
 
 let socket;
 async function echo(message) {
-  if (socket?.readyState !== WebSocket.OPEN) socket = await connect();
+  if (socket?.readyState !== WebSocket.OPEN) {
+    byId("echo").replaceChildren();
+    socket = await connect();
+  }
   const began = performance.now();
-  socket.onmessage = ({ data }) => {
-    byId("echo").textContent = `${data} (${(performance.now() - began).toFixed(1)} ms)`;
-  };
+  socket.onmessage = ({ data }) => showEcho(`${data} (${(performance.now() - began).toFixed(1)} ms)`);
   socket.send(message);
 }
 
@@ -110,7 +120,7 @@ async function loadBigFile() {
   let received = 0;
   await pieces(response, (bytes) => {
     received += bytes.length;
-    byId("progress").value = size ? received / size : 0;
+    byId("loading").value = size ? received / size : 0;
   });
   const status = response.headers.get("Cache-Status") ?? "no edge in between";
   const took = Math.round(performance.now() - began);
@@ -118,11 +128,18 @@ async function loadBigFile() {
 }
 
 async function showTrickle() {
+  const began = performance.now();
+  const since = () => `${Math.round(performance.now() - began)} ms`;
   const text = new TextDecoder();
-  byId("trickle").textContent = "";
+  let first, last = "";
+  byId("waiting").value = 0;
   await pieces(await fetch("/slow?ms=2000"), (bytes) => {
-    byId("trickle").textContent += text.decode(bytes, { stream: true });
+    first ??= since();
+    last = text.decode(bytes, { stream: true }).trim().split("\n").at(-1);
+    byId("waiting").value = last === "Done" ? 100 : parseInt(last) || 0;
+    byId("trickle").textContent = last;
   });
+  byId("trickle").textContent = `${last}: the first piece after ${first}, the last after ${since()}`;
 }
 
 function complain(id) {
@@ -148,7 +165,8 @@ byId("socket").addEventListener("submit", (event) => {
 });
 
 const [navigation] = performance.getEntriesByType("navigation");
-byId("protocol").textContent = `This page came over ${navigation?.nextHopProtocol || "an unknown protocol"}.`;
+const protocol = navigation?.nextHopProtocol;
+byId("protocol").textContent = `This page came over ${PROTOCOLS[protocol] ?? protocol ?? "an unknown protocol"}.`;
 showOrigins();
 showAssets().catch(complain("assets-note"));
 askApiAFewTimes(6).catch(complain("answer"));
