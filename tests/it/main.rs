@@ -16,4 +16,5 @@ mod config;
 mod end_to_end;
 mod floors;
 mod front;
+mod origins;
 mod process;
