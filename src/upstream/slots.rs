@@ -102,6 +102,23 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn who_came_first_is_served_first() {
+        let slots = slots(1, 3, Duration::from_secs(60));
+        let held = slots.take().await.unwrap();
+        let mut waiting = [Box::pin(slots.take()), Box::pin(slots.take())];
+        for one in &mut waiting {
+            assert!(one.as_mut().now_or_never().is_none());
+        }
+        let [first, second] = waiting;
+        drop(held);
+        let mut newcomer = Box::pin(slots.take());
+        assert!(newcomer.as_mut().now_or_never().is_none(), "nobody overtakes the queue");
+        drop(first.await.unwrap());
+        drop(second.now_or_never().unwrap().unwrap());
+        newcomer.now_or_never().unwrap().unwrap();
+    }
+
+    #[tokio::test]
     async fn a_full_queue_refuses_at_once() {
         let slots = slots(1, 1, Duration::from_secs(60));
         let _held = slots.take().await.unwrap();
