@@ -93,10 +93,10 @@ pub(super) async fn connect(
         let _ = stream.set_nodelay(true);
         let _ = SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(TCP_KEEP_ALIVE));
         match tls {
-            None => Ok(Transport::Tcp(stream)),
+            None => Ok(Transport::Left(stream)),
             Some((connector, name)) => {
                 let stream = connector.connect(name, stream).await.map_err(ConnectError::Tls)?;
-                Ok(Transport::Tls(Box::new(stream)))
+                Ok(Transport::Right(Box::new(stream)))
             }
         }
     };
