@@ -141,12 +141,15 @@ impl Pool {
         }
         self.budget.pay();
         let begun = self.now();
+        let mut now = begun;
         let mut tried = Vec::new();
         let mut failure = None;
-        while let Some((index, member)) = self.pick(&tried) {
-            tried.push(index);
-            let number = u32::try_from(tried.len()).unwrap_or(u32::MAX);
-            let result = self.attempt(member, &mut req, number).await;
+        while let Some((index, member)) = self.pick(&tried, now) {
+            let number = u32::try_from(tried.len()).unwrap_or(u32::MAX).saturating_add(1);
+            let sent = now;
+            let mut result = member.origin.send(&mut req).await;
+            now = self.now();
+            self.observe(member, &mut result, number, now.saturating_sub(sent), now);
             let ending = match &result {
                 Ok(response) => Ending::Answered(response.status),
                 Err(error) => Ending::Failed(error),
@@ -155,12 +158,13 @@ impl Pool {
                 is_idempotent: req.is_idempotent(),
                 is_at_hand: req.is_at_hand(),
                 number,
-                elapsed: self.now().saturating_sub(begun),
+                elapsed: now.saturating_sub(begun),
             };
-            if !may_retry(ending, attempt, &self.config.retry) || !self.take_from_budget() {
+            if !may_retry(ending, attempt, &self.config.retry) || !self.take_from_budget(now) {
                 return result;
             }
             self.metrics.origin_retries.increment();
+            tried.push(index);
             failure = result.err();
         }
         Err(failure.unwrap_or_else(|| FetchError {
@@ -169,8 +173,8 @@ impl Pool {
         }))
     }
 
-    fn take_from_budget(&self) -> bool {
-        let taken = self.budget.take(self.now());
+    fn take_from_budget(&self, now: Duration) -> bool {
+        let taken = self.budget.take(now);
         if !taken {
             self.metrics.limit(Limit::RetryBudget);
         }
@@ -178,8 +182,7 @@ impl Pool {
     }
 
     /// The server to ask, of those not in `tried` if there is one.
-    fn pick(&self, tried: &[ServerIndex]) -> Option<(ServerIndex, &Member)> {
-        let now = self.now();
+    fn pick(&self, tried: &[ServerIndex], now: Duration) -> Option<(ServerIndex, &Member)> {
         let candidates = self
             .members
             .iter()
@@ -208,18 +211,16 @@ impl Pool {
             .map(|(index, _)| index)
     }
 
-    /// Sends `req` to `member` and learns from what comes of it.
-    async fn attempt(
+    /// Learns from what came of asking `member`, and notes in it who was asked.
+    fn observe(
         &self,
         member: &Member,
-        req: &mut OutboundRequest,
+        result: &mut Result<Response, FetchError>,
         number: u32,
-    ) -> Result<Response, FetchError> {
-        let sent = self.now();
-        let mut result = member.origin.send(req).await;
-        let now = self.now();
-        let took = now.saturating_sub(sent);
-        match &mut result {
+        took: Duration,
+        now: Duration,
+    ) {
+        match result {
             Ok(response) => {
                 response.facts.origin_server = Some(Arc::clone(&member.config.label));
                 response.facts.attempts = number;
@@ -241,7 +242,6 @@ impl Pool {
                 }
             }
         }
-        result
     }
 
     fn observe_failure(&self, member: &Member, error: String, now: Duration) {
