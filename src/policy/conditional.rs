@@ -36,9 +36,9 @@ fn has_changed_from_match(asked: &HeaderMap, fields: &HeaderMap) -> bool {
         let own = EntityTag::of(fields);
         return !entity_tag::any(asked, &header::IF_MATCH, |tag| own.is_some_and(|own| own.strong_eq(tag)));
     }
-    let since = asked.get(header::IF_UNMODIFIED_SINCE).and_then(date::of);
+    let Some(since) = asked.get(header::IF_UNMODIFIED_SINCE).and_then(date::of) else { return false };
     let modified = fields.get(header::LAST_MODIFIED).and_then(date::of);
-    matches!((since, modified), (Some(since), Some(modified)) if modified > since)
+    modified.is_some_and(|modified| modified > since)
 }
 
 /// If-None-Match, else If-Modified-Since (RFC 9110 s13.1.2, s13.1.3). Where

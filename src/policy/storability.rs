@@ -119,10 +119,11 @@ fn refusal(
         .or_else(|| by_status(status))
         .or_else(|| {
             let stated = Stated::of(status, fields, rules);
-            let lifetime = freshness::lifetime(&stated, status, fields, timing, rules);
-            by_directives(&stated, fields)
-                .or_else(|| by_credentials(req, &stated, lifetime.source, fields, rules))
-                .or_else(|| by_use(&stated, status, fields, lifetime))
+            by_directives(&stated, fields).or_else(|| {
+                let lifetime = freshness::lifetime(&stated, status, fields, timing, rules);
+                by_credentials(req, &stated, lifetime.source, fields, rules)
+                    .or_else(|| by_use(&stated, status, fields, lifetime))
+            })
         })
         .or_else(|| by_size(fields, rules))
 }
