@@ -2,9 +2,6 @@
 //! which an origin server believes. Decides which of them a client may not
 //! send, and prints `Forwarded` (RFC 7239).
 
-use std::fmt::Write;
-use std::net::IpAddr;
-
 use http::{HeaderMap, HeaderName};
 
 /// What origin servers commonly believe of a proxy, and so must not take from
@@ -74,18 +71,12 @@ fn is_trust_field(name: &str) -> bool {
 }
 
 /// One element of a `Forwarded` field (RFC 7239 s4) for a request that came
-/// from `peer` for `host` by `scheme`.
-pub fn forwarded_element(peer: IpAddr, host: &str, scheme: &str) -> String {
-    let mut element = String::with_capacity(64 + host.len());
-    // Writing into a String never fails.
-    let _ = match peer {
-        IpAddr::V4(address) => write!(element, "for={address}"),
-        IpAddr::V6(address) => write!(element, "for=\"[{address}]\""),
-    };
+/// from the address `peer` for `host` by `scheme`.
+pub fn forwarded_element(peer: &str, host: &str, scheme: &str) -> String {
+    let (open, close) = if peer.contains(':') { ("\"[", "]\"") } else { ("", "") };
     let is_token = host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
     let quote = if is_token { "" } else { "\"" };
-    let _ = write!(element, ";host={quote}{host}{quote};proto={scheme}");
-    element
+    ["for=", open, peer, close, ";host=", quote, host, quote, ";proto=", scheme].concat()
 }
 
 #[cfg(test)]
@@ -131,9 +122,9 @@ mod tests {
 
     #[test]
     fn elements_quote_what_is_no_token() {
-        let element = forwarded_element("192.0.2.1".parse().unwrap(), "example.com", "https");
+        let element = forwarded_element("192.0.2.1", "example.com", "https");
         assert_eq!(element, "for=192.0.2.1;host=example.com;proto=https");
-        let element = forwarded_element("2001:db8::1".parse().unwrap(), "example.com:8443", "http");
+        let element = forwarded_element("2001:db8::1", "example.com:8443", "http");
         assert_eq!(element, "for=\"[2001:db8::1]\";host=\"example.com:8443\";proto=http");
     }
 }

@@ -52,15 +52,19 @@ const NEVER: [HeaderName; 20] = [
 /// names, except fields that are meant for every recipient.
 pub fn remove(fields: &mut HeaderMap) {
     for line in fields.get_all(CONNECTION).iter().cloned().collect::<Vec<_>>() {
-        for option in line.as_bytes().split(|byte| *byte == b',') {
-            if let Ok(name) = HeaderName::from_bytes(option.trim_ascii())
+        for option in line.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
+            // What most of these lines say goes anyway.
+            if !option.eq_ignore_ascii_case(b"keep-alive")
+                && let Ok(name) = HeaderName::from_bytes(option)
                 && !NEVER.contains(&name)
             {
                 fields.remove(name);
             }
         }
     }
-    for name in &ALWAYS {
+    // There are fewer fields than lookups would be needed.
+    let present: Vec<HeaderName> = fields.keys().filter(|name| ALWAYS.contains(name)).cloned().collect();
+    for name in present {
         fields.remove(name);
     }
 }

@@ -8,7 +8,7 @@
 
 use std::fmt;
 
-use bytes::Bytes;
+use http::header::Entry;
 use http::header::{CONTENT_LENGTH, EXPECT, FORWARDED, HOST, TRANSFER_ENCODING, VIA};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use http_body::Body as _;
@@ -55,14 +55,14 @@ impl OutboundRequest {
         fields.insert(HOST, host.value().clone());
         let upgrade = req.upgrade.map(|protocol| Upgrade::ask(protocol, &mut fields));
         fields.append(VIA, pseudonym.entry(req.protocol));
-        let peer = req.connection.peer.ip().to_canonical();
+        let peer = req.connection.peer.ip().to_canonical().to_string();
         let scheme = req.target.scheme.as_str();
-        append_to_list(&mut fields, FORWARDED, forwarded_element(peer, host.as_str(), scheme));
-        append_to_list(&mut fields, X_FORWARDED_FOR, peer.to_string());
+        append_to_list(&mut fields, FORWARDED, forwarded_element(&peer, host.as_str(), scheme));
+        append_to_list(&mut fields, X_FORWARDED_FOR, peer);
         fields.entry(X_FORWARDED_PROTO).or_insert(HeaderValue::from_static(scheme));
         fields.entry(X_FORWARDED_HOST).or_insert_with(|| host.value().clone());
-        if !fields.contains_key(X_REQUEST_ID) {
-            append_to_list(&mut fields, X_REQUEST_ID, req.id.to_string());
+        if let Entry::Vacant(vacant) = fields.entry(X_REQUEST_ID) {
+            vacant.insert(text(req.id.to_string()));
         }
         let is_idempotent = req.method.is_idempotent();
         let is_copied = is_idempotent && matches!(body, Body::Empty | Body::Full(_));
@@ -164,15 +164,27 @@ pub(super) fn is_decimal(value: &HeaderValue) -> bool {
 /// Adds `entry` at the end of a list, which is one line afterwards: not every
 /// origin server reads a second one.
 fn append_to_list(fields: &mut HeaderMap, name: HeaderName, entry: String) {
-    let mut list = Vec::new();
-    for line in fields.get_all(&name) {
-        list.extend_from_slice(line.as_bytes());
-        list.extend_from_slice(b", ");
+    match fields.entry(name) {
+        Entry::Vacant(vacant) => {
+            vacant.insert(text(entry));
+        }
+        Entry::Occupied(mut lines) => {
+            let mut list = Vec::new();
+            for line in &lines {
+                list.extend_from_slice(line.as_bytes());
+                list.extend_from_slice(b", ");
+            }
+            list.extend_from_slice(entry.as_bytes());
+            if let Ok(list) = HeaderValue::try_from(list) {
+                lines.insert(list);
+            }
+        }
     }
-    let list = if list.is_empty() { entry.into() } else { [list, entry.into()].concat() };
-    if let Ok(value) = HeaderValue::from_maybe_shared(Bytes::from(list)) {
-        fields.insert(name, value);
-    }
+}
+
+#[expect(clippy::expect_used, reason = "an address, a host and a number are of visible ASCII")]
+fn text(written: String) -> HeaderValue {
+    HeaderValue::try_from(written).expect("a field value")
 }
 
 #[cfg(test)]

@@ -1,3 +1,4 @@
+use bytes::Bytes;
 use http_body_util::StreamBody;
 
 use super::*;
