@@ -32,55 +32,65 @@ impl Vary {
     }
 }
 
-/// A request field in the form in which it is compared: lines joined, no space
-/// around commas, in lower case where case says nothing. `None` if the request
+/// Longer lists are compared in the order in which they were sent.
+const MOST_SORTED: usize = 16;
+
+/// A request field in the form in which it is compared: lines joined, and no
+/// space around commas. Of lists of preferences (RFC 9110 s12.5.2 to s12.5.4)
+/// neither case nor order nor any space says something. `None` if the request
 /// does not have it.
 pub fn normal_form(fields: &HeaderMap, name: &HeaderName) -> Option<Box<[u8]>> {
     if !fields.contains_key(name) {
         return None;
     }
-    let mut form = Vec::new();
-    for member in list::field_members(fields, name) {
-        if !form.is_empty() {
-            form.push(b',');
-        }
-        form.extend_from_slice(member);
-    }
-    if ignores_case(name) {
-        form.make_ascii_lowercase();
-    }
+    let mut room = [&b""[..]; MOST_SORTED];
+    let form: Vec<u8> = match preferences(fields, name, &mut room) {
+        Some(sorted) => joined(sorted.iter().map(|member| plain(member))).collect(),
+        None => joined(list::field_members(fields, name).map(|member| member.iter().copied())).collect(),
+    };
     Some(form.into_boxed_slice())
 }
 
 /// Does the request's field have this [`normal_form`]? Allocates nothing.
 pub fn has_normal_form(fields: &HeaderMap, name: &HeaderName, form: Option<&[u8]>) -> bool {
     let Some(form) = form else { return !fields.contains_key(name) };
-    let mut lines = fields.get_all(name).iter();
-    match (lines.next(), lines.next()) {
-        (None, _) => return false,
-        (Some(line), None) if line.as_bytes() == form => return true,
-        _ => {}
+    if !fields.contains_key(name) {
+        return false;
     }
-    let mut rest = form;
-    for (at, member) in list::field_members(fields, name).enumerate() {
-        if at > 0 {
-            let Some(after) = rest.strip_prefix(b",") else { return false };
-            rest = after;
-        }
-        let Some((start, after)) = rest.split_at_checked(member.len()) else { return false };
-        let is_same = if ignores_case(name) { start.eq_ignore_ascii_case(member) } else { start == member };
-        if !is_same {
-            return false;
-        }
-        rest = after;
+    let form = form.iter().copied();
+    let mut room = [&b""[..]; MOST_SORTED];
+    match preferences(fields, name, &mut room) {
+        Some(sorted) => form.eq(joined(sorted.iter().map(|member| plain(member)))),
+        None => form.eq(joined(list::field_members(fields, name).map(|member| member.iter().copied()))),
     }
-    rest.is_empty()
 }
 
-/// Fields whose values are the same in any case (RFC 9110 s12.5.2 to s12.5.4).
-/// The order of languages is kept: servers do heed it.
-fn ignores_case(name: &HeaderName) -> bool {
-    matches!(*name, header::ACCEPT_LANGUAGE | header::ACCEPT_ENCODING | header::ACCEPT_CHARSET)
+/// The members of a short list of preferences, sorted.
+fn preferences<'a, 'r>(
+    fields: &'a HeaderMap,
+    name: &HeaderName,
+    room: &'r mut [&'a [u8]; MOST_SORTED],
+) -> Option<&'r [&'a [u8]]> {
+    if !matches!(*name, header::ACCEPT_LANGUAGE | header::ACCEPT_ENCODING | header::ACCEPT_CHARSET) {
+        return None;
+    }
+    let mut count = 0;
+    for member in list::field_members(fields, name) {
+        *room.get_mut(count)? = member;
+        count += 1;
+    }
+    let members = room.get_mut(..count)?;
+    members.sort_unstable_by(|one, other| plain(one).cmp(plain(other)));
+    Some(members)
+}
+
+/// The letters of a preference that count.
+fn plain(member: &[u8]) -> impl Iterator<Item = u8> {
+    member.iter().filter(|byte| !byte.is_ascii_whitespace()).map(u8::to_ascii_lowercase)
+}
+
+fn joined(members: impl Iterator<Item = impl Iterator<Item = u8>>) -> impl Iterator<Item = u8> {
+    members.enumerate().flat_map(|(at, member)| (at > 0).then_some(b',').into_iter().chain(member))
 }
 
 #[cfg(test)]
@@ -132,12 +142,40 @@ mod tests {
             (&foo, &["a"], &["A"], false),
             (&header::ACCEPT_LANGUAGE, &["en, de"], &["eN,De"], true),
             (&header::ACCEPT_LANGUAGE, &["en, de"], &[" en ,   de"], true),
-            (&header::ACCEPT_LANGUAGE, &["en, de"], &["de, en"], false),
+            (&header::ACCEPT_LANGUAGE, &["en, de"], &["de, en"], true),
+            (&header::ACCEPT_LANGUAGE, &["en, de"], &["de", "en"], true),
+            (&header::ACCEPT_LANGUAGE, &["en;q=0.5, de"], &["de, en; q=0.5"], true),
+            (&header::ACCEPT_LANGUAGE, &["en;q=0.5, de"], &["de;q=0.5, en"], false),
+            (&header::ACCEPT_LANGUAGE, &["en, de"], &["en"], false),
+            (&header::ACCEPT_LANGUAGE, &["en, en"], &["en"], false),
             (&header::ACCEPT_ENCODING, &["GZIP"], &["gzip"], true),
+            (&header::ACCEPT_ENCODING, &["br, gzip"], &["gzip, br"], true),
+            (&foo, &["1, 2"], &["2, 1"], false),
         ] {
             let form = normal_form(&with(name, stored), name);
             let is_same = has_normal_form(&with(name, presented), name, form.as_deref());
             assert_eq!(is_same, expected, "{stored:?} {presented:?}");
+        }
+    }
+
+    #[test]
+    fn a_long_list_of_preferences_is_one_in_its_order() {
+        let line = |range: std::ops::Range<usize>| {
+            let members: Vec<_> = range.map(|number| format!("a{number}")).collect();
+            with(&header::ACCEPT_LANGUAGE, &[&members.join(", ")])
+        };
+        let backwards = |fields: &HeaderMap| {
+            let members: Vec<_> = list::field_members(fields, &header::ACCEPT_LANGUAGE).collect();
+            let turned: Vec<_> =
+                members.into_iter().rev().map(|member| std::str::from_utf8(member).unwrap()).collect();
+            with(&header::ACCEPT_LANGUAGE, &[&turned.join(",")])
+        };
+        for (count, expected) in [(MOST_SORTED, true), (MOST_SORTED + 1, false)] {
+            let fields = line(0..count);
+            let form = normal_form(&fields, &header::ACCEPT_LANGUAGE);
+            assert!(has_normal_form(&fields, &header::ACCEPT_LANGUAGE, form.as_deref()));
+            let turned = backwards(&fields);
+            assert_eq!(has_normal_form(&turned, &header::ACCEPT_LANGUAGE, form.as_deref()), expected);
         }
     }
 
