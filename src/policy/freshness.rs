@@ -132,7 +132,8 @@ fn configured(
     }
     if let Some(modified) = fields.get(header::LAST_MODIFIED).and_then(date::of) {
         let unchanged = made.duration_since(modified).unwrap_or_default();
-        return Some(((unchanged / 10).min(LONGEST_HEURISTIC), LifetimeSource::Heuristic));
+        let tenth = Duration::from_secs(unchanged.as_secs() / 10);
+        return Some((tenth.min(LONGEST_HEURISTIC), LifetimeSource::Heuristic));
     }
     if matches!(status, StatusCode::NOT_FOUND | StatusCode::GONE) && !rules.negative_ttl.is_zero() {
         return Some((rules.negative_ttl, LifetimeSource::Negative));
@@ -146,9 +147,11 @@ pub(super) fn date_of(fields: &HeaderMap, timing: Timing) -> SystemTime {
     fields.get(header::DATE).and_then(date::of).unwrap_or(timing.response)
 }
 
-/// The age of a response when it came: `corrected_initial_age` (s4.2.3).
+/// The age of a response when it came: `corrected_initial_age` (s4.2.3). Date
+/// has whole seconds, and so has the age that is seen by it.
 pub(super) fn initial_age(fields: &HeaderMap, timing: Timing) -> Duration {
-    let apparent_age = timing.response.duration_since(date_of(fields, timing)).unwrap_or_default();
+    let since_made = timing.response.duration_since(date_of(fields, timing)).unwrap_or_default();
+    let apparent_age = Duration::from_secs(since_made.as_secs());
     let response_delay = timing.response.duration_since(timing.request).unwrap_or_default();
     let age_value = Duration::from_secs(age::of(fields).unwrap_or(0).into());
     apparent_age.max(age_value + response_delay)
@@ -264,6 +267,8 @@ mod tests {
         ] {
             assert_eq!(initial_age(&fields(lines), timing), Duration::from_secs(expected), "{lines:?}");
         }
+        let within_the_second = at_once(now() + Duration::from_millis(900));
+        assert_eq!(initial_age(&fields(&[DATE]), within_the_second), Duration::ZERO);
         let backwards = Timing { request: now(), response: now() - Duration::from_secs(3) };
         assert_eq!(initial_age(&fields(&[]), backwards), Duration::ZERO);
     }

@@ -143,7 +143,7 @@ fn unwanted_by_client(
         Some("request-no-cache")
     } else if !is_immutable && asked.max_age.is_some_and(|max| stored.age(now) > seconds(max)) {
         Some("request-max-age")
-    } else if asked.min_fresh.is_some_and(|min| stored.ttl(now) < i64::from(min)) {
+    } else if asked.min_fresh.is_some_and(|min| stored.age(now) + seconds(min) > stored.lifetime().duration) {
         Some("request-min-fresh")
     } else {
         None
