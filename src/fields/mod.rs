@@ -1,6 +1,7 @@
 //! Field values of RFC 9110, 9111, 9209, 9211 and 9213: parsed and printed.
 //! Pure: no clock, no socket, no state; nothing of this project is imported.
 
+pub mod accept_encoding;
 pub mod age;
 pub mod cache_control;
 pub mod cache_status;

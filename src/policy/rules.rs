@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use http::HeaderName;
+
 /// The cache rules of one route.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CacheRules {
@@ -25,6 +27,9 @@ pub struct CacheRules {
     pub stale_if_error: Duration,
     /// True: the query is no part of the key, nor is it forwarded.
     pub ignore_query: bool,
+    /// Fields of the request that are part of the key whether or not the
+    /// response names them in Vary, for they are passed on from anyone.
+    pub key_fields: Vec<HeaderName>,
     /// True: `Cookie` and `Set-Cookie` do not stop heuristic or given lifetimes.
     pub ignore_cookies: bool,
     /// The largest body that is stored, in bytes.
@@ -42,6 +47,7 @@ impl Default for CacheRules {
             stale_while_revalidate: Duration::ZERO,
             stale_if_error: Duration::from_secs(24 * 3600),
             ignore_query: false,
+            key_fields: Vec::new(),
             ignore_cookies: false,
             max_object: 512 << 20,
         }

@@ -10,8 +10,8 @@ use super::stated::Stated;
 use super::vary::Selecting;
 use super::{CacheRules, FreshnessLifetime, RequestHead, Timing, freshness};
 use crate::fields::cache_control::ResponseDirectives;
-use crate::fields::date;
 use crate::fields::entity_tag::EntityTag;
+use crate::fields::{accept_encoding, date, list};
 
 /// The head of a stored response. It never changes; what updates it makes a
 /// new one ([`super::freshened`]).
@@ -29,6 +29,7 @@ pub struct StoredHead {
     made: SystemTime,
     received: SystemTime,
     last_modified: Option<SystemTime>,
+    is_encoded: bool,
 }
 
 impl StoredHead {
@@ -44,7 +45,7 @@ impl StoredHead {
         timing: Timing,
         rules: &CacheRules,
     ) -> Self {
-        let selecting = Selecting::of(req.fields, &fields);
+        let selecting = Selecting::of(req.fields, &fields, &rules.key_fields);
         Self::assemble(status, fields, timing, rules, selecting)
     }
 
@@ -72,6 +73,7 @@ impl StoredHead {
         Self {
             status,
             last_modified: fields.get(header::LAST_MODIFIED).and_then(date::of),
+            is_encoded: fields.contains_key(header::CONTENT_ENCODING),
             fields: compacted(&fields),
             directives: stated.directives,
             selecting,
@@ -131,6 +133,18 @@ impl StoredHead {
     /// For how long it has been stale; zero if it is fresh.
     pub fn staleness(&self, now: SystemTime) -> Duration {
         self.age(now).saturating_sub(self.lifetime.duration)
+    }
+
+    /// Is it an answer to a request with these fields (RFC 9111 s4.1), in a
+    /// coding that its client takes (RFC 9110 s12.5.3)?
+    pub(super) fn answers(&self, req: &HeaderMap) -> bool {
+        self.selecting.matches(req) && (!self.is_encoded || self.is_decoded_by(req))
+    }
+
+    fn is_decoded_by(&self, req: &HeaderMap) -> bool {
+        list::field_members(&self.fields, &header::CONTENT_ENCODING)
+            .filter(|coding| !coding.eq_ignore_ascii_case(b"identity"))
+            .all(|coding| accept_encoding::accepts(req, coding))
     }
 
     /// What orders responses by how recent they are (RFC 9111 s4).

@@ -24,14 +24,14 @@ pub(super) struct Value {
 }
 
 impl Selecting {
-    /// Takes down what the request has of the fields its response varies on.
-    pub(super) fn of(req: &HeaderMap, response: &HeaderMap) -> Self {
-        match Vary::of(response) {
-            Vary::Unknown => Self::Unknown,
-            Vary::Fields(names) => Self::Values(
-                names.into_iter().map(|name| Value { form: normal_form(req, &name), name }).collect(),
-            ),
-        }
+    /// Takes down what the request has of the fields its response varies on:
+    /// those it names, and `always`.
+    pub(super) fn of(req: &HeaderMap, response: &HeaderMap, always: &[HeaderName]) -> Self {
+        let Vary::Fields(mut names) = Vary::of(response) else { return Self::Unknown };
+        names.extend_from_slice(always);
+        names.sort_unstable_by(|one, other| one.as_str().cmp(other.as_str()));
+        names.dedup();
+        Self::Values(names.into_iter().map(|name| Value { form: normal_form(req, &name), name }).collect())
     }
 
     /// For a response whose Vary may have been updated, while the request it
@@ -70,7 +70,8 @@ impl Selecting {
 }
 
 /// The stored response that answers a request: of those whose selecting fields
-/// it has, the most recent by its Date (RFC 9111 s4).
+/// it has, and whose content coding it takes, the most recent by its Date
+/// (RFC 9111 s4).
 pub fn select<'a, T>(
     req: &RequestHead<'_>,
     variants: &'a [T],
@@ -78,7 +79,7 @@ pub fn select<'a, T>(
 ) -> Option<&'a T> {
     variants
         .iter()
-        .filter(|variant| head(variant).selecting.matches(req.fields))
+        .filter(|variant| head(variant).answers(req.fields))
         .max_by_key(|variant| head(variant).made_and_received())
 }
 
@@ -91,7 +92,10 @@ pub fn same_variant(one: &StoredHead, other: &StoredHead) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::testing::{fields, get, now, selects, stored_for, stored_from};
+    use http::StatusCode;
+
+    use crate::policy::CacheRules;
+    use crate::policy::testing::{at_once, fields, get, now, selects, stored_for, stored_from};
 
     #[test]
     fn requests_select_by_the_fields_that_vary_names() {
@@ -123,6 +127,37 @@ mod tests {
         let none = fields(&[]);
         assert!(select(&get(&none), &[stored_from(&[("vary", "a, *")], now())], |head| head).is_none());
         assert!(select(&get(&none), &[stored_from(&[("vary", "a")], now())], |head| head).is_some());
+    }
+
+    /// RFC 9110 s12.5.3. Not every origin server says in Vary that it encodes.
+    #[test]
+    fn what_the_client_cannot_decode_is_not_selected() {
+        for (coding, asked, expected) in [
+            ("gzip", &[][..], true),
+            ("gzip", &[("accept-encoding", "br, gzip")], true),
+            ("gzip", &[("accept-encoding", "identity")], false),
+            ("br, gzip", &[("accept-encoding", "gzip")], false),
+            ("identity", &[("accept-encoding", "br")], true),
+        ] {
+            let head = stored_from(&[("content-encoding", coding)], now());
+            assert_eq!(selects(&get(&fields(asked)), &head), expected, "{coding} {asked:?}");
+        }
+    }
+
+    #[test]
+    fn fields_that_are_passed_on_select_unnamed() {
+        let key_fields = vec!["x-forwarded-prefix".parse().unwrap(), "foo".parse().unwrap()];
+        let rules = CacheRules { key_fields, ..CacheRules::default() };
+        let (asked, response) =
+            (fields(&[("x-forwarded-prefix", "/a"), ("foo", "1")]), fields(&[("vary", "foo")]));
+        let head = StoredHead::new(&get(&asked), StatusCode::OK, response, at_once(now()), &rules);
+        let updated = crate::policy::freshened(&head, &fields(&[("vary", "foo")]), at_once(now()), &rules);
+        for head in [&head, &updated] {
+            assert!(selects(&get(&asked), head));
+            for other in [&[("foo", "1")][..], &[("foo", "1"), ("x-forwarded-prefix", "/b")]] {
+                assert!(!selects(&get(&fields(other)), head), "{other:?}");
+            }
+        }
     }
 
     #[test]

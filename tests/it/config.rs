@@ -179,6 +179,7 @@ fn a_site_inherits_and_a_route_refines() {
         origins = ["app"]
         health = false
         body = "1KiB"
+        forward_fields = ["X-Forwarded-Prefix"]
         cache = { ttl = "1m", ignore_cookies = true }
         [[site.a.route]]
         match.path = "*.css"
@@ -197,6 +198,10 @@ fn a_site_inherits_and_a_route_refines() {
     );
     assert_eq!((css.cache.stale_if_error, css.cache.max_object), (Duration::from_secs(3600), 1 << 20));
     assert_eq!((rest.cache.enabled, rest.body), (false, 1024));
+    for route in [css, rest] {
+        assert_eq!(route.cache.key_fields, config.sites[0].forward_fields);
+        assert_eq!(route.cache.key_fields, ["x-forwarded-prefix"]);
+    }
     assert_eq!(config.pools["site:a"].health, None);
 }
 

@@ -16,6 +16,7 @@ use super::model::{PoolConfig, Site, SiteTls};
 use super::pool::{self, Pools};
 use super::read::{Diagnostic, Entry, Fault, Reading, Span, Table, Value, did_you_mean};
 use super::{Around, cache, limits};
+use crate::policy::CacheRules;
 
 /// The sites of a file, and where each of their names stands.
 #[derive(Debug, Default)]
@@ -110,7 +111,9 @@ fn site(
     let pool = site_pool(table, name.as_ref().unwrap_or(&fallback), entry, around, pools);
     let names: Vec<_> = name.iter().chain(&aliases).cloned().collect();
     let tls = certificate::tls(table, &names, &entry.name_span, around);
+    let forward_fields = forward_fields(table);
     let rules = cache::rules(table.value("cache"), around.cache);
+    let rules = CacheRules { key_fields: forward_fields.clone(), ..rules };
     let body = table.size("body", around.limits.body, limits::BODY);
     let routes = route::routes(table, &rules, body);
     if pool.is_none() && !routes.iter().all(|route| route.redirect.is_some()) {
@@ -120,7 +123,7 @@ fn site(
         redirect_aliases: redirect_aliases(table, &names),
         redirect_http: redirect_http(table, &tls),
         hsts: hsts(table, &tls),
-        forward_fields: forward_fields(table),
+        forward_fields,
         name: name?,
         aliases,
         pool,
