@@ -7,7 +7,7 @@ use std::slice;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{IF_MODIFIED_SINCE, IF_NONE_MATCH, RANGE};
+use http::header::{IF_MODIFIED_SINCE, IF_NONE_MATCH};
 use http::{Method, StatusCode};
 
 use super::Cache;
@@ -247,7 +247,7 @@ impl Miss {
 
     /// True if it asks for a part of what is not stored.
     fn is_partial(&self) -> bool {
-        self.plan.validate.is_none() && self.asked.fields.contains_key(RANGE)
+        self.plan.validate.is_none() && policy::asks_for_part(&self.asked.head())
     }
 
     fn is_conditional(&self) -> bool {

@@ -8,14 +8,12 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
-use super::resume::Resume;
-use super::stream::{Found, Stream};
+use super::resume::{Rest, Resume};
+use super::stream::{Found, Seat, Stream};
 use crate::exchange::{Body, BodyError};
 
 /// Reads a [`Stream`]. Dropping it is a client's leaving.
 pub(super) struct Reader {
-    stream: Arc<Stream>,
-    place: usize,
     at: u64,
     until: Option<u64>,
     resume: Option<Resume>,
@@ -25,19 +23,20 @@ pub(super) struct Reader {
 /// Where the bytes come from.
 enum Source {
     /// The stream.
-    Shared,
+    Shared(Seat),
     /// The stream is too far ahead: the rest is being asked for.
-    Resuming(BoxFuture<'static, Result<Body, BodyError>>),
+    Resuming(BoxFuture<'static, Result<Rest, BodyError>>),
     /// A response of the reader's own.
     Own(Body),
 }
+
+type Polled = Poll<Option<Result<Frame<Bytes>, BodyError>>>;
 
 impl Reader {
     /// A reader at the first byte. `resume` fetches the rest for one that
     /// cannot follow.
     pub(super) fn new(stream: &Arc<Stream>, resume: Option<Resume>) -> Self {
-        let (place, until) = (stream.enter(), stream.length());
-        Self { stream: Arc::clone(stream), place, at: 0, until, resume, source: Source::Shared }
+        Self { at: 0, until: stream.length(), resume, source: Source::Shared(stream.enter()) }
     }
 
     /// The length of what is read, where it is known.
@@ -47,88 +46,96 @@ impl Reader {
 
     /// Only the bytes from `first` to `last`, both included.
     pub(super) fn part(mut self, first: u64, last: u64) -> Self {
-        self.stream.skip(self.place, first);
+        if let Source::Shared(seat) = &self.source {
+            seat.skip(first);
+        }
         self.at = first;
         self.until = Some(last.saturating_add(1));
         self.resume = None;
         self
     }
 
-    fn poll_shared(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let until = self.until.unwrap_or(u64::MAX);
-        let found = ready!(self.stream.take(self.place, until, context));
-        let cut = |reason: &str| Poll::Ready(Some(Err(BodyError::Shared(reason.to_owned()))));
+    fn poll_shared(&mut self, found: Found, context: &mut Context<'_>) -> Polled {
         match found {
-            Found::Bytes(bytes) => {
-                self.at += bytes.len() as u64;
-                Poll::Ready(Some(Ok(Frame::data(bytes))))
-            }
-            Found::End if self.until.is_some_and(|until| self.at < until) => cut("it was too short"),
-            Found::End => Poll::Ready(None),
+            Found::Bytes(bytes) => self.pass(bytes),
+            Found::End => self.end(),
             Found::Cut(reason) => cut(&reason),
             Found::FellOut => match self.resume.take() {
                 Some(resume) => {
-                    self.stream.leave(self.place);
-                    self.source = Source::Resuming(Box::pin(resume.rest(self.at)));
-                    self.poll_own(context)
+                    self.source = Source::Resuming(Box::pin(resume.rest(self.at, self.until)));
+                    self.poll(context)
                 }
                 None => cut("the client was too slow to share it"),
             },
         }
     }
 
-    fn poll_own(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        if let Source::Resuming(rest) = &mut self.source {
-            match ready!(rest.as_mut().poll(context)) {
-                Ok(body) => self.source = Source::Own(body),
+    fn poll(&mut self, context: &mut Context<'_>) -> Polled {
+        match &mut self.source {
+            Source::Shared(seat) => {
+                let found = ready!(seat.take(self.until.unwrap_or(u64::MAX), context));
+                self.poll_shared(found, context)
+            }
+            Source::Resuming(rest) => match ready!(rest.as_mut().poll(context)) {
+                Ok(rest) => {
+                    self.until = rest.until;
+                    self.source = Source::Own(rest.body);
+                    self.poll(context)
+                }
                 Err(error) => {
                     self.source = Source::Own(Body::Empty);
-                    return Poll::Ready(Some(Err(error)));
+                    Poll::Ready(Some(Err(error)))
                 }
-            }
-        }
-        match &mut self.source {
-            Source::Own(body) => Pin::new(body).poll_frame(context),
-            Source::Shared | Source::Resuming(_) => Poll::Pending,
+            },
+            Source::Own(body) => match ready!(Pin::new(body).poll_frame(context)) {
+                None => self.end(),
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(bytes) => self.pass(bytes),
+                    Err(_trailers) => self.poll(context),
+                },
+                Some(Err(error)) => Poll::Ready(Some(Err(error))),
+            },
         }
     }
+
+    fn pass(&mut self, bytes: Bytes) -> Polled {
+        self.at += bytes.len() as u64;
+        if self.until.is_some_and(|until| self.at > until) {
+            return cut("it is longer than it was to be");
+        }
+        Poll::Ready(Some(Ok(Frame::data(bytes))))
+    }
+
+    fn end(&self) -> Polled {
+        if self.until.is_some_and(|until| self.at < until) {
+            return cut("it was too short");
+        }
+        Poll::Ready(None)
+    }
+}
+
+fn cut(reason: &str) -> Polled {
+    Poll::Ready(Some(Err(BodyError::Shared(reason.to_owned()))))
 }
 
 impl HttpBody for Reader {
     type Data = Bytes;
     type Error = BodyError;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let reader = self.get_mut();
-        match reader.source {
-            Source::Shared => reader.poll_shared(context),
-            Source::Resuming(_) | Source::Own(_) => reader.poll_own(context),
-        }
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Polled {
+        self.get_mut().poll(context)
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.source {
-            Source::Shared => self.until.is_some_and(|until| self.at >= until),
+            Source::Shared(_) => self.until.is_some_and(|until| self.at >= until),
             Source::Resuming(_) => false,
             Source::Own(body) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.source {
-            Source::Shared => self.length().map_or_else(SizeHint::default, SizeHint::with_exact),
-            Source::Resuming(_) => SizeHint::default(),
-            Source::Own(body) => body.size_hint(),
-        }
-    }
-}
-
-impl Drop for Reader {
-    fn drop(&mut self) {
-        self.stream.leave(self.place);
+        self.length().map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 }
 

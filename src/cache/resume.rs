@@ -3,12 +3,24 @@
 
 use std::sync::Arc;
 
-use http::header::{CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_RANGE, LAST_MODIFIED, RANGE};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::header::{
+    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_RANGE, LAST_MODIFIED, RANGE,
+};
+use http::{HeaderName, HeaderValue, StatusCode};
+use http_body::Body as _;
 
 use super::asked::Asked;
 use crate::exchange::{Body, BodyError, Request, Response};
+use crate::fields::range::ContentRange;
 use crate::policy::{self, StoredHead};
+
+/// The rest of a response.
+#[derive(Debug)]
+pub(super) struct Rest {
+    pub(super) body: Body,
+    /// The offset at which it ends, where that is known.
+    pub(super) until: Option<u64>,
+}
 
 /// What is needed to ask for the rest of a response.
 #[derive(Debug)]
@@ -23,17 +35,18 @@ impl Resume {
         Self { asked: Arc::clone(asked), head: Arc::clone(head) }
     }
 
-    /// The bytes from the offset `at` on: of the same representation, or an
-    /// error.
-    pub(super) async fn rest(self, at: u64) -> Result<Body, BodyError> {
+    /// The bytes from the offset `at` on, up to `until` where that is known: of
+    /// the same representation, or an error.
+    pub(super) async fn rest(self, at: u64, until: Option<u64>) -> Result<Rest, BodyError> {
         let gone = |reason: &str| BodyError::Shared(reason.to_owned());
         let req = self.request(at).ok_or_else(|| gone("the client was too slow to share it"))?;
         let origin = Arc::clone(&self.asked.origin);
         let response = origin.fetch(req).await.map_err(|error| gone(error.kind.as_str()))?;
-        if self.continues(&response, at) {
-            Ok(response.body)
-        } else {
-            Err(gone("the client was too slow to share it, and it has changed"))
+        let end = if at == 0 { self.end_of_whole(&response) } else { self.end_of_rest(&response, at) };
+        let end = end.filter(|end| until.is_none_or(|until| end.is_none_or(|end| end == until)));
+        match end {
+            Some(end) => Ok(Rest { body: response.body, until: until.or(end) }),
+            None => Err(gone("the client was too slow to share it, and it has changed")),
         }
     }
 
@@ -50,21 +63,29 @@ impl Resume {
         Some(req)
     }
 
-    fn continues(&self, response: &Response, at: u64) -> bool {
-        let same = |name| self.head.fields.get(&name) == response.fields.get(&name);
-        if at == 0 {
-            let shown = [ETAG, LAST_MODIFIED, CONTENT_TYPE, CONTENT_ENCODING];
-            return response.status == self.head.status && shown.into_iter().all(same);
-        }
-        response.status == StatusCode::PARTIAL_CONTENT && same(ETAG) && starts_at(&response.fields, at)
+    /// Where `response` ends, if that is known; `None` if it is not what was
+    /// shared.
+    fn end_of_whole(&self, response: &Response) -> Option<Option<u64>> {
+        let shown = [ETAG, LAST_MODIFIED, CONTENT_TYPE, CONTENT_ENCODING, CONTENT_LENGTH];
+        let is_same =
+            response.status == self.head.status && shown.iter().all(|name| self.has(name, response));
+        is_same.then(|| response.body.size_hint().exact())
     }
-}
 
-fn starts_at(fields: &HeaderMap, at: u64) -> bool {
-    fields
-        .get(CONTENT_RANGE)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.strip_prefix("bytes "))
-        .and_then(|range| range.split_once('-'))
-        .is_some_and(|(first, _)| first.trim().parse() == Ok(at))
+    /// The same of the rest of it, which has to be all of the rest.
+    fn end_of_rest(&self, response: &Response, at: u64) -> Option<Option<u64>> {
+        let is_same = response.status == StatusCode::PARTIAL_CONTENT && self.has(&ETAG, response);
+        match ContentRange::parse(response.fields.get(CONTENT_RANGE)?.as_bytes())? {
+            ContentRange::Part { first, last, complete: Some(complete) }
+                if is_same && first == at && last + 1 == complete =>
+            {
+                Some(Some(complete))
+            }
+            _ => None,
+        }
+    }
+
+    fn has(&self, name: &HeaderName, response: &Response) -> bool {
+        self.head.fields.get(name) == response.fields.get(name)
+    }
 }

@@ -15,9 +15,12 @@ use tokio::sync::Notify;
 
 use super::budget::{Budget, Share};
 
-/// How far a stream that is not kept may be ahead of the reader that leads, and
-/// how far another reader may be behind it.
-pub(super) const WINDOW: u64 = 1 << 20;
+/// How far a stream that is not kept may be ahead of the reader that leads:
+/// what each slow client of such a response costs.
+pub(super) const AHEAD: u64 = 128 << 10;
+
+/// How far another reader may be behind the one that leads.
+pub(super) const BEHIND: u64 = 1 << 20;
 
 /// What a chunk costs besides its bytes: keeps a stream of tiny chunks within
 /// the budget.
@@ -196,7 +199,7 @@ impl Stream {
         }
         match state.lead() {
             None => Pace::Stop,
-            Some(lead) if state.end.saturating_sub(lead) >= WINDOW => Pace::Wait,
+            Some(lead) if state.end.saturating_sub(lead) >= AHEAD => Pace::Wait,
             Some(_) => Pace::Go,
         }
     }
@@ -206,25 +209,25 @@ impl Stream {
         self.moved.notified().await;
     }
 
-    /// A place at the first byte, which may be gone already.
-    pub(super) fn enter(&self) -> usize {
+    /// A seat at the first byte, which may be gone already.
+    pub(super) fn enter(self: &Arc<Self>) -> Seat {
         let mut state = self.state();
         let place = Some(Place { at: 0, waker: None });
-        if let Some(reader) = state.left.pop() {
-            state.readers[reader] = place;
-            return reader;
-        }
-        state.readers.push(place);
-        state.readers.len() - 1
+        let reader = match state.left.pop() {
+            Some(reader) => {
+                state.readers[reader] = place;
+                reader
+            }
+            None => {
+                state.readers.push(place);
+                state.readers.len() - 1
+            }
+        };
+        drop(state);
+        Seat { stream: Arc::clone(self), reader }
     }
 
-    /// Moves a reader without reading.
-    pub(super) fn skip(&self, reader: usize, to: u64) {
-        self.state().move_to(reader, to);
-    }
-
-    /// Takes what a reader finds next, at most up to the offset `until`.
-    pub(super) fn take(&self, reader: usize, until: u64, context: &mut Context<'_>) -> Poll<Found> {
+    fn take(&self, reader: usize, until: u64, context: &mut Context<'_>) -> Poll<Found> {
         let mut state = self.state();
         let Some(at) = state.place(reader).map(|place| place.at) else { return Poll::Ready(Found::FellOut) };
         if at >= until {
@@ -254,8 +257,7 @@ impl Stream {
         }
     }
 
-    /// Gives a reader's place up.
-    pub(super) fn leave(&self, reader: usize) {
+    fn leave(&self, reader: usize) {
         let mut state = self.state();
         if state.readers[reader].take().is_some() && reader > 0 {
             state.left.push(reader);
@@ -267,6 +269,31 @@ impl Stream {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A reader's place in a stream; dropping it is the reader's leaving.
+#[derive(Debug)]
+pub(super) struct Seat {
+    stream: Arc<Stream>,
+    reader: usize,
+}
+
+impl Seat {
+    /// Moves without reading.
+    pub(super) fn skip(&self, to: u64) {
+        self.stream.state().move_to(self.reader, to);
+    }
+
+    /// Takes what is found next, at most up to the offset `until`.
+    pub(super) fn take(&self, until: u64, context: &mut Context<'_>) -> Poll<Found> {
+        self.stream.take(self.reader, until, context)
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.stream.leave(self.reader);
     }
 }
 
@@ -314,7 +341,7 @@ impl State {
         if self.kept {
             return;
         }
-        let behind = self.lead().unwrap_or(self.end).saturating_sub(WINDOW);
+        let behind = self.lead().unwrap_or(self.end).saturating_sub(BEHIND);
         let needed = self.readers.iter().flatten().map(|place| place.at).min().unwrap_or(self.end);
         let keep = behind.max(needed);
         while let Some(gone) = self.chunks.pop_front_if(|chunk| chunk.end() <= keep) {

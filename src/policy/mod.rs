@@ -37,7 +37,7 @@ pub use conditional::{Precondition, evaluate, not_modified_fields};
 pub use freshness::{FreshnessLifetime, LifetimeSource, freshness_lifetime};
 pub use invalidate::invalidated_by;
 pub use key::{CacheKey, KeyParts, write_key};
-pub use range::{RangeAnswer, range};
+pub use range::{RangeAnswer, asks_for_part, range};
 pub use reuse::{Reuse, only_if_cached, reuse, stale_if_error};
 pub use rules::CacheRules;
 pub use status::is_of_resource;

@@ -32,9 +32,7 @@ pub fn range(req: &RequestHead<'_>, status: StatusCode, fields: &HeaderMap, leng
     if *req.method != Method::GET || status != StatusCode::OK {
         return RangeAnswer::Whole;
     }
-    let mut lines = req.fields.get_all(header::RANGE).iter();
-    let (Some(asked), None) = (lines.next(), lines.next()) else { return RangeAnswer::Whole };
-    let Some(asked) = ByteRange::parse(asked.as_bytes()) else { return RangeAnswer::Whole };
+    let Some(asked) = only_range(req) else { return RangeAnswer::Whole };
     if !req.fields.get(header::IF_RANGE).is_none_or(|validator| is_of(validator, fields)) {
         return RangeAnswer::Whole;
     }
@@ -42,6 +40,21 @@ pub fn range(req: &RequestHead<'_>, status: StatusCode, fields: &HeaderMap, leng
         Resolved::Part { first, last } => RangeAnswer::Part { first, last },
         Resolved::Empty => RangeAnswer::Whole,
         Resolved::Outside => RangeAnswer::Unsatisfiable,
+    }
+}
+
+/// Does the request ask for one part, as [`range`] would answer? What asks for
+/// anything else gets the whole, and its ranges are no affair of the origin
+/// server's.
+pub fn asks_for_part(req: &RequestHead<'_>) -> bool {
+    *req.method == Method::GET && only_range(req).is_some()
+}
+
+fn only_range(req: &RequestHead<'_>) -> Option<ByteRange> {
+    let mut lines = req.fields.get_all(header::RANGE).iter();
+    match (lines.next(), lines.next()) {
+        (Some(asked), None) => ByteRange::parse(asked.as_bytes()),
+        _ => None,
     }
 }
 
@@ -85,6 +98,7 @@ mod tests {
         ] {
             let asked = fields(lines);
             assert_eq!(range(&get(&asked), StatusCode::OK, &fields(&[]), 11), expected, "{lines:?}");
+            assert_eq!(asks_for_part(&get(&asked)), expected != Whole, "{lines:?}");
             let head = RequestHead { method: &Method::HEAD, fields: &asked };
             assert_eq!(range(&head, StatusCode::OK, &fields(&[]), 11), Whole);
             assert_eq!(range(&get(&asked), StatusCode::NOT_FOUND, &fields(&[]), 11), Whole);

@@ -186,6 +186,14 @@ async fn a_range_joins_a_fill_but_begins_none() {
     exchange.respond_whole(206, &[("cache-control", "max-age=60"), ("content-range", "bytes 1-2/5")], "el");
     assert_eq!(answer(part).await.status, StatusCode::PARTIAL_CONTENT);
     assert_eq!(edge.cache.usage().objects, 1);
+
+    // Several ranges bring the whole, and no origin server is bothered with them.
+    let several = edge.get("/other", &[("range", "bytes=0-,0-,0-")]);
+    let exchange = edge.exchange().await;
+    assert!(!exchange.req.fields.contains_key("range"));
+    exchange.respond_whole(200, fields, "hello");
+    assert_eq!(text(answer(several).await).await.unwrap(), "hello");
+    assert_eq!(edge.cache.usage().objects, 2);
 }
 
 #[tokio::test]

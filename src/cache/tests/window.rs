@@ -1,14 +1,14 @@
 //! Fills that outgrow what may be stored.
 
 use super::*;
-use crate::cache::stream::WINDOW;
+use crate::cache::stream::AHEAD as AHEAD_BYTES;
 
 const FRESH: &[(&str, &str)] = &[("cache-control", "max-age=60"), ("etag", "\"1\"")];
 const CHUNK: usize = 64 << 10;
 /// What may be stored, in chunks.
 const STORABLE: usize = 32;
-/// The window, in chunks.
-const AHEAD: usize = WINDOW as usize / CHUNK;
+/// How far it runs ahead, in chunks.
+const AHEAD: usize = AHEAD_BYTES as usize / CHUNK;
 
 fn edge() -> Edge {
     Edge::sized(64 << 20, (STORABLE * CHUNK) as u64)
@@ -98,6 +98,47 @@ async fn a_follower_that_falls_out_fetches_the_rest() {
 
     read(&mut leader, taken..sent).await;
     assert!(chunk(&mut leader).await.is_none());
+}
+
+/// The second client of a fill, left behind after two chunks of `sent`.
+async fn left_behind(edge: &mut Edge) -> (Response, usize) {
+    let clients = [edge.get("/", &[]), edge.get("/", &[])];
+    let exchange = edge.exchange().await;
+    edge.settle().await;
+    let content = exchange.respond(200, FRESH);
+    let [leader, slow] = clients;
+    let (mut leader, mut slow) = (answer(leader).await, answer(slow).await);
+    let mut sent = fill_up(edge, &content, 0).await;
+    read(&mut slow, 0..2).await;
+    let mut taken = 0;
+    while sent < 3 * STORABLE {
+        read(&mut leader, taken..sent - 1).await;
+        taken = sent - 1;
+        sent = fill_up(edge, &content, sent).await;
+    }
+    (slow, sent)
+}
+
+#[tokio::test]
+async fn the_rest_is_all_of_the_rest() {
+    let at = 2 * CHUNK;
+    for (range, content, is_whole) in [
+        (format!("bytes {at}-{}/{}", at + 4, at + 5), "12345", true),
+        (format!("bytes {at}-{}/{}", at + 4, at + 5), "1234", false),
+        (format!("bytes {at}-{}/{}", at + 4, at + 5), "123456", false),
+        (format!("bytes {at}-{}/{}", at + 4, at + 9), "12345", false),
+        (format!("bytes {at}-{}/*", at + 4), "12345", false),
+        (format!("bytes {}-{}/{}", at + 1, at + 5, at + 6), "12345", false),
+    ] {
+        let mut edge = edge();
+        let (slow, _) = left_behind(&mut edge).await;
+        let rest = edge.clients.spawn(text(slow));
+        let exchange = edge.exchange().await;
+        let own = exchange.respond(206, &[("etag", "\"1\""), ("content-range", &range)]);
+        let _ = own.0.send(Ok(Bytes::from_static(content.as_bytes()))).await;
+        drop(own);
+        assert_eq!(soon(rest).await.unwrap().is_ok(), is_whole, "{range} {content}");
+    }
 }
 
 #[tokio::test]
