@@ -14,7 +14,8 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::gather::Gather;
-use super::pace::{Pace, Paced};
+use super::pace::Pace;
+use super::paced::Paced;
 use super::service::ConnectionService;
 use super::{ConnectionProtocol, Front};
 use crate::base::Tasks;

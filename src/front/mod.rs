@@ -9,12 +9,13 @@
 mod challenge;
 mod connection;
 mod content;
+mod framing;
 mod gather;
 mod identity;
 mod normalize;
 mod observe;
 mod pace;
-mod raw_head;
+mod paced;
 mod respond;
 mod service;
 mod tunnel;

@@ -4,18 +4,15 @@
 //! The way of a request only stores numbers here. One timer per connection,
 //! set again only when it fires, looks at them.
 
-use std::io::{self, IoSlice};
-use std::pin::Pin;
+use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
 use super::ConnectionProtocol;
-use super::raw_head::RawHead;
+use super::framing::Framing;
 use crate::base::Clock;
 use crate::config::model::Limits;
 use crate::exchange::Failure;
@@ -41,17 +38,16 @@ pub(super) struct Pace {
     blocked_since: AtomicU64,
     /// Bytes the client took.
     written: AtomicU64,
-    /// Heads of HTTP/1 requests as they come; `None` for HTTP/2.
-    head: Option<Mutex<RawHead>>,
-    most_head: usize,
+    /// Where HTTP/1 requests begin and end; `None` for HTTP/2.
+    framing: Option<Mutex<Framing>>,
 }
 
 impl Pace {
     pub(super) fn new(clock: Arc<dyn Clock>, protocol: ConnectionProtocol, limits: &Limits) -> Self {
-        let keeps_heads = protocol == ConnectionProtocol::Http1;
+        let longest_line = limits.request_line + limits.header_bytes;
+        let is_http1 = protocol == ConnectionProtocol::Http1;
         Self {
-            head: keeps_heads.then(Mutex::default),
-            most_head: limits.request_line + limits.header_bytes,
+            framing: is_http1.then(|| Mutex::new(Framing::new(longest_line))),
             opened: clock.now(),
             clock,
             exchanges: AtomicU32::new(0),
@@ -85,36 +81,42 @@ impl Pace {
         u64::try_from(now.saturating_duration_since(self.opened).as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// Checks the bytes of the head of the HTTP/1 request that now begins.
-    pub(super) fn check_head(&self, is_chunked: bool, has_content: bool) -> Result<(), Failure> {
-        match &self.head {
-            Some(head) => head.lock().unwrap_or_else(PoisonError::into_inner).check(is_chunked, has_content),
-            None => Ok(()),
+    fn framing(&self) -> Option<MutexGuard<'_, Framing>> {
+        self.framing.as_ref().map(|framing| framing.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Checks the bytes of the HTTP/1 request that now begins.
+    pub(super) fn check_framing(&self) -> Result<(), Failure> {
+        self.framing().map_or(Ok(()), |mut framing| framing.serve())
+    }
+
+    /// What is read from now on is no HTTP.
+    pub(super) fn change_protocol(&self) {
+        if let Some(mut framing) = self.framing() {
+            framing.change_protocol();
         }
     }
 
-    fn read(&self, bytes: &[u8]) {
-        if !self.is_idle() {
-            return;
+    pub(super) fn read(&self, bytes: &[u8]) -> io::Result<()> {
+        let Some(mut framing) = self.framing() else { return Ok(()) };
+        if self.is_idle() && self.head_since.load(Relaxed) == NEVER {
+            self.head_since.store(self.now(), Relaxed);
         }
-        if self.head_since.load(Relaxed) == NEVER {
-            self.head_since.store(self.since_opened(self.clock.now()), Relaxed);
-        }
-        if let Some(head) = &self.head {
-            head.lock().unwrap_or_else(PoisonError::into_inner).extend(bytes, self.most_head);
-        }
+        framing.read(bytes).map_err(|fault| io::Error::new(io::ErrorKind::InvalidData, fault))
     }
 
-    fn wrote(&self, bytes: usize) {
+    pub(super) fn wrote(&self, bytes: usize) {
         self.written.fetch_add(bytes as u64, Relaxed);
         if self.blocked_since.load(Relaxed) != NEVER {
             self.blocked_since.store(NEVER, Relaxed);
+            // A connection is not idle before all that it was given has left.
+            self.idle_since.store(self.now(), Relaxed);
         }
     }
 
-    fn blocked(&self) {
+    pub(super) fn blocked(&self) {
         if self.blocked_since.load(Relaxed) == NEVER {
-            self.blocked_since.store(self.since_opened(self.clock.now()), Relaxed);
+            self.blocked_since.store(self.now(), Relaxed);
         }
     }
 
@@ -144,14 +146,13 @@ impl Pace {
     }
 
     /// Waits until a limit ends the connection. Cancel safe.
-    ///
-    /// A client that takes a little now and then is never blocked for long; so
-    /// each time the timer fires while it is blocked, what it took since the
-    /// last time must reach the least rate.
     pub(super) async fn ended_by(&self, limits: &Limits) -> Limit {
         let coarse = millis(limits.write_timeout.min(limits.header_timeout).min(limits.idle_timeout)).max(10);
-        let mut written = 0;
-        let mut was_blocked = false;
+        // A client that takes a little now and then is never blocked for long;
+        // so what it takes while it is blocked must reach the least rate.
+        let window = millis(limits.write_timeout);
+        let least = limits.min_rate.saturating_mul(window) / 1000;
+        let mut measured: Option<(u64, u64)> = None;
         loop {
             let now = self.now();
             let deadline = self.deadline(limits);
@@ -160,105 +161,22 @@ impl Pace {
             {
                 return limit;
             }
-            let is_blocked = self.blocked_since.load(Relaxed) != NEVER;
-            let so_far = self.written.load(Relaxed);
-            let least = limits.min_rate.saturating_mul(coarse) / 1000;
-            if is_blocked && was_blocked && so_far - written < least {
-                return Limit::MinRate;
-            }
-            was_blocked = is_blocked;
-            written = so_far;
-            let next = deadline.map_or(coarse, |(at, _)| (at - now).clamp(1, coarse));
-            let next = if is_blocked { coarse } else { next };
-            tokio::time::sleep_until(self.opened + Duration::from_millis(now + next)).await;
+            let written = self.written.load(Relaxed);
+            measured = match measured {
+                _ if self.blocked_since.load(Relaxed) == NEVER => None,
+                Some((since, before)) if since + window > now => Some((since, before)),
+                Some((_, before)) if written - before < least => return Limit::MinRate,
+                _ => Some((now, written)),
+            };
+            let ends = [deadline.map(|(at, _)| at), measured.map(|(since, _)| since + window)];
+            let next = ends.into_iter().flatten().fold(now + coarse, u64::min);
+            tokio::time::sleep_until(self.opened + Duration::from_millis(next)).await;
         }
     }
 }
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX / 4).min(u64::MAX / 4)
-}
-
-pin_project_lite::pin_project! {
-    /// A stream that tells its pace.
-    pub(super) struct Paced<S> {
-        #[pin]
-        stream: S,
-        pace: Arc<Pace>,
-    }
-}
-
-impl<S> Paced<S> {
-    pub(super) fn new(stream: S, pace: Arc<Pace>) -> Self {
-        Self { stream, pace }
-    }
-}
-
-impl<S: AsyncRead> AsyncRead for Paced<S> {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        into: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let this = self.project();
-        let before = into.filled().len();
-        let polled = this.stream.poll_read(context, into);
-        if polled.is_ready() && into.filled().len() > before {
-            this.pace.read(&into.filled()[before..]);
-        }
-        polled
-    }
-}
-
-impl<S: AsyncWrite> AsyncWrite for Paced<S> {
-    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let this = self.project();
-        let polled = this.stream.poll_write(context, bytes);
-        note_write(this.pace, &polled);
-        polled
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let this = self.project();
-        let polled = this.stream.poll_write_vectored(context, slices);
-        note_write(this.pace, &polled);
-        polled
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.project();
-        let polled = this.stream.poll_flush(context);
-        match polled {
-            Poll::Pending => this.pace.blocked(),
-            Poll::Ready(_) => this.pace.wrote(0),
-        }
-        polled
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.project();
-        let polled = this.stream.poll_shutdown(context);
-        if polled.is_pending() {
-            this.pace.blocked();
-        }
-        polled
-    }
-}
-
-fn note_write(pace: &Pace, polled: &Poll<io::Result<usize>>) {
-    match polled {
-        Poll::Pending => pace.blocked(),
-        Poll::Ready(Ok(bytes)) => pace.wrote(*bytes),
-        Poll::Ready(Err(_)) => {}
-    }
 }
 
 /// The defaults.
@@ -293,8 +211,12 @@ mod tests {
     use std::time::SystemTime;
 
     fn pace() -> (Arc<ManualClock>, Pace) {
+        paced(ConnectionProtocol::Http1)
+    }
+
+    fn paced(protocol: ConnectionProtocol) -> (Arc<ManualClock>, Pace) {
         let clock = Arc::new(ManualClock::at(SystemTime::UNIX_EPOCH));
-        let pace = Pace::new(Arc::clone(&clock) as Arc<dyn Clock>, ConnectionProtocol::Http1, &test_limits());
+        let pace = Pace::new(Arc::clone(&clock) as Arc<dyn Clock>, protocol, &test_limits());
         (clock, pace)
     }
 
@@ -320,9 +242,9 @@ mod tests {
         pace.begin();
         pace.end(clock.now());
         clock.advance(Duration::from_secs(60));
-        pace.read(b"G");
+        pace.read(b"G").unwrap();
         clock.advance(Duration::from_secs(5));
-        pace.read(b"G");
+        pace.read(b"G").unwrap();
         assert_eq!(pace.deadline(&test_limits()), Some((70_000, Limit::HeaderTimeout)));
     }
 
@@ -337,12 +259,49 @@ mod tests {
         assert_eq!(pace.deadline(&test_limits()), None);
     }
 
+    #[test]
+    fn it_is_not_idle_before_the_last_response_has_left() {
+        let (clock, pace) = pace();
+        pace.begin();
+        pace.blocked();
+        pace.end(clock.now());
+        clock.advance(Duration::from_secs(15));
+        pace.wrote(1);
+        assert_eq!(pace.deadline(&test_limits()), Some((90_000, Limit::IdleTimeout)));
+    }
+
+    #[test]
+    fn http2_has_no_heads_to_wait_for() {
+        let (clock, pace) = paced(ConnectionProtocol::Http2);
+        pace.begin();
+        pace.end(clock.now());
+        pace.read(b"PING").unwrap();
+        assert_eq!(pace.deadline(&test_limits()), Some((75_000, Limit::IdleTimeout)));
+    }
+
     #[tokio::test(start_paused = true)]
     async fn the_timer_fires_at_the_limit() {
         let pace = Pace::new(Arc::new(SystemClock), ConnectionProtocol::Http1, &test_limits());
         let opened = SystemClock.now();
         assert_eq!(pace.ended_by(&test_limits()).await, Limit::HeaderTimeout);
         assert_eq!((SystemClock.now() - opened).as_secs(), 10);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_stops_to_take_is_given_up_at_the_limit() {
+        let pace = Pace::new(Arc::new(SystemClock), ConnectionProtocol::Http1, &test_limits());
+        pace.begin();
+        let limits = test_limits();
+        let stops = async {
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            pace.blocked();
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            limit = pace.ended_by(&limits) => assert_eq!(limit, Limit::WriteTimeout),
+            () = stops => {}
+        }
+        assert_eq!(pace.now(), 25_000);
     }
 
     #[tokio::test(start_paused = true)]

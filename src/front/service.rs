@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicU64;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use http::header::{CONTENT_TYPE, REFERER, TRANSFER_ENCODING, UPGRADE, USER_AGENT};
+use http::header::{CONTENT_TYPE, REFERER, UPGRADE, USER_AGENT};
 use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode, Version, header};
 use hyper::body::Incoming;
@@ -105,7 +105,7 @@ impl ConnectionService {
         let record = &mut observation.record;
         (record.client, record.scheme) = (who.client, who.scheme);
         let has_content = !http_body::Body::is_end_stream(&incoming);
-        self.pace.check_head(head.headers.contains_key(TRANSFER_ENCODING), has_content)?;
+        self.pace.check_framing()?;
         let normal = normalize::normalize(head, who.scheme, &front.limits)?;
         record.host = normal.target.host.value().clone();
         let body = if has_content {
@@ -209,6 +209,7 @@ impl UnderWay {
         let Some(client) = self.upgrade.take() else {
             return self.send(respond::failure(Failure::BadRequest("no protocol to change to")));
         };
+        self.observation.pace.change_protocol();
         self.note_head(res.status, res.facts);
         let mut switching = http::Response::new(Observed::unobserved());
         *switching.status_mut() = res.status;

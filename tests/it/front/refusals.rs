@@ -1,10 +1,11 @@
 //! Malformed, ambiguous and oversized requests: the right status, the end of
 //! the connection, and nothing of it at the origin server.
 
-use super::edge;
+use super::{Origin, edge, edge_before, ok};
 use crate::support::raw::RawClient;
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: site.test\r\n";
+const CHUNKED: &str = "POST / HTTP/1.1\r\nHost: site.test\r\nTransfer-Encoding: chunked\r\n\r\n";
 
 #[tokio::test]
 async fn what_is_malformed_or_ambiguous_is_refused() {
@@ -32,6 +33,12 @@ async fn what_is_malformed_or_ambiguous_is_refused() {
             "a coding in HTTP/1.0",
             "GET / HTTP/1.0\r\nHost: site.test\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n".to_owned(),
         ),
+        ("a chunk longer than its size", format!("{CHUNKED}5\r\nhelloo\r\n0\r\n\r\n")),
+        ("a chunk that ends with LF", format!("{CHUNKED}5\r\nhello\n0\r\n\r\n")),
+        ("a chunk without measure", format!("{CHUNKED}7fffffffffffffff\r\nhello")),
+        ("a NUL beside a chunk", format!("{CHUNKED}5;a\0b\r\nhello\r\n0\r\n\r\n")),
+        ("a trailer without colon", format!("{CHUNKED}5\r\nhello\r\n0\r\nnothing\r\n\r\n")),
+        ("a folded trailer", format!("{CHUNKED}5\r\nhello\r\n0\r\nX-A: b\r\n c\r\n\r\n")),
         ("a space before the colon", format!("{GET}X-A : b\r\n\r\n")),
         ("a folded field", format!("{GET}X-A: b\r\n c\r\n\r\n")),
         ("a NUL in a value", format!("{GET}X-A: b\0c\r\n\r\n")),
@@ -106,4 +113,28 @@ async fn pipelined_requests_are_answered_in_order() {
         assert_eq!((res.status(), res.content.as_slice()), (200, b"hello".as_slice()));
     }
     assert_eq!(origin.requests(), 5);
+}
+
+#[tokio::test]
+async fn a_request_sent_before_its_turn_is_checked_as_any_other() {
+    let no_store = ok("Cache-Control: no-store\r\n", "");
+    for (what, early, late, status) in [
+        ("both framings", "POST / HTTP/1.1\r\nContent-Length: 5\r\n", "Transfer-Encoding: chunked\r\n", 400),
+        ("a fragment", "GET /a#b HTTP/1.1\r\n", "", 400),
+        ("a field that begins late", "GET / HTTP/1.1\r\nReferer: http://site.test/", "#a\r\n", 200),
+    ] {
+        let mut origin = Origin::start().await;
+        let seawall = edge_before(origin.address, "").await;
+        let mut client = RawClient::connect(seawall.http).await;
+        client.send(format!("{GET}\r\n")).await;
+        let first = origin.next().await;
+        client.send(early).await;
+        first.answer(&no_store).await;
+        assert_eq!(client.response().await.status(), 200, "{what}");
+        client.send(format!("{late}Host: site.test\r\n\r\n0\r\n\r\n")).await;
+        if status == 200 {
+            origin.next().await.answer(&no_store).await;
+        }
+        assert_eq!(client.response().await.status(), status, "{what}");
+    }
 }
