@@ -97,7 +97,6 @@ impl Framing {
     }
 
     /// True if the client may be in the middle of sending a request.
-    #[cfg(test)]
     pub(super) fn is_amid_request(&self) -> bool {
         match self.at {
             At::RequestLine => !self.line.is_empty() || self.waiting > 0,

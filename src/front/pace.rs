@@ -97,6 +97,11 @@ impl Pace {
         }
     }
 
+    /// True if the client may be in the middle of sending a request.
+    pub(super) fn is_amid_request(&self) -> bool {
+        self.framing().is_some_and(|framing| framing.is_amid_request())
+    }
+
     pub(super) fn read(&self, bytes: &[u8]) -> io::Result<()> {
         let Some(mut framing) = self.framing() else { return Ok(()) };
         if self.is_idle() && self.head_since.load(Relaxed) == NEVER {

@@ -1,14 +1,20 @@
 //! A client's connection as a stream of bytes that tells its pace what it reads
-//! and writes.
+//! and writes, and that is closed so that the client can read the last of it.
 
 use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Sleep;
 
 use super::pace::Pace;
+
+/// How long a client that is still sending has to read the last response.
+const LINGERING: Duration = Duration::from_secs(5);
 
 pin_project_lite::pin_project! {
     /// A stream that tells its pace.
@@ -16,12 +22,13 @@ pin_project_lite::pin_project! {
         #[pin]
         stream: S,
         pace: Arc<Pace>,
+        lingering: Option<Pin<Box<Sleep>>>,
     }
 }
 
 impl<S> Paced<S> {
     pub(super) fn new(stream: S, pace: Arc<Pace>) -> Self {
-        Self { stream, pace }
+        Self { stream, pace, lingering: None }
     }
 }
 
@@ -41,7 +48,7 @@ impl<S: AsyncRead> AsyncRead for Paced<S> {
     }
 }
 
-impl<S: AsyncWrite> AsyncWrite for Paced<S> {
+impl<S: AsyncRead + AsyncWrite> AsyncWrite for Paced<S> {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.project();
         let polled = this.stream.poll_write(context, bytes);
@@ -74,13 +81,41 @@ impl<S: AsyncWrite> AsyncWrite for Paced<S> {
         polled
     }
 
+    /// Closes the sending side and, where the client is still sending, reads on
+    /// for a while: closing at once would have the system send a reset, at which
+    /// the client may lose the response (RFC 9112 s9.6).
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.project();
-        let polled = this.stream.poll_shutdown(context);
-        if polled.is_pending() {
-            this.pace.blocked();
+        let mut this = self.project();
+        if this.lingering.is_none() {
+            let polled = this.stream.as_mut().poll_shutdown(context);
+            if polled.is_pending() {
+                this.pace.blocked();
+            }
+            ready!(polled)?;
+            this.pace.wrote(0);
+            if !this.pace.is_amid_request() {
+                return Poll::Ready(Ok(()));
+            }
         }
-        polled
+        let until = || Box::pin(tokio::time::sleep(LINGERING));
+        let lingering = this.lingering.get_or_insert_with(until);
+        // Before reading, as a client that sends without a pause leaves no time after.
+        if lingering.as_mut().poll(context).is_pending() {
+            ready!(discard(this.stream, context));
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Reads until the client ends.
+fn discard<S: AsyncRead>(mut stream: Pin<&mut S>, context: &mut Context<'_>) -> Poll<()> {
+    let mut space = [MaybeUninit::uninit(); 4096];
+    loop {
+        let mut discarded = ReadBuf::uninit(&mut space);
+        let read = ready!(stream.as_mut().poll_read(context, &mut discarded));
+        if read.is_err() || discarded.filled().is_empty() {
+            return Poll::Ready(());
+        }
     }
 }
 

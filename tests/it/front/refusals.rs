@@ -138,3 +138,15 @@ async fn a_request_sent_before_its_turn_is_checked_as_any_other() {
         assert_eq!(client.response().await.status(), status, "{what}");
     }
 }
+
+#[tokio::test]
+async fn a_client_that_sends_on_can_read_its_refusal() {
+    let (seawall, origin) = edge("[limits]\nbody = \"1KiB\"\n").await;
+    let mut client = RawClient::connect(seawall.http).await;
+    let length = 32 << 20;
+    client.send(format!("POST / HTTP/1.1\r\nHost: site.test\r\nContent-Length: {length}\r\n\r\n")).await;
+    client.try_send(vec![b'a'; length]).await.expect("no reset while it sends");
+    assert_eq!(client.response().await.status(), 413);
+    client.closed().await;
+    assert_eq!(origin.requests(), 0);
+}

@@ -1,5 +1,6 @@
 //! A client that writes bytes as they are and reads what comes back.
 
+use std::io;
 use std::net::SocketAddr;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
@@ -38,7 +39,12 @@ impl RawClient {
 
     /// Writes `bytes`; what the other end refuses to take is not missed.
     pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        let _ = within("writing", self.stream.write_all(bytes.as_ref())).await;
+        let _ = self.try_send(bytes).await;
+    }
+
+    /// Writes `bytes`, all of which the other end must take.
+    pub(crate) async fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
+        within("writing", self.stream.write_all(bytes.as_ref())).await
     }
 
     /// The next response.
