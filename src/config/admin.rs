@@ -3,6 +3,7 @@
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use super::machine::Machine;
 use super::model::{Admin, Listen};
 use super::read::{Diagnostic, Fault, Table, Value};
 
@@ -15,11 +16,17 @@ pub(super) fn read(table: &mut Table<'_>, state_dir: &Path, listen: &Listen) -> 
     Admin { socket: socket(table, state_dir), metrics: metrics(table, listen) }
 }
 
+/// Where the socket is if the config does not say.
+pub(super) fn default_socket(machine: &Machine, state_dir: &Path) -> PathBuf {
+    machine.runtime_dir.as_deref().unwrap_or(state_dir).join("admin.sock")
+}
+
 fn socket(table: &mut Table<'_>, state_dir: &Path) -> PathBuf {
-    let runtime_dir = table.reading.machine.runtime_dir.as_deref();
-    let default = runtime_dir.unwrap_or(state_dir).join("admin.sock");
     let written = table.value("socket");
-    let socket = written.as_ref().and_then(Value::path).unwrap_or(default);
+    let socket = written
+        .as_ref()
+        .and_then(Value::path)
+        .unwrap_or_else(|| default_socket(table.reading.machine, state_dir));
     let length = socket.as_os_str().as_bytes().len();
     if length > SOCKET_PATH {
         let reason = format!("the path has {length} bytes, a Unix socket's at most {SOCKET_PATH}");

@@ -21,13 +21,14 @@ use std::cell::RefCell;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::string::FromUtf8Error;
 
 pub use machine::Machine;
 pub use model::Config;
 pub use serve::serve_text;
 
 use model::{Acme, Limits, Listen};
-use read::{Diagnostics, Files, Reading};
+use read::{Diagnostic, Diagnostics, Files, Reading, Rendered};
 
 use crate::policy::CacheRules;
 
@@ -119,6 +120,23 @@ pub fn parse_for(
     check(file_name, text, base_dir, machine, Files::Trust)
 }
 
+/// The admin socket of the edge that runs with the config in `path`. The files
+/// this names are not looked into: who asks may not be allowed to read them.
+///
+/// # Errors
+/// When the config cannot be read or holds errors.
+pub fn admin_socket(path: &Path) -> Result<PathBuf, ConfigError> {
+    let base_dir = path.parent().unwrap_or(Path::new(""));
+    let loaded = parse(&path.display().to_string(), &read_file(path)?, base_dir)?;
+    Ok(loaded.config.admin.socket)
+}
+
+/// The admin socket of an edge that runs without a config.
+pub fn default_admin_socket() -> PathBuf {
+    let machine = Machine::detect();
+    admin::default_socket(&machine, &machine.state_dir)
+}
+
 /// What a pool or a site depends on.
 #[derive(Debug)]
 struct Around<'a> {
@@ -131,12 +149,24 @@ struct Around<'a> {
 fn read_file(path: &Path) -> Result<String, ConfigError> {
     let failed = |source| ConfigError::Read { path: path.to_owned(), source };
     let file = File::open(path).map_err(failed)?;
-    let mut text = String::new();
-    file.take(LARGEST_FILE + 1).read_to_string(&mut text).map_err(failed)?;
-    if text.len() as u64 > LARGEST_FILE {
+    let mut content = Vec::new();
+    file.take(LARGEST_FILE + 1).read_to_end(&mut content).map_err(failed)?;
+    if content.len() as u64 > LARGEST_FILE {
         return Err(ConfigError::TooLarge { path: path.to_owned() });
     }
-    Ok(text)
+    String::from_utf8(content).map_err(|error| not_utf8(&path.display().to_string(), &error))
+}
+
+fn not_utf8(file_name: &str, error: &FromUtf8Error) -> ConfigError {
+    let text = String::from_utf8_lossy(error.as_bytes());
+    let start = error.utf8_error().valid_up_to();
+    let mut diagnostics = Diagnostics::default();
+    diagnostics.push(
+        Diagnostic::error("the file is not UTF-8")
+            .at(start..start + char::REPLACEMENT_CHARACTER.len_utf8(), "not a character")
+            .help("save it as UTF-8, as TOML has to be"),
+    );
+    invalid(file_name, read::render(diagnostics, file_name, &text))
 }
 
 fn check(
@@ -152,8 +182,12 @@ fn check(
     if rendered.errors == 0 {
         return Ok(Loaded { config, warnings: rendered.findings, source: None, text: text.to_owned() });
     }
+    Err(invalid(file_name, rendered))
+}
+
+fn invalid(file_name: &str, rendered: Rendered) -> ConfigError {
     let plural = if rendered.errors == 1 { "error" } else { "errors" };
     let total = format!("{file_name}: {} {plural}", rendered.errors);
     let findings = rendered.findings.into_iter().chain([total]).collect::<Vec<_>>();
-    Err(ConfigError::Invalid { rendered: findings.join("\n\n"), errors: rendered.errors })
+    ConfigError::Invalid { rendered: findings.join("\n\n"), errors: rendered.errors }
 }

@@ -71,10 +71,24 @@ fn certificates(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>,
 }
 
 fn private_key(path: &Path, pem: &[u8]) -> Result<PrivateKeyDer<'static>, Fault> {
+    let shown = path.display();
     PrivateKeyDer::from_pem_slice(pem).map_err(|error| {
-        Fault::new(format!("{} holds no private key: {error}", path.display()))
+        if is_encrypted(pem) {
+            return Fault::new(format!("{shown} is encrypted")).help(format!(
+                "nobody is asked for its passphrase: take it off with `openssl pkey -in {shown}`"
+            ));
+        }
+        Fault::new(format!("{shown} holds no private key: {error}"))
             .help("it begins with -----BEGIN PRIVATE KEY-----, without a passphrase")
     })
+}
+
+/// True for a PKCS #8 key under a passphrase (RFC 7468 s11), and for the older
+/// form (RFC 1421 s4.6.1.1).
+fn is_encrypted(pem: &[u8]) -> bool {
+    ["BEGIN ENCRYPTED PRIVATE KEY", "Proc-Type: 4,ENCRYPTED"]
+        .iter()
+        .any(|mark| pem.windows(mark.len()).any(|window| window == mark.as_bytes()))
 }
 
 fn check_match(

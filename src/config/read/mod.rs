@@ -12,7 +12,7 @@ mod value;
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
-pub(crate) use diagnostic::{Diagnostic, Diagnostics, Span, render};
+pub(crate) use diagnostic::{Diagnostic, Diagnostics, Rendered, Span, render};
 pub(crate) use fault::Fault;
 pub(crate) use suggest::did_you_mean;
 pub(crate) use table::{Entry, Table};

@@ -62,3 +62,39 @@ fn files_in_each_other_s_place_are_named() {
     assert!(error.contains("cert.pem holds no certificate"), "{error}");
     assert!(error.contains("key.pem holds no private key"), "{error}");
 }
+
+#[test]
+fn a_key_with_a_passphrase_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    write_pair(directory.path(), &["example.com"]);
+    for mark in
+        ["-----BEGIN ENCRYPTED PRIVATE KEY-----", "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED"]
+    {
+        let end = mark.lines().next().unwrap().replace("BEGIN", "END");
+        fs::write(directory.path().join("key.pem"), format!("{mark}\n\nMIIB\n{end}\n")).unwrap();
+        let error = load(directory.path(), "example.com").unwrap_err().to_string();
+        assert!(error.contains("key.pem is encrypted"), "{error}");
+        assert!(error.contains("openssl pkey -in"), "{error}");
+    }
+}
+
+#[test]
+fn a_file_that_is_not_utf8_is_shown_where_it_is_not() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("seawall.toml");
+    fs::write(&path, b"# ok\nemail = \"m\xfcller@example.com\"\n").unwrap();
+    let error = config::load_for(&super::machine(), &path).unwrap_err().to_string();
+    assert!(error.contains("error: the file is not UTF-8"), "{error}");
+    assert!(error.contains("seawall.toml:2:11"), "{error}");
+}
+
+#[test]
+fn who_only_asks_for_the_admin_socket_needs_none_of_the_keys() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("seawall.toml");
+    let tls = "tls = { cert = \"absent.pem\", key = \"absent.pem\" }";
+    let site = format!("[site.\"example.com\"]\norigins = [\"10.0.0.1\"]\n{tls}\n");
+    fs::write(&path, format!("[admin]\nsocket = \"run/admin.sock\"\n{site}")).unwrap();
+    assert_eq!(config::admin_socket(&path).unwrap(), directory.path().join("run/admin.sock"));
+    assert!(config::load_for(&super::machine(), &path).is_err());
+}
