@@ -25,7 +25,7 @@ pub enum CertError {
         source: CertificateError,
     },
     /// The state directory cannot be worked with.
-    #[error("cannot {action} {}", path.display())]
+    #[error("cannot {action} {}{}", path.display(), remark(source))]
     Storage {
         /// What was tried, such as `write`.
         action: &'static str,
@@ -33,6 +33,12 @@ pub enum CertError {
         path: PathBuf,
         /// Why it failed.
         source: std::io::Error,
+    },
+    /// Others could put their own keys into the state directory.
+    #[error("other users may write to the state directory {0}: close it, as by `chmod go-w {0}`", path.display())]
+    OpenToOthers {
+        /// The directory.
+        path: PathBuf,
     },
     /// A certificate that was made or obtained cannot be used.
     #[error("the certificate cannot be used")]
@@ -131,6 +137,14 @@ impl CertError {
             source = cause.source();
         }
         story
+    }
+}
+
+/// What to make of a failure in the state directory.
+fn remark(error: &std::io::Error) -> &'static str {
+    match error.kind() {
+        std::io::ErrorKind::PermissionDenied => "; state_dir must belong to the user that seawall runs as",
+        _ => "",
     }
 }
 

@@ -193,7 +193,18 @@ impl Upkeep {
         standing.next_renewal = Some(self.clock.wall() + wait);
         self.metrics.certificate_failures.increment();
         let (site, failures, reason) = (&*certificate.wanted.site, standing.failures, error.story());
-        tracing::warn!(site, failures, reason, next_try = ?wait, "no new certificate: the old one stays in use");
+        let next_try_seconds = wait.as_secs();
+        let until_then = match standing.validity {
+            Some(_) => "the old certificate",
+            None => "a self-signed certificate",
+        };
+        tracing::warn!(
+            site,
+            reason,
+            failures,
+            next_try_seconds,
+            "no new certificate; {until_then} is served"
+        );
         standing.last_error = Some(error);
     }
 }

@@ -44,7 +44,7 @@ impl Certificates {
     ) -> Result<Arc<Self>, CertError> {
         let resolver = Arc::new(Resolver::default());
         let challenges = Arc::new(Challenges::new(Arc::clone(&resolver)));
-        let storage: Arc<dyn CertStorage> = Arc::new(FileStorage::open(&config.state_dir));
+        let storage: Arc<dyn CertStorage> = Arc::new(FileStorage::open(&config.state_dir)?);
         let mut sources = Sources { config, storage, challenges, clock, authority: None, acme: None };
 
         let mut names = ServerNames::default();

@@ -95,11 +95,17 @@ pub struct FileStorage {
 impl FileStorage {
     /// Works in `root`, which is made (0700) with the first item. What a crash
     /// left half written is removed.
-    pub fn open(root: &Path) -> Self {
+    ///
+    /// # Errors
+    /// If others may write to `root`: they could put other keys into it.
+    pub fn open(root: &Path) -> Result<Self, CertError> {
+        if fs::metadata(root).is_ok_and(|root| root.permissions().mode() & 0o022 != 0) {
+            return Err(CertError::OpenToOthers { path: root.to_owned() });
+        }
         for directory in [AUTHORITY, INTERNAL, ACME] {
             sweep(&root.join(directory), 2);
         }
-        Self { root: root.to_owned() }
+        Ok(Self { root: root.to_owned() })
     }
 }
 
@@ -197,7 +203,7 @@ mod tests {
     async fn what_is_stored_is_private_and_found_again() {
         let state = tempfile::tempdir().unwrap();
         let root = state.path().join("state");
-        let storage = FileStorage::open(&root);
+        let storage = FileStorage::open(&root).unwrap();
         let item = Item::acme_certificate("https://ca.test:14000/dir", "*.example.com");
         assert_eq!(storage.load(&item).await.unwrap(), None);
         storage.store(&item, b"old".to_vec()).await.unwrap();
@@ -224,18 +230,27 @@ mod tests {
         fs::set_permissions(state.path(), Permissions::from_mode(0o755)).unwrap();
         let authority = state.path().join("ca");
         DirBuilder::new().mode(0o755).create(&authority).unwrap();
-        FileStorage::open(state.path()).store(&Item::authority_key(), vec![1]).await.unwrap();
+        FileStorage::open(state.path()).unwrap().store(&Item::authority_key(), vec![1]).await.unwrap();
         assert_eq!((mode(state.path()), mode(&authority)), (0o755, 0o700));
+    }
+
+    #[test]
+    fn a_root_that_others_write_to_is_refused() {
+        let state = tempfile::tempdir().unwrap();
+        for (mode, is_taken) in [(0o700, true), (0o755, true), (0o770, false), (0o1777, false)] {
+            fs::set_permissions(state.path(), Permissions::from_mode(mode)).unwrap();
+            assert_eq!(FileStorage::open(state.path()).is_ok(), is_taken, "{mode:o}");
+        }
     }
 
     #[tokio::test]
     async fn what_a_crash_left_is_swept() {
         let state = tempfile::tempdir().unwrap();
         let item = Item::account("https://ca.test/dir");
-        FileStorage::open(state.path()).store(&item, vec![1]).await.unwrap();
+        FileStorage::open(state.path()).unwrap().store(&item, vec![1]).await.unwrap();
         let directory = state.path().join("acme/ca.test+dir");
         fs::write(directory.join("account.json.0123.tmp"), b"half").unwrap();
-        let storage = FileStorage::open(state.path());
+        let storage = FileStorage::open(state.path()).unwrap();
         assert_eq!(fs::read_dir(&directory).unwrap().count(), 1);
         assert_eq!(storage.load(&item).await.unwrap(), Some(vec![1]));
     }
@@ -244,7 +259,11 @@ mod tests {
     async fn a_place_that_cannot_be_written_is_named() {
         let state = tempfile::tempdir().unwrap();
         fs::write(state.path().join("ca"), b"a file").unwrap();
-        let error = FileStorage::open(state.path()).store(&Item::authority_key(), vec![1]).await.unwrap_err();
+        let error = FileStorage::open(state.path())
+            .unwrap()
+            .store(&Item::authority_key(), vec![1])
+            .await
+            .unwrap_err();
         assert!(error.to_string().starts_with("cannot write "), "{error}");
         assert!(error.to_string().ends_with("ca/key.pem"), "{error}");
     }
