@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use http::Method;
 
 use super::{demo, process};
-use crate::config;
+use crate::config::{self, ConfigError};
 use crate::control::{client, show};
 
 /// A caching edge proxy: automatic certificates, an RFC 9111 cache and load
@@ -20,6 +20,9 @@ struct CommandLine {
     #[command(subcommand)]
     command: Command,
 }
+
+/// Where a config is looked for that is not named.
+const DEFAULT_CONFIGS: [&str; 2] = ["seawall.toml", "/etc/seawall/seawall.toml"];
 
 const EXAMPLES: &str = "\
 Examples:
@@ -39,11 +42,11 @@ enum Command {
     /// Run a demonstration with three origin servers and a local CA.
     Demo(Demo),
     /// Show what a running edge does.
-    Status(Running),
+    Status(Shown),
     /// Show the origin servers of a running edge.
-    Origins(Running),
+    Origins(Shown),
     /// Show the certificates of a running edge.
-    Certs(Running),
+    Certs(Shown),
     /// Print the metrics of a running edge in Prometheus' format.
     Metrics(Running),
     /// Have a running edge finish its exchanges and stop.
@@ -61,10 +64,11 @@ struct ConfigFile {
 struct Serve {
     /// The host name of the site.
     name: String,
-    /// Its origin servers, such as 10.0.0.1:8080,10.0.0.2:8080.
+    /// Its origin servers, separated by commas.
     #[arg(long, value_name = "ORIGIN", required = true, value_delimiter = ',')]
     to: Vec<String>,
-    /// Print the config this stands for, and end.
+    /// Print the config this stands for, and end. With a [listen] table it
+    /// serves other ports than 80 and 443.
     #[arg(long)]
     print_config: bool,
 }
@@ -72,25 +76,33 @@ struct Serve {
 /// Where the demonstration listens.
 #[derive(Clone, Debug, Args)]
 pub struct Demo {
-    /// Port for https.
-    #[arg(long, default_value_t = 8443)]
+    /// Port for https; 0 takes a free one.
+    #[arg(long, value_name = "PORT", default_value_t = 8443)]
     pub https_port: u16,
-    /// Port for http.
-    #[arg(long, default_value_t = 8080)]
+    /// Port for http; 0 takes a free one.
+    #[arg(long, value_name = "PORT", default_value_t = 8080)]
     pub http_port: u16,
-    /// Where its CA and certificates are kept [default: a folder of the user's].
+    /// Where its CA and certificates are kept [default: $XDG_STATE_HOME/seawall-demo,
+    /// else ~/.local/state/seawall-demo].
     #[arg(long, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
 struct Running {
-    /// The config the edge runs with: tells where its admin socket is.
+    /// The config the edge runs with, which tells where its admin socket is
+    /// [default: ./seawall.toml, else /etc/seawall/seawall.toml].
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// The admin socket itself.
+    /// The admin socket itself [default: as the config says, or as `seawall serve` has it].
     #[arg(long, value_name = "SOCKET", conflicts_with = "config")]
     socket: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct Shown {
+    #[command(flatten)]
+    running: Running,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -99,15 +111,18 @@ struct Running {
 /// Runs what the process was started with.
 pub fn run() -> ExitCode {
     let outcome = match CommandLine::parse().command {
-        Command::Run(file) => load(&file).and_then(run_config),
+        Command::Run(file) => load(&file).and_then(|(_, loaded)| run_config(loaded)),
         Command::Serve(serve) => serve_site(&serve),
         Command::Check(file) => check(&file),
         Command::Demo(ports) => demo::run(&ports),
-        Command::Status(running) => ask(&running, Method::GET, "/v1/status", Some(show::status)),
-        Command::Origins(running) => ask(&running, Method::GET, "/v1/origins", Some(show::origins)),
-        Command::Certs(running) => ask(&running, Method::GET, "/v1/certificates", Some(show::certificates)),
-        Command::Metrics(running) => ask(&running, Method::GET, "/v1/metrics", None),
-        Command::Drain(running) => ask(&running, Method::POST, "/v1/drain", None),
+        Command::Status(shown) => show(&shown, "/v1/status", show::status),
+        Command::Origins(shown) => show(&shown, "/v1/origins", show::origins),
+        Command::Certs(shown) => show(&shown, "/v1/certificates", show::certificates),
+        Command::Metrics(running) => {
+            ask(&running, Method::GET, "/v1/metrics").and_then(|metrics| print(&metrics))
+        }
+        Command::Drain(running) => ask(&running, Method::POST, "/v1/drain")
+            .and_then(|_| print("the edge takes no new connections, finishes its exchanges and ends")),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -121,7 +136,12 @@ pub fn run() -> ExitCode {
 /// Any floor's error on its way to the user.
 pub(super) type CommandError = Box<dyn std::error::Error + Send + Sync>;
 
-fn report(error: &dyn std::error::Error) {
+fn report(error: &(dyn std::error::Error + 'static)) {
+    // Errors of a config are text for people already.
+    if let Some(ConfigError::Invalid { rendered, .. }) = error.downcast_ref() {
+        let _ = writeln!(io::stderr(), "{rendered}");
+        return;
+    }
     let mut message = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
@@ -131,76 +151,92 @@ fn report(error: &dyn std::error::Error) {
         }
         source = cause.source();
     }
-    let _ = match message.starts_with("error") {
-        true => writeln!(io::stderr(), "{message}"),
-        false => writeln!(io::stderr(), "error: {message}"),
-    };
+    let _ = writeln!(io::stderr(), "error: {message}");
 }
 
+/// Prints `text` as lines. That nobody reads to the end, as `head` does not, is
+/// no error.
 fn print(text: &str) -> Result<(), CommandError> {
-    io::stdout().write_all(text.as_bytes())?;
-    if !text.ends_with('\n') {
-        io::stdout().write_all(b"\n")?;
+    let end = if text.ends_with('\n') { "" } else { "\n" };
+    match write!(io::stdout(), "{text}{end}").and_then(|()| io::stdout().flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
-fn load(file: &ConfigFile) -> Result<config::Loaded, CommandError> {
-    let loaded = config::load(&config_path(file.config.as_deref())?)?;
-    for warning in &loaded.warnings {
-        writeln!(io::stderr(), "{warning}")?;
-    }
-    Ok(loaded)
+/// The config with the file it is from.
+fn load(file: &ConfigFile) -> Result<(PathBuf, config::Loaded), CommandError> {
+    let path = config_path(file.config.as_deref())?;
+    let loaded = config::load(&path)?;
+    warn(&loaded)?;
+    Ok((path, loaded))
+}
+
+fn warn(loaded: &config::Loaded) -> io::Result<()> {
+    loaded.warnings.iter().try_for_each(|warning| writeln!(io::stderr(), "{warning}\n"))
 }
 
 fn config_path(written: Option<&Path>) -> Result<PathBuf, CommandError> {
-    const PLACES: [&str; 2] = ["seawall.toml", "/etc/seawall/seawall.toml"];
-    match written {
-        Some(path) => Ok(path.to_owned()),
-        None => PLACES.map(PathBuf::from).into_iter().find(|path| path.exists()).ok_or_else(|| {
-            format!("no config: {} are not there; name one with -c FILE", PLACES.join(" and ")).into()
-        }),
-    }
+    written.map(Path::to_owned).or_else(default_config).ok_or_else(|| {
+        let places = DEFAULT_CONFIGS.join(" nor ");
+        format!("no config: there is neither {places}; name one with -c FILE").into()
+    })
+}
+
+fn default_config() -> Option<PathBuf> {
+    DEFAULT_CONFIGS.map(PathBuf::from).into_iter().find(|path| path.exists())
 }
 
 fn run_config(loaded: config::Loaded) -> Result<(), CommandError> {
-    process::run(loaded, |_| Ok(()))
+    process::run(loaded, |_| {
+        process::warn_of_root();
+        Ok(())
+    })
 }
 
 fn serve_site(serve: &Serve) -> Result<(), CommandError> {
     let text = config::serve_text(&serve.name, &serve.to);
+    let loaded = config::parse("the command line", &text, Path::new("."))?;
+    warn(&loaded)?;
     if serve.print_config {
         return print(&text);
     }
-    let loaded = config::parse("the command line", &text, Path::new("."))?;
     run_config(loaded)
 }
 
 fn check(file: &ConfigFile) -> Result<(), CommandError> {
-    let config = load(file)?.config;
-    let sites = config.sites.len();
-    let servers: usize = config.pools.values().map(|pool| pool.servers.len()).sum();
-    print(&format!("ok: {sites} site(s), {servers} origin server(s)"))
+    let (path, loaded) = load(file)?;
+    let sites = counted(loaded.config.sites.len(), "site");
+    let servers = loaded.config.pools.values().map(|pool| pool.servers.len()).sum();
+    print(&format!("{} is valid: {sites}, {}", path.display(), counted(servers, "origin server")))
 }
 
-fn ask(
-    running: &Running,
-    method: Method,
-    path: &str,
-    render: Option<fn(&serde_json::Value) -> String>,
-) -> Result<(), CommandError> {
-    let socket = match &running.socket {
-        Some(socket) => socket.clone(),
-        None => config::load(&config_path(running.config.as_deref())?)?.config.admin.socket,
+fn counted(count: usize, what: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{plural}")
+}
+
+fn show(shown: &Shown, path: &str, render: fn(&serde_json::Value) -> String) -> Result<(), CommandError> {
+    let answer = ask(&shown.running, Method::GET, path)?;
+    match shown.json {
+        true => print(&answer),
+        false => print(&render(&serde_json::from_str(&answer)?)),
+    }
+}
+
+/// What the running edge answers on its admin socket.
+fn ask(running: &Running, method: Method, path: &str) -> Result<String, CommandError> {
+    let config = running.config.clone().or_else(default_config);
+    let socket = match (&running.socket, config) {
+        (Some(socket), _) => socket.clone(),
+        (None, Some(config)) => config::admin_socket(&config)?,
+        (None, None) => config::default_admin_socket(),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (status, body) = runtime.block_on(client::request(&socket, method, path))?;
-    let body = String::from_utf8_lossy(&body);
-    if !status.is_success() {
-        return Err(format!("{status}: {}", body.trim()).into());
-    }
-    match render.filter(|_| !running.json) {
-        Some(render) => print(&render(&serde_json::from_str(&body)?)),
-        None => print(&body),
+    let body = String::from_utf8_lossy(&body).into_owned();
+    match status.is_success() {
+        true => Ok(body),
+        false => Err(format!("{status}: {}", body.trim()).into()),
     }
 }

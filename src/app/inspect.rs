@@ -1,6 +1,6 @@
 //! What the admin socket tells about a running edge.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -76,7 +76,7 @@ impl Inspect for Inspection {
             pid: std::process::id(),
             uptime_seconds: self.clock.now().saturating_duration_since(self.started).as_secs(),
             generation: 1,
-            config_file: self.source.as_ref().map(|path| path.display().to_string()),
+            config_file: self.source.as_deref().map(whole_path),
             workers: self.workers,
             connections_open: u64::try_from(self.telemetry.metrics.connections_open.value()).unwrap_or(0),
             cache: CacheUsage { bytes: usage.bytes, limit: usage.capacity, objects: usage.objects },
@@ -119,4 +119,9 @@ impl Inspect for Inspection {
         }
         prometheus::render(&self.telemetry.metrics, &samples)
     }
+}
+
+/// The path as it is for somebody in another directory.
+fn whole_path(path: &Path) -> String {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string()
 }

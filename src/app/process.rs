@@ -30,10 +30,11 @@ pub(super) fn run(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut signals = Signals::new()?;
+        let endpoints = Endpoints::bind(&config.admin)?;
         let edge = Edge::start(&config).await?;
         let stop = CancellationToken::new();
         let inspection = Arc::new(Inspection::new(&edge, source, text, stop.clone()));
-        open_admin(&config.admin, &inspection, edge.background()).await?;
+        endpoints.serve(&inspection, edge.background());
         tracing::info!(http = ?edge.http, https = ?edge.https, "serving");
         started(&edge)?;
         signals.until_stop(&edge, &stop).await;
@@ -43,16 +44,29 @@ pub(super) fn run(
     })
 }
 
-/// Opens the admin socket and the metrics endpoint.
-async fn open_admin(admin: &Admin, inspection: &Arc<Inspection>, tasks: &Tasks) -> Result<(), ControlError> {
-    let socket = AdminSocket::bind(&admin.socket)?;
-    let inspect: Arc<dyn Inspect> = Arc::clone(inspection) as _;
-    tasks.spawn(noted(socket.serve(Arc::clone(&inspect), Arc::clone(inspection) as _, tasks.clone())));
-    if let Some(address) = admin.metrics {
-        let endpoint = MetricsEndpoint::bind(address)?;
-        tasks.spawn(noted(endpoint.serve(inspect, tasks.clone())));
+/// Where the process is looked into.
+struct Endpoints {
+    admin: AdminSocket,
+    metrics: Option<MetricsEndpoint>,
+}
+
+impl Endpoints {
+    /// Takes their names and addresses, before the edge takes any client's
+    /// connection: what is in use already is found while nothing runs.
+    fn bind(admin: &Admin) -> Result<Self, ControlError> {
+        let metrics = admin.metrics.map(MetricsEndpoint::bind).transpose()?;
+        Ok(Self { admin: AdminSocket::bind(&admin.socket)?, metrics })
     }
-    Ok(())
+
+    /// Answers on them until `tasks` are stopped.
+    fn serve(self, inspection: &Arc<Inspection>, tasks: &Tasks) {
+        let inspect: Arc<dyn Inspect> = Arc::clone(inspection) as _;
+        let lifecycle = Arc::clone(inspection) as _;
+        tasks.spawn(noted(self.admin.serve(Arc::clone(&inspect), lifecycle, tasks.clone())));
+        if let Some(endpoint) = self.metrics {
+            tasks.spawn(noted(endpoint.serve(inspect, tasks.clone())));
+        }
+    }
 }
 
 async fn noted(served: impl Future<Output = Result<(), ControlError>>) {
@@ -106,6 +120,16 @@ impl Signals {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
         }
+    }
+}
+
+/// Says so where a fault in the process would be a fault of the whole machine.
+pub(super) fn warn_of_root() {
+    if rustix::process::geteuid().is_root() {
+        tracing::warn!(
+            "running as root: let the service manager choose a user and grant the ports, as \
+             packaging/seawall.service does"
+        );
     }
 }
 

@@ -30,7 +30,7 @@ pub enum ControlError {
         source: io::Error,
     },
     /// The address for Prometheus cannot be listened on.
-    #[error("cannot listen on {address} for metrics")]
+    #[error("cannot listen on {address} for admin.metrics{}", remark(source))]
     Metrics {
         /// The address of `admin.metrics`.
         address: SocketAddr,
@@ -38,7 +38,7 @@ pub enum ControlError {
         source: io::Error,
     },
     /// Nobody answers on the socket.
-    #[error("cannot connect: is seawall running? socket {}", path.display())]
+    #[error("no seawall answers on the admin socket {}: it does not run, or with another config", path.display())]
     Connect {
         /// The socket.
         path: PathBuf,
@@ -46,7 +46,7 @@ pub enum ControlError {
         source: io::Error,
     },
     /// The socket belongs to another user.
-    #[error("not allowed to use the admin socket {}: be the user that seawall runs as", path.display())]
+    #[error("only root and the user that seawall runs as may use the admin socket {}", path.display())]
     Denied {
         /// The socket.
         path: PathBuf,
@@ -54,17 +54,26 @@ pub enum ControlError {
         source: io::Error,
     },
     /// No answer in time.
-    #[error("no answer in time: is seawall running? socket {}", path.display())]
+    #[error("no answer in time on the admin socket {}", path.display())]
     TimedOut {
         /// The socket.
         path: PathBuf,
     },
     /// The connection failed, or what came was no usable answer.
-    #[error("no usable answer: is seawall running? socket {}", path.display())]
+    #[error("no usable answer on the admin socket {}", path.display())]
     Exchange {
         /// The socket.
         path: PathBuf,
         /// What the HTTP library said.
         source: Box<dyn Error + Send + Sync>,
     },
+}
+
+/// What to make of an error where it is not plain from the system's words.
+fn remark(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => ": the port is taken by another process",
+        io::ErrorKind::AddrNotAvailable => ": this machine has no such address",
+        _ => "",
+    }
 }

@@ -12,6 +12,7 @@
 mod support;
 
 mod acme;
+mod command_line;
 mod config;
 mod end_to_end;
 mod floors;

@@ -1,75 +1,19 @@
-//! The program as a process: command line, wrong configurations, signals.
+//! The program as a process: what signals do to it, and what a crash leaves.
 
 use std::fs;
-use std::net::TcpListener;
-use std::process::Output;
+
+use rustix::process::Signal;
 
 use super::support::origin::{Origin, ok};
-use super::support::process::{Seawall, configuration, output};
+use super::support::process::{Seawall, words};
 use super::support::raw::RawClient;
-use super::support::{ports, within};
+use super::support::{eventually, within};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: site.test\r\n\r\n";
 
 fn site(origin: &Origin) -> String {
     let address = origin.address;
     format!("[site.\"site.test\"]\norigins = [\"{address}\"]\nhealth = false\ntls = \"off\"\n")
-}
-
-fn diagnostics(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-#[tokio::test]
-async fn without_arguments_it_explains_itself() {
-    let output = output(&[]).await;
-    assert_eq!(output.status.code(), Some(2));
-    assert!(diagnostics(&output).contains("Usage"), "{}", diagnostics(&output));
-}
-
-#[tokio::test]
-async fn the_version_is_the_package_s() {
-    let output = output(&["--version"]).await;
-    assert!(output.status.success());
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert_eq!(said.trim(), concat!("seawall ", env!("CARGO_PKG_VERSION")));
-}
-
-#[tokio::test]
-async fn every_error_of_a_configuration_is_named() {
-    let directory = tempfile::tempdir().unwrap();
-    let file = directory.path().join("seawall.toml");
-    let text = "stat_dir = \"/tmp\"\n[limits]\nidle_timeout = 75\n[site.\"a.test\"]\npool = \"nowhere\"\n";
-    fs::write(&file, text).unwrap();
-    for command in ["check", "run"] {
-        let output = output(&[command, "-c", file.to_str().unwrap()]).await;
-        let said = diagnostics(&output) + &String::from_utf8_lossy(&output.stdout);
-        assert_eq!(output.status.code(), Some(1), "{said}");
-        for place in ["seawall.toml:1:1", "seawall.toml:3:16", "seawall.toml:5:8"] {
-            assert!(said.contains(place), "{place} is not in\n{said}");
-        }
-        assert!(said.contains("state_dir"), "a wrong key comes with the right one:\n{said}");
-    }
-}
-
-#[tokio::test]
-async fn a_configuration_that_cannot_be_read_is_named() {
-    let output = output(&["run", "-c", "/nowhere/seawall.toml"]).await;
-    assert_eq!(output.status.code(), Some(1));
-    assert!(diagnostics(&output).contains("/nowhere/seawall.toml"), "{}", diagnostics(&output));
-}
-
-#[tokio::test]
-async fn a_port_in_use_is_named() {
-    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let (http, https) = (taken.local_addr().unwrap(), ports::free_address());
-    let directory = tempfile::tempdir().unwrap();
-    let file = directory.path().join("seawall.toml");
-    let site = "[site.\"site.test\"]\norigins = [\"127.0.0.1:9\"]\nhealth = false\ntls = \"off\"\n";
-    fs::write(&file, configuration(directory.path(), http, https, site)).unwrap();
-    let output = output(&["run", "-c", file.to_str().unwrap()]).await;
-    assert_eq!(output.status.code(), Some(1));
-    assert!(diagnostics(&output).contains(&http.to_string()), "{}", diagnostics(&output));
 }
 
 #[tokio::test]
@@ -132,4 +76,41 @@ async fn the_second_signal_ends_at_once() {
     // The drain would take 30 s, longer than any test waits.
     within("the end of the program", seawall.exit()).await;
     drop(held);
+}
+
+#[tokio::test]
+async fn after_a_crash_it_starts_again_in_the_same_place() {
+    let origin = Origin::answering(ok("", "hello")).await;
+    let internal = format!("[site.\"site.test\"]\norigins = [\"{}\"]\nhealth = false\n", origin.address);
+    let mut seawall = Seawall::start(&internal).await;
+    let ca = fs::read(seawall.ca()).unwrap();
+    seawall.crash_and_restart().await;
+    assert_eq!(fs::read(seawall.ca()).unwrap(), ca);
+    let status = seawall.ask("status", &[]).await;
+    assert!(status.status.success(), "the admin socket of the dead one is replaced: {}", words(&status));
+}
+
+#[tokio::test]
+async fn a_log_that_was_moved_away_is_opened_anew() {
+    let origin = Origin::answering(ok("", "hello")).await;
+    let address = origin.address;
+    let seawall = Seawall::start(&format!(
+        "[site.\"site.test\"]\norigins = [\"{address}\"]\nhealth = false\ntls = \"off\"\n"
+    ))
+    .await;
+    let get = async |path: &str| {
+        let mut client = RawClient::connect(seawall.http).await;
+        client.send(&format!("GET {path} HTTP/1.1\r\nHost: site.test\r\n\r\n")).await;
+        assert_eq!(client.response().await.status(), 200);
+    };
+    get("/before").await;
+    seawall.access_records(1).await;
+    let (log, moved) = (seawall.directory().join("access.log"), seawall.directory().join("access.log.1"));
+    fs::rename(&log, &moved).unwrap();
+    seawall.signal(Signal::HUP);
+    eventually("a new log", || log.exists().then_some(())).await;
+    get("/after").await;
+    assert_eq!(seawall.access_records(1).await[0]["path"], "/after");
+    let moved = fs::read_to_string(&moved).unwrap();
+    assert!(moved.contains("/before") && !moved.contains("/after"), "{moved}");
 }

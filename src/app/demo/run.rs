@@ -1,15 +1,17 @@
 //! Runs the demo: its origin servers on a thread of their own, the edge on the
 //! main one.
 
+use std::fs::DirBuilder;
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 
 use super::{banner, config_text, origins};
 use crate::app::command_line::{CommandError, Demo};
-use crate::app::process;
+use crate::app::{StartError, process};
 use crate::base::Tasks;
 use crate::config;
 
@@ -17,8 +19,15 @@ const ORIGINS: usize = 3;
 
 /// Runs the demo until it is told to stop.
 pub(in crate::app) fn run(demo: &Demo) -> Result<(), CommandError> {
+    if demo.http_port == demo.https_port && demo.http_port != 0 {
+        let port = demo.http_port;
+        return Err(format!("port {port} is asked for http and for https: they need two").into());
+    }
     let state_dir = demo.state_dir.clone().map_or_else(default_state_dir, Ok)?;
-    std::fs::create_dir_all(&state_dir)?;
+    make(&state_dir).map_err(|error| {
+        let state_dir = state_dir.display();
+        format!("cannot make {state_dir} for the local CA; name another folder with --state-dir: {error}")
+    })?;
     let servers = OriginServers::start()?;
     let (http, https) = (loopback(demo.http_port), loopback(demo.https_port));
     let text = config_text(&http, &https, &state_dir, &servers.addresses);
@@ -30,6 +39,20 @@ pub(in crate::app) fn run(demo: &Demo) -> Result<(), CommandError> {
         io::stdout().write_all(text.as_bytes())?;
         Ok(io::stdout().flush()?)
     })
+    .map_err(name_the_flags)
+}
+
+/// A port that cannot be had is one that the user may choose otherwise.
+fn name_the_flags(error: CommandError) -> CommandError {
+    match error.downcast_ref() {
+        Some(StartError::Bind(bind)) => format!("{bind}; --http-port and --https-port name others").into(),
+        _ => error,
+    }
+}
+
+/// Makes the directory for the owner alone.
+fn make(state_dir: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(state_dir)
 }
 
 /// `localhost` by IPv4 and, where the machine has it, IPv6.

@@ -26,14 +26,24 @@ pub(crate) fn command(arguments: &[&str]) -> Command {
 
 /// What the program says to `arguments` and how it ends, which must be soon.
 pub(crate) async fn output(arguments: &[&str]) -> Output {
-    let mut command = command(arguments);
+    finished(&mut command(arguments)).await
+}
+
+/// What a program says and how it ends, which must be soon.
+pub(crate) async fn finished(command: &mut Command) -> Output {
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = Running::spawn(&mut command);
+    let mut child = Running::spawn(command);
     let status = eventually("the program ends", || child.0.try_wait().unwrap()).await;
     let mut output = Output { status, stdout: Vec::new(), stderr: Vec::new() };
     child.0.stdout.take().unwrap().read_to_end(&mut output.stdout).unwrap();
     child.0.stderr.take().unwrap().read_to_end(&mut output.stderr).unwrap();
     output
+}
+
+/// All that a program said.
+pub(crate) fn words(output: &Output) -> String {
+    let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    said(&output.stdout) + &said(&output.stderr)
 }
 
 /// A process that ends with the test at the latest.
@@ -61,50 +71,115 @@ impl Drop for Running {
 /// `seawall run`, running.
 pub(crate) struct Seawall {
     process: Running,
-    directory: TempDir,
+    place: Place,
     /// Where it takes cleartext.
     pub(crate) http: SocketAddr,
     /// Where it takes TLS.
     pub(crate) https: SocketAddr,
 }
 
+/// Where a `seawall run` is to be: its ports, its state and its config.
+pub(crate) struct Place {
+    directory: TempDir,
+    /// Where it will take cleartext.
+    pub(crate) http: SocketAddr,
+    /// Where it will take TLS.
+    pub(crate) https: SocketAddr,
+}
+
+impl Place {
+    /// A place of its own.
+    pub(crate) fn new() -> Self {
+        let (http, https) = (ports::free_address(), ports::free_address());
+        Self { directory: tempfile::tempdir().unwrap(), http, https }
+    }
+
+    /// Writes a config with `tables` (sites, pools, limits) after the keys that
+    /// every test needs.
+    pub(crate) fn configure(&self, tables: &str) {
+        let text = configuration(self.path(), self.http, self.https, tables);
+        fs::write(self.config(), text).unwrap();
+    }
+
+    /// Runs the program with what is there and waits until it listens.
+    pub(crate) async fn run(self) -> Seawall {
+        let (http, https) = (self.http, self.https);
+        let mut seawall = Seawall { process: self.spawn(), place: self, http, https };
+        seawall.listens().await;
+        seawall
+    }
+
+    /// Its config file.
+    pub(crate) fn config(&self) -> PathBuf {
+        self.path().join("seawall.toml")
+    }
+
+    /// Where all its files are.
+    pub(crate) fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    fn spawn(&self) -> Running {
+        let mut command = command(&["run", "-c", self.config().to_str().unwrap()]);
+        command.stdout(File::create(self.path().join("stdout")).unwrap());
+        command.stderr(File::create(self.path().join("stderr")).unwrap());
+        Running::spawn(&mut command)
+    }
+}
+
 impl Seawall {
     /// Runs it with `tables` (sites, pools, limits) after the keys that every
     /// test needs, and waits until it listens.
     pub(crate) async fn start(tables: &str) -> Self {
-        let (http, https) = (ports::free_address(), ports::free_address());
-        let directory = tempfile::tempdir().unwrap();
-        let config = directory.path().join("seawall.toml");
-        fs::write(&config, configuration(directory.path(), http, https, tables)).unwrap();
-        let mut command = command(&["run", "-c", config.to_str().unwrap()]);
-        command.stdout(File::create(directory.path().join("stdout")).unwrap());
-        command.stderr(File::create(directory.path().join("stderr")).unwrap());
-        let mut seawall = Self { process: Running::spawn(&mut command), directory, http, https };
-        for address in [http, https] {
-            seawall.listens(address).await;
-        }
-        seawall
+        let place = Place::new();
+        place.configure(tables);
+        place.run().await
     }
 
-    async fn listens(&mut self, address: SocketAddr) {
-        eventually("the program listens", || {
-            if let Some(status) = self.process.0.try_wait().unwrap() {
-                panic!("the program ended with {status}");
-            }
-            TcpStream::connect(address).ok()
-        })
-        .await;
+    async fn listens(&mut self) {
+        for address in [self.http, self.https] {
+            eventually("the program listens", || {
+                if let Some(status) = self.process.0.try_wait().unwrap() {
+                    panic!("the program ended with {status}");
+                }
+                TcpStream::connect(address).ok()
+            })
+            .await;
+        }
+    }
+
+    /// Kills it as the kernel would, and runs it again in the same place.
+    pub(crate) async fn crash_and_restart(&mut self) {
+        self.process.kill();
+        self.process = self.place.spawn();
+        self.listens().await;
+    }
+
+    /// What a `command` that asks a running edge says to its config.
+    pub(crate) async fn ask(&self, command: &str, arguments: &[&str]) -> Output {
+        let config = self.place.config();
+        let all = [&[command, "-c", config.to_str().unwrap()], arguments].concat();
+        output(&all).await
+    }
+
+    /// Its configuration file, its logs and its state are here.
+    pub(crate) fn directory(&self) -> &Path {
+        self.place.path()
     }
 
     /// The certificate of its local CA.
     pub(crate) fn ca(&self) -> PathBuf {
-        self.directory.path().join("state/ca/ca.pem")
+        self.directory().join("state/ca/ca.pem")
     }
 
     /// Asks it to drain and end.
     pub(crate) fn terminate(&self) {
-        let pid = Pid::from_child(&self.process.0);
-        kill_process(pid, Signal::TERM).unwrap();
+        self.signal(Signal::TERM);
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.process.0), signal).unwrap();
     }
 
     /// Waits until it takes no new connections.
@@ -132,8 +207,9 @@ impl Seawall {
         whole.lines().map(|line| serde_json::from_str(line).expect(line)).collect()
     }
 
-    fn read(&self, name: &str) -> String {
-        fs::read_to_string(self.directory.path().join(name)).unwrap_or_default()
+    /// What one of its files holds: `stdout`, `stderr`, `access.log` and others.
+    pub(crate) fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.directory().join(name)).unwrap_or_default()
     }
 }
 
@@ -149,15 +225,15 @@ impl Drop for Seawall {
     }
 }
 
-/// The keys that every test needs, then `tables`.
-pub(crate) fn configuration(directory: &Path, http: SocketAddr, https: SocketAddr, tables: &str) -> String {
+/// The keys that every test needs, then `tables`, which may begin with more keys.
+fn configuration(directory: &Path, http: SocketAddr, https: SocketAddr, tables: &str) -> String {
     let directory = directory.display();
     format!(
         r#"state_dir = "{directory}/state"
 workers = 2
 listen = {{ http = ["{http}"], https = ["{https}"] }}
 log = {{ access = "{directory}/access.log", format = "json" }}
-admin = {{ socket = "{directory}/admin.sock" }}
+admin.socket = "{directory}/admin.sock"
 {tables}"#
     )
 }
