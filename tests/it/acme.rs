@@ -1,16 +1,12 @@
 //! Certificates from a real ACME server, over both challenges, with a fifth of
 //! all nonces rejected.
 
-#[path = "support/pebble.rs"]
-mod pebble;
-
 use std::fs;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use pebble::{Authority, free_address, trusting};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName};
 use seawall::base::{Backoff, Clock, SystemClock, Tasks};
@@ -26,6 +22,9 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsConnector;
+
+use super::support::pebble::{Authority, trusting};
+use super::support::ports::free_address;
 
 const SITE: &str = "shop.example.test";
 const ALIAS: &str = "www.shop.example.test";

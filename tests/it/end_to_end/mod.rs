@@ -1,6 +1,7 @@
 //! The program before two real nginx with a real static site: what clients and
 //! a browser get, and what the origin servers see of it.
 
+mod automatic;
 mod browser;
 mod demo;
 mod lost_origin;

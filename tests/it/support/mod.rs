@@ -3,8 +3,10 @@
 
 pub(crate) mod chromium;
 pub(crate) mod client;
+pub(crate) mod curl;
 pub(crate) mod nginx;
 pub(crate) mod origin;
+pub(crate) mod pebble;
 pub(crate) mod ports;
 pub(crate) mod process;
 pub(crate) mod raw;

@@ -2,11 +2,10 @@
 //! `pebble`, on loopback. Every name resolves to 127.0.0.1.
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::RootCertStore;
@@ -17,6 +16,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
+use super::eventually;
+use super::ports::free_address;
+use super::process::Running;
+
 /// An ACME server that is set up, but does not run yet.
 pub(crate) struct Authority {
     directory: TempDir,
@@ -26,19 +29,11 @@ pub(crate) struct Authority {
 
 /// The ACME server, running.
 pub(crate) struct Pebble {
-    _processes: [Process; 2],
+    _processes: [Running; 2],
     /// Who signs what it issues; another one at each start.
     pub(crate) issuer: CertificateDer<'static>,
-}
-
-/// Ends with the test at the latest.
-struct Process(Child);
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+    /// The same as PEM.
+    pub(crate) issuer_pem: String,
 }
 
 impl Authority {
@@ -63,7 +58,17 @@ impl Authority {
 
     /// The URL of its directory.
     pub(crate) fn url(&self) -> String {
-        format!("https://{}/dir", self.listen)
+        self.url_at(self.listen)
+    }
+
+    /// The URL of its directory for who reaches it at `address`.
+    pub(crate) fn url_at(&self, address: SocketAddr) -> String {
+        format!("https://{address}/dir")
+    }
+
+    /// Where it listens once it runs.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.listen
     }
 
     /// The root that has to be trusted to talk to it.
@@ -81,10 +86,12 @@ impl Authority {
         server.arg("-config").arg(self.file("pebble.json")).args(["-dnsserver", &dns]);
         server.env("PEBBLE_VA_NOSLEEP", "1").env("PEBBLE_WFE_NONCEREJECT", "20");
         let processes = [spawn(&mut dns_server), spawn(&mut server)];
-        until_reached(dns.parse().unwrap()).await;
-        until_reached(self.listen).await;
-        until_reached(self.management).await;
-        Pebble { _processes: processes, issuer: self.issuer().await }
+        listens(dns.parse().unwrap()).await;
+        listens(self.listen).await;
+        listens(self.management).await;
+        let issuer_pem = self.issuer().await;
+        let issuer = CertificateDer::from_pem_slice(issuer_pem.as_bytes()).unwrap();
+        Pebble { _processes: processes, issuer, issuer_pem }
     }
 
     fn file(&self, name: &str) -> PathBuf {
@@ -102,16 +109,16 @@ impl Authority {
         fs::write(self.file("key.pem"), key.serialize_pem()).unwrap();
     }
 
-    async fn issuer(&self) -> CertificateDer<'static> {
+    async fn issuer(&self) -> String {
         let root = CertificateDer::from_pem_file(self.root_file()).unwrap();
         let tls = TlsConnector::from(trusting([root]));
         let tcp = TcpStream::connect(self.management).await.unwrap();
         let name = ServerName::IpAddress(Ipv4Addr::LOCALHOST.into());
         let mut stream = tls.connect(name, tcp).await.unwrap();
         stream.write_all(b"GET /roots/0 HTTP/1.0\r\nHost: localhost\r\n\r\n").await.unwrap();
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).await.unwrap();
-        CertificateDer::from_pem_slice(&answer).unwrap()
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer.split_once("\r\n\r\n").unwrap().1.to_owned()
     }
 }
 
@@ -124,26 +131,10 @@ pub(crate) fn trusting<const N: usize>(roots: [CertificateDer<'static>; N]) -> A
     Arc::new(config.with_root_certificates(store).with_no_client_auth())
 }
 
-/// An address where nobody listens.
-pub(crate) fn free_address() -> SocketAddr {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap()
+async fn listens(address: SocketAddr) {
+    eventually("pebble listens", || std::net::TcpStream::connect(address).ok()).await;
 }
 
-async fn until_reached(address: SocketAddr) {
-    let reached = async {
-        let mut again = tokio::time::interval(Duration::from_millis(20));
-        while TcpStream::connect(address).await.is_err() {
-            again.tick().await;
-        }
-    };
-    let in_time = tokio::time::timeout(Duration::from_secs(20), reached).await;
-    in_time.unwrap_or_else(|_| panic!("nobody listens on {address}"));
-}
-
-fn spawn(command: &mut Command) -> Process {
-    let program = command.get_program().to_owned();
-    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-    Process(child.unwrap_or_else(|error| {
-        panic!("{}: {error}; it comes with the Debian package `pebble`", program.display())
-    }))
+fn spawn(command: &mut Command) -> Running {
+    Running::spawn(command.stdout(Stdio::null()).stderr(Stdio::null()))
 }
