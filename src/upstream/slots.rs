@@ -115,7 +115,7 @@ mod tests {
         assert!(newcomer.as_mut().now_or_never().is_none(), "nobody overtakes the queue");
         drop(first.await.unwrap());
         drop(second.now_or_never().unwrap().unwrap());
-        newcomer.now_or_never().unwrap().unwrap();
+        let _slot = newcomer.now_or_never().unwrap().unwrap();
     }
 
     #[tokio::test]
