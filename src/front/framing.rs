@@ -119,7 +119,7 @@ impl Framing {
 
     /// Takes a line from `bytes`, or what there is of it.
     fn read_line(&mut self, bytes: &mut &[u8]) -> Result<(), Failure> {
-        let end = bytes.iter().position(|byte| *byte == b'\n');
+        let end = memchr::memchr(b'\n', bytes);
         let (part, rest) = bytes.split_at(end.map_or(bytes.len(), |end| end + 1));
         *bytes = rest;
         self.check_line_length(part.len())?;
