@@ -14,6 +14,7 @@ mod support;
 mod acme;
 mod command_line;
 mod config;
+mod connections;
 mod end_to_end;
 mod floors;
 mod front;

@@ -4,6 +4,7 @@ use std::fs;
 
 use rustix::process::Signal;
 
+use super::support::client::{Alpn, Client};
 use super::support::origin::{Origin, ok};
 use super::support::process::{Seawall, words};
 use super::support::raw::RawClient;
@@ -75,6 +76,47 @@ async fn the_second_signal_ends_at_once() {
     seawall.terminate();
     // The drain would take 30 s, longer than any test waits.
     within("the end of the program", seawall.exit()).await;
+    drop(held);
+}
+
+#[tokio::test]
+async fn over_http2_too_the_answer_under_way_is_finished() {
+    let mut origin = Origin::start().await;
+    let address = origin.address;
+    let mut seawall = Seawall::start(&format!(
+        "[site.\"localhost\"]\norigins = [\"{address}\"]\nhealth = false\ntls = \"internal\"\n"
+    ))
+    .await;
+    let mut client = Client::connect(seawall.https, &seawall.ca(), "localhost", Alpn::H2).await;
+    let get = async {
+        let res = client.get("/").await;
+        (client, res)
+    };
+    let drain = async {
+        let arrival = origin.next().await;
+        seawall.terminate();
+        seawall.refuses_connections().await;
+        arrival.answer(ok("", "late")).await;
+    };
+    let ((client, res), ()) = tokio::join!(get, drain);
+    assert_eq!((res.status().as_u16(), &res.body()[..]), (200, b"late".as_slice()));
+    // The client keeps its connection; the drain would take 30 s.
+    assert_eq!(seawall.exit().await.code(), Some(0));
+    drop(client);
+}
+
+#[tokio::test]
+async fn what_does_not_end_in_the_drain_is_cut() {
+    let mut origin = Origin::start().await;
+    let config = format!("limits.drain_timeout = \"1s\"\n{}", site(&origin));
+    let mut seawall = Seawall::start(&config).await;
+    let mut client = RawClient::connect(seawall.http).await;
+    client.send(GET).await;
+    let held = origin.next().await;
+    seawall.terminate();
+    client.closed().await;
+    assert_eq!(seawall.exit().await.code(), Some(0));
+    assert!(seawall.read("stderr").contains("the drain took too long"), "{}", seawall.read("stderr"));
     drop(held);
 }
 

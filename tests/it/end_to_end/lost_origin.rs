@@ -1,11 +1,13 @@
-//! An origin server dies under load, and no client notices.
+//! Origin servers die: one under load, and no client notices; all, and what is
+//! stored is served.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use super::Edge;
 use crate::support::client::{Alpn, Client};
-use crate::support::{eventually, site};
+use crate::support::nginx::Nginx;
+use crate::support::{eventually, site, within};
 
 const CLIENTS: usize = 8;
 const REQUESTS_EACH: usize = 150;
@@ -49,4 +51,29 @@ async fn no_request_fails_when_an_origin_server_is_killed() {
     }
     assert_eq!(answered.load(SeqCst), CLIENTS * REQUESTS_EACH);
     assert!(taken.iter().all(|requests| *requests > 0), "both took their share before: {taken:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stored_page_outlives_all_origin_servers() {
+    let root = site::root();
+    let page = site::pages(&root).remove(0);
+    let mut edge = Edge::start(&root, "cache = { ttl = \"1s\", force = true }").await;
+    let mut client = Client::connect(edge.seawall.https, &edge.seawall.ca(), "localhost", Alpn::H2).await;
+    let whole = client.get(&page.path).await;
+    assert_eq!(whole.status(), 200);
+    edge.origins.iter_mut().for_each(Nginx::kill);
+
+    within("the end of its lifetime", async {
+        loop {
+            let res = client.get(&page.path).await;
+            assert_eq!((res.status(), res.body()), (whole.status(), whole.body()));
+            let status = res.headers()["cache-status"].to_str().unwrap();
+            if status.ends_with("detail=stale-if-error") {
+                return;
+            }
+            assert!(status.starts_with("Seawall; hit"), "{status}");
+        }
+    })
+    .await;
+    assert_eq!(client.get("/what-is-not-stored").await.status(), 502);
 }
