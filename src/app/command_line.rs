@@ -64,11 +64,10 @@ struct ConfigFile {
 struct Serve {
     /// The host name of the site.
     name: String,
-    /// Its origin servers, separated by commas.
+    /// Its origin servers, as in 10.0.0.1:8080,10.0.0.2:8080.
     #[arg(long, value_name = "ORIGIN", required = true, value_delimiter = ',')]
     to: Vec<String>,
-    /// Print the config this stands for, and end. With a [listen] table it
-    /// serves other ports than 80 and 443.
+    /// Print the config this stands for, to go on from, and end.
     #[arg(long)]
     print_config: bool,
 }
