@@ -91,6 +91,8 @@ fn hit(c: &mut Criterion) {
     c.bench_function("hit/reuse", |b| {
         b.iter(|| policy::reuse(&black_box(scene.head()), black_box(&stored), scene.now, &scene.rules));
     });
+    c.bench_function("hit/fields", |b| b.iter(|| black_box(&stored).fields()));
+    let fields = stored.fields();
     let mut reload = scene.request.clone();
     reload.insert("cache-control", HeaderValue::from_static("max-age=0"));
     let reload = RequestHead { method: &Method::GET, fields: &reload };
@@ -98,7 +100,7 @@ fn hit(c: &mut Criterion) {
         b.iter(|| policy::reuse(&black_box(reload), black_box(&stored), scene.now, &scene.rules));
     });
     c.bench_function("hit/evaluate", |b| {
-        b.iter(|| policy::evaluate(&black_box(scene.head()), StatusCode::OK, black_box(&stored.fields)));
+        b.iter(|| policy::evaluate(&black_box(scene.head()), StatusCode::OK, black_box(&fields)));
     });
     let status = CacheStatus { hit: true, ttl: Some(3540), ..CacheStatus::default() };
     c.bench_function("hit/print_cache_status", |b| b.iter(|| black_box(status).to_string()));

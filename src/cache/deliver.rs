@@ -1,7 +1,6 @@
 //! Makes the response to one client out of a whole response, stored or still
 //! coming: preconditions and ranges are answered here (RFC 9110 s13, s14).
 
-use std::borrow::Cow;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -53,29 +52,29 @@ impl Content {
 
 /// A whole response on its way to a client.
 #[derive(Debug)]
-pub(super) struct Selected<'a> {
+pub(super) struct Selected {
     pub(super) status: StatusCode,
-    pub(super) fields: Cow<'a, HeaderMap>,
+    pub(super) fields: HeaderMap,
     pub(super) content: Content,
     pub(super) facts: Facts,
 }
 
-impl<'a> Selected<'a> {
+impl Selected {
     /// What is stored, for a request that nobody else is asked for.
-    pub(super) fn stored(stored: &'a StoredResponse, cache: CacheStatus) -> Self {
+    pub(super) fn stored(stored: &StoredResponse, cache: CacheStatus) -> Self {
         Self::shared(&stored.head, Content::Whole(stored.body.clone()), cache)
     }
 
     /// What another request brought.
-    pub(super) fn shared(head: &'a StoredHead, content: Content, cache: CacheStatus) -> Self {
+    pub(super) fn shared(head: &StoredHead, content: Content, cache: CacheStatus) -> Self {
         let facts = Facts { cache: Some(cache), ..Facts::default() };
-        Self { status: head.status, fields: Cow::Borrowed(&head.fields), content, facts }
+        Self { status: head.status, fields: head.fields(), content, facts }
     }
 
     /// What `req` gets of it: all, a part, or the news that it has it already.
     pub(super) fn answer(self, req: &RequestHead<'_>) -> Response {
         match policy::evaluate(req, self.status, &self.fields) {
-            Precondition::NotModified => not_modified(&self.fields, self.facts),
+            Precondition::NotModified => not_modified(self.fields, self.facts),
             Precondition::Failed => failed(self.facts),
             Precondition::Proceed if *req.method == Method::HEAD => self.without_content(),
             Precondition::Proceed => self.in_range(req),
@@ -90,7 +89,7 @@ impl<'a> Selected<'a> {
     }
 
     fn without_content(self) -> Response {
-        let mut fields = self.fields.into_owned();
+        let mut fields = self.fields;
         let allows_content = ![StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&self.status);
         if let Some(length) = self.content.length().filter(|_| allows_content) {
             fields.insert(CONTENT_LENGTH, HeaderValue::from(length));
@@ -103,7 +102,7 @@ impl<'a> Selected<'a> {
         match policy::range(req, self.status, &self.fields, length) {
             RangeAnswer::Whole => self.whole(),
             RangeAnswer::Part { first, last } => {
-                let mut fields = self.fields.into_owned();
+                let mut fields = self.fields;
                 fields.insert(CONTENT_RANGE, content_range(format!("bytes {first}-{last}/{length}")));
                 fields.insert(CONTENT_LENGTH, HeaderValue::from(last - first + 1));
                 let (status, body) = (StatusCode::PARTIAL_CONTENT, self.content.part(first, last));
@@ -118,8 +117,8 @@ impl<'a> Selected<'a> {
     }
 
     fn whole(self) -> Response {
-        let (fields, body) = (self.fields.into_owned(), self.content.whole());
-        Response { status: self.status, fields, body, facts: self.facts, tunnel: None }
+        let Self { status, fields, content, facts } = self;
+        Response { status, fields, body: content.whole(), facts, tunnel: None }
     }
 }
 
@@ -128,7 +127,7 @@ impl<'a> Selected<'a> {
 pub(super) fn passed(req: &RequestHead<'_>, response: Response) -> Response {
     match policy::evaluate(req, response.status, &response.fields) {
         Precondition::Proceed => response,
-        Precondition::NotModified => not_modified(&response.fields, response.facts),
+        Precondition::NotModified => not_modified(response.fields, response.facts),
         Precondition::Failed => failed(response.facts),
     }
 }
@@ -143,7 +142,7 @@ pub(super) fn forwarded_as(fwd_status: StatusCode, mut response: Response) -> Re
     response
 }
 
-fn not_modified(fields: &HeaderMap, facts: Facts) -> Response {
+fn not_modified(fields: HeaderMap, facts: Facts) -> Response {
     let fields = policy::not_modified_fields(fields);
     Response { fields, facts, ..Response::empty(StatusCode::NOT_MODIFIED) }
 }

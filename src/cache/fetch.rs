@@ -1,7 +1,6 @@
 //! The way of a GET that the store does not answer: it follows a fill that
 //! runs, leads a new one, or is sent by itself.
 
-use std::borrow::Cow;
 use std::ops::ControlFlow::{self, Break, Continue};
 use std::slice;
 use std::sync::Arc;
@@ -190,7 +189,7 @@ impl Miss {
         let Shared { head, fields, content, mut facts, age, fwd_status, stored } = shared;
         let now = self.cache.clock.wall();
         facts.cache = Some(CacheStatus { ttl: Some(head.ttl(now)), stored, ..self.forwarded() });
-        let fields = fields.map_or(Cow::Borrowed(&head.fields), Cow::Owned);
+        let fields = fields.unwrap_or_else(|| head.fields());
         let selected = Selected { status: head.status, fields, content, facts };
         let req = self.asked.head();
         let response = if age { selected.answer_aged(&req, head.age(now)) } else { selected.answer(&req) };

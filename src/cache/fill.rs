@@ -121,7 +121,7 @@ impl Fill {
     async fn freshen(self, stored: &Arc<StoredResponse>, response: Response, timing: Timing) -> Received {
         let rules = &self.asked.rules;
         let head = policy::freshened(&stored.head, &response.fields, timing, rules);
-        let storability = policy::storability(&self.asked.head(), head.status, &head.fields, timing, rules);
+        let storability = policy::storability(&self.asked.head(), head.status, &head.fields(), timing, rules);
         let head = Arc::new(head);
         match storability {
             Storability::Store => {
@@ -139,7 +139,7 @@ impl Fill {
             }
         }
         Received::Opened(Shared {
-            fields: with_cookies(&head.fields, &response.fields),
+            fields: with_cookies(&head, &response.fields),
             head,
             content: Content::Whole(stored.body.clone()),
             facts: response.facts,
@@ -283,9 +283,9 @@ fn declared_length(response: &Response) -> Option<u64> {
 
 /// What the client gets whose request led to a 304 that sets cookies: they are
 /// for nobody else.
-fn with_cookies(stored: &HeaderMap, not_modified: &HeaderMap) -> Option<HeaderMap> {
+fn with_cookies(stored: &StoredHead, not_modified: &HeaderMap) -> Option<HeaderMap> {
     not_modified.contains_key(SET_COOKIE).then(|| {
-        let mut fields = stored.clone();
+        let mut fields = stored.fields();
         for cookie in not_modified.get_all(SET_COOKIE) {
             fields.append(SET_COOKIE, cookie.clone());
         }

@@ -51,6 +51,6 @@ impl Miss {
     /// fields?
     fn storability(&self, head: &StoredHead, timing: Timing) -> Storability {
         let as_get = RequestHead { method: &Method::GET, fields: &self.asked.fields };
-        policy::storability(&as_get, head.status, &head.fields, timing, &self.asked.rules)
+        policy::storability(&as_get, head.status, &head.fields(), timing, &self.asked.rules)
     }
 }

@@ -56,8 +56,8 @@ impl Resume {
         let mut req = self.asked.request();
         policy::strip_conditional(&mut req.fields);
         if at > 0 {
-            let etag = self.head.fields.get(ETAG).filter(|etag| etag.as_bytes().starts_with(b"\""))?;
-            req.fields.insert(IF_RANGE, etag.clone());
+            let etag = self.head.field(&ETAG).filter(|etag| etag.starts_with(b"\""))?;
+            req.fields.insert(IF_RANGE, HeaderValue::from_bytes(etag).ok()?);
             req.fields.insert(RANGE, HeaderValue::try_from(format!("bytes={at}-")).ok()?);
         }
         Some(req)
@@ -86,6 +86,6 @@ impl Resume {
     }
 
     fn has(&self, name: &HeaderName, response: &Response) -> bool {
-        self.head.fields.get(name) == response.fields.get(name)
+        self.head.field(name) == response.fields.get(name).map(HeaderValue::as_bytes)
     }
 }

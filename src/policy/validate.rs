@@ -36,8 +36,8 @@ pub fn conditional(stored: &[&StoredHead], into: &mut HeaderMap) {
     let tags: Vec<&[u8]> = stored
         .iter()
         .filter(|stored| stored.status.is_success() && stored.etag().is_some())
-        .filter_map(|stored| stored.fields.get(header::ETAG))
-        .map(|tag| tag.as_bytes().trim_ascii())
+        .filter_map(|stored| stored.field(&header::ETAG))
+        .map(<[u8]>::trim_ascii)
         .collect();
     if !tags.is_empty()
         && let Ok(list) = HeaderValue::from_bytes(&tags.join(b", ".as_slice()))
@@ -48,9 +48,9 @@ pub fn conditional(stored: &[&StoredHead], into: &mut HeaderMap) {
     let modified = stored
         .first()
         .filter(|stored| stored.status.is_success() && stored.last_modified().is_some())
-        .and_then(|stored| stored.fields.get(header::LAST_MODIFIED));
+        .and_then(|stored| HeaderValue::from_bytes(stored.field(&header::LAST_MODIFIED)?).ok());
     if let Some(modified) = modified {
-        into.insert(header::IF_MODIFIED_SINCE, modified.clone());
+        into.insert(header::IF_MODIFIED_SINCE, modified);
     }
 }
 

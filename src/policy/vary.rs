@@ -118,8 +118,9 @@ mod tests {
         let plain = stored_from(&[("x", "new")], now());
         let varying = stored_for(&[("foo", "1")], &[("vary", "foo"), ("x", "old")], earlier);
         let (variants, presented) = ([plain, varying], fields(&[("foo", "1")]));
-        let chosen = select(&get(&presented), &variants, |head| head).map(|head| &head.fields["x"]);
-        assert_eq!(chosen.unwrap(), "new");
+        let chosen = select(&get(&presented), &variants, |head| head)
+            .and_then(|head| head.field(&"x".parse().unwrap()));
+        assert_eq!(chosen, Some(&b"new"[..]));
     }
 
     #[test]

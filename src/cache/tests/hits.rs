@@ -114,6 +114,27 @@ async fn a_purge_forgets_everything() {
 }
 
 #[tokio::test]
+async fn a_small_response_costs_little_more_than_its_content() {
+    let mut edge = Edge::new();
+    let fields = [
+        ("server", "nginx/1.22.1"),
+        ("date", "Fri, 15 Jan 2027 08:00:00 GMT"),
+        ("content-type", "text/html; charset=utf-8"),
+        ("content-length", "4096"),
+        ("last-modified", "Thu, 14 Jan 2027 08:00:00 GMT"),
+        ("etag", "\"2ebc9a01-1000\""),
+        ("cache-control", "public, max-age=3600"),
+        ("via", "1.1 seawall"),
+    ];
+    let client = edge.get("/objects/12345.html", &[]);
+    let body = Body::Full(Bytes::from(vec![0; 4 << 10]));
+    let _ = edge.exchange().await.answer.send(Ok(Exchange::response(200, &fields, body)));
+    answer(client).await;
+    let bytes = edge.cache.usage().bytes;
+    assert!((4 << 10..=5200).contains(&bytes), "{bytes}");
+}
+
+#[tokio::test]
 async fn memory_is_bounded_and_counted() {
     let mut edge = Edge::sized(64 << 10, 8 << 10);
     for number in 0..200 {
