@@ -6,6 +6,7 @@ use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use hyper::rt::Executor;
@@ -17,17 +18,21 @@ use super::gather::Gather;
 use super::pace::Pace;
 use super::paced::Paced;
 use super::service::ConnectionService;
+use super::stream_pace::{self, KeptMoving};
 use super::{ConnectionProtocol, Front};
-use crate::base::Tasks;
+use crate::base::{Clock, Tasks};
 use crate::exchange::ConnectionInfo;
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::Limit;
 
 /// Flow control windows and send buffer of HTTP/2, in bytes. A stream's share
-/// is small, as a client can open many.
+/// is small, as a client can open many and take nothing.
 const STREAM_WINDOW: u32 = 64 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
-const STREAM_SEND_BUFFER: usize = 64 * 1024;
+const STREAM_SEND_BUFFER: usize = 32 * 1024;
+
+/// The least that hyper takes for its buffers of an HTTP/1 connection, in bytes.
+const SMALLEST_BUFFER: usize = 8 * 1024;
 
 impl Front {
     /// Serves a connection until it ends. Dropping the future closes it.
@@ -108,14 +113,19 @@ impl Front {
         builder
             .header_read_timeout(None)
             .max_headers(limits.headers)
-            .max_buf_size((limits.header_bytes + limits.request_line).max(64 * 1024))
+            .max_buf_size((limits.header_bytes + limits.request_line).max(SMALLEST_BUFFER))
             .half_close(false);
         builder
     }
 
     fn http2(&self) -> http2::Builder<Streams> {
         let limits = &self.limits;
-        let streams = Streams { tasks: self.tasks.clone(), metrics: Arc::clone(&self.telemetry.metrics) };
+        let streams = Streams {
+            tasks: self.tasks.clone(),
+            clock: Arc::clone(&self.clock),
+            metrics: Arc::clone(&self.telemetry.metrics),
+            longest_wait: stream_pace::longest_wait(limits),
+        };
         let mut builder = http2::Builder::new(streams);
         builder
             .max_concurrent_streams(limits.h2_streams)
@@ -144,7 +154,9 @@ impl Front {
 #[derive(Clone)]
 struct Streams {
     tasks: Tasks,
+    clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
+    longest_wait: Duration,
 }
 
 impl<F> Executor<F> for Streams
@@ -153,6 +165,8 @@ where
 {
     fn execute(&self, stream: F) {
         let metrics = Arc::clone(&self.metrics);
+        let clock = Arc::clone(&self.clock);
+        let stream = KeptMoving::new(stream, clock, self.longest_wait, Arc::clone(&metrics));
         let mut stream = Box::pin(AssertUnwindSafe(stream).catch_unwind().map(move |end| {
             // A panic ends its own stream and no other.
             if end.is_err() {

@@ -18,7 +18,11 @@ mod pace;
 mod paced;
 mod respond;
 mod service;
+mod stream_pace;
 mod tunnel;
+
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

@@ -4,7 +4,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::Front;
 use super::pace::Pace;
+use super::stream_pace::{PIECE, StreamPace};
 use crate::exchange::{Body, BodyError, ExchangeEnd, ExchangeRecord};
 
 /// An exchange under way: finishes its record when it is dropped.
@@ -40,16 +41,39 @@ impl Drop for Observation {
 pub(super) struct Observed {
     body: Body,
     observation: Option<Box<Observation>>,
+    /// Where it goes, for an HTTP/2 stream: by pieces, as the next one is asked
+    /// for when the client has room for it.
+    stream: Option<Arc<StreamPace>>,
+    /// What is left of the last frame for the next pieces.
+    rest: Bytes,
 }
 
 impl Observed {
     pub(super) fn new(body: Body, observation: Box<Observation>) -> Self {
-        Self { body, observation: Some(observation) }
+        Self { body, observation: Some(observation), stream: StreamPace::current(), rest: Bytes::new() }
     }
 
     /// The empty body of a 101, whose exchange goes on as a tunnel.
     pub(super) fn unobserved() -> Self {
-        Self { body: Body::Empty, observation: None }
+        Self { body: Body::Empty, observation: None, stream: None, rest: Bytes::new() }
+    }
+
+    fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let Some(stream) = &self.stream else { return Pin::new(&mut self.body).poll_frame(context) };
+        stream.took();
+        if self.rest.is_empty() {
+            let frame = match ready!(Pin::new(&mut self.body).poll_frame(context)) {
+                Some(Ok(frame)) => frame,
+                end => return Poll::Ready(end),
+            };
+            match frame.into_data() {
+                Ok(data) => self.rest = data,
+                Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
+            }
+        }
+        stream.gave();
+        let piece = self.rest.split_to(self.rest.len().min(PIECE));
+        Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 
     fn finish(&mut self, end: ExchangeEnd) {
@@ -68,7 +92,7 @@ impl HttpBody for Observed {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.get_mut();
-        let polled = Pin::new(&mut this.body).poll_frame(context);
+        let polled = this.poll_piece(context);
         match &polled {
             Poll::Ready(Some(Ok(frame))) => {
                 if let (Some(data), Some(observation)) = (frame.data_ref(), &mut this.observation) {
@@ -83,10 +107,11 @@ impl HttpBody for Observed {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.rest.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
+        // Asked for before the first piece is.
         self.body.size_hint()
     }
 }
@@ -94,7 +119,7 @@ impl HttpBody for Observed {
 impl Drop for Observed {
     fn drop(&mut self) {
         // hyper does not poll a body of known length past its last byte.
-        let is_whole = self.body.is_end_stream();
+        let is_whole = self.is_end_stream();
         self.finish(if is_whole { ExchangeEnd::Complete } else { ExchangeEnd::ClientLeft });
     }
 }

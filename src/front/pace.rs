@@ -30,7 +30,7 @@ pub(super) struct Pace {
     exchanges: AtomicU32,
     /// True once the first exchange began.
     served: AtomicBool,
-    /// When the last exchange ended, or the connection was opened.
+    /// When the last exchange ended, or its response had left.
     idle_since: AtomicU64,
     /// When the first byte of the next request came.
     head_since: AtomicU64,
@@ -112,9 +112,14 @@ impl Pace {
 
     pub(super) fn wrote(&self, bytes: usize) {
         self.written.fetch_add(bytes as u64, Relaxed);
-        if self.blocked_since.load(Relaxed) != NEVER {
+        let was_blocked = self.blocked_since.load(Relaxed) != NEVER;
+        if was_blocked {
             self.blocked_since.store(NEVER, Relaxed);
-            // A connection is not idle before all that it was given has left.
+        }
+        // What an HTTP/2 connection still writes its clients had no window for.
+        let is_late = bytes > 0 && self.framing.is_none() && self.is_idle();
+        if was_blocked || is_late {
+            // It is not idle before all that it was given has left.
             self.idle_since.store(self.now(), Relaxed);
         }
     }
@@ -142,11 +147,11 @@ impl Pace {
         if head != NEVER {
             return Some((head + millis(limits.header_timeout), Limit::HeaderTimeout));
         }
-        let idle = self.idle_since.load(Relaxed);
         if self.served.load(Relaxed) {
+            let idle = self.idle_since.load(Relaxed);
             Some((idle + millis(limits.idle_timeout), Limit::IdleTimeout))
         } else {
-            Some((idle + millis(limits.header_timeout), Limit::HeaderTimeout))
+            Some((millis(limits.header_timeout), Limit::HeaderTimeout))
         }
     }
 
@@ -269,6 +274,18 @@ mod tests {
         let (clock, pace) = pace();
         pace.begin();
         pace.blocked();
+        pace.end(clock.now());
+        clock.advance(Duration::from_secs(15));
+        pace.wrote(1);
+        assert_eq!(pace.deadline(&test_limits()), Some((90_000, Limit::IdleTimeout)));
+    }
+
+    #[test]
+    fn an_http2_response_may_leave_long_after_its_exchange() {
+        let (clock, pace) = paced(ConnectionProtocol::Http2);
+        pace.wrote(9);
+        assert_eq!(pace.deadline(&test_limits()), Some((10_000, Limit::HeaderTimeout)));
+        pace.begin();
         pace.end(clock.now());
         clock.advance(Duration::from_secs(15));
         pace.wrote(1);

@@ -1,0 +1,92 @@
+//! Connections in process, before a handler that does what a test tells it to.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Empty;
+use tokio::io::DuplexStream;
+
+use super::*;
+use crate::base::SystemClock;
+use crate::exchange::{Answer, Body, ConnectionInfo, Handling, Request, Response, Scheme};
+use crate::telemetry::metrics::Limit;
+
+const URL: &str = "http://a.test/";
+
+struct Answering<F>(F);
+
+impl<F> Handler for Answering<F>
+where
+    F: Fn(Request) -> Handling<Answer> + Send + Sync + 'static,
+{
+    fn handle(&self, req: Request) -> Handling<Answer> {
+        (self.0)(req)
+    }
+}
+
+async fn front(answer: impl Fn(Request) -> Handling<Answer> + Send + Sync + 'static) -> Arc<Front> {
+    let text = "state_dir = \"/tmp\"\nlog = { access = \"off\" }\n[site.\"a.test\"]\ntls = \"off\"\n\
+                origins = [\"127.0.0.1:9\"]\n";
+    let config = crate::config::parse("test", text, "/".as_ref()).unwrap().config;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let (telemetry, _writer) = Telemetry::start(&config.log).unwrap();
+    let (tasks, metrics) = (Tasks::new(), Arc::clone(&telemetry.metrics));
+    let certificates = Certificates::start(&config, Arc::clone(&clock), &tasks, metrics).await.unwrap();
+    let handler = Arc::new(Answering(answer));
+    Arc::new(Front::new(&config, handler, certificates, telemetry, clock, tasks, CancellationToken::new()))
+}
+
+/// A connection to `front`.
+fn connect(front: &Arc<Front>, protocol: ConnectionProtocol) -> DuplexStream {
+    let (client, server) = tokio::io::duplex(1 << 20);
+    let info = ConnectionInfo {
+        peer: "127.0.0.1:1".parse().unwrap(),
+        local: "127.0.0.1:2".parse().unwrap(),
+        scheme: Scheme::Http,
+        tls: None,
+    };
+    front.tasks().spawn(Arc::clone(front).serve(server, protocol, info));
+    client
+}
+
+fn answer(body: Body) -> Handling<Answer> {
+    Handling::ready(Answer { site: None, result: Ok(Response { body, ..Response::default() }) })
+}
+
+fn request() -> http::Request<Empty<Bytes>> {
+    http::Request::get(URL).header("host", "a.test").body(Empty::new()).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_whose_client_opens_no_window_is_reset() {
+    let front = front(|_| answer(Body::Full(vec![b'a'; 1 << 20].into()))).await;
+    let mut builder = h2::client::Builder::new();
+    builder.initial_window_size(65_535).initial_connection_window_size(1 << 20);
+    let stream = connect(&front, ConnectionProtocol::Http2);
+    let (mut sender, connection) = builder.handshake::<_, Bytes>(stream).await.unwrap();
+    front.tasks().spawn(connection);
+    let (stalled, _) = sender.send_request(request().map(|_| ()), true).unwrap();
+    let mut stalled = stalled.await.unwrap().into_body();
+    stalled.data().await.unwrap().unwrap();
+
+    let (other, _) = sender.send_request(request().map(|_| ()), true).unwrap();
+    let mut other = other.await.unwrap().into_body();
+    // Of the one nothing is taken, of the other more than the least rate asks for.
+    let mut taken = 0;
+    while let Some(data) = other.data().await {
+        let length = data.unwrap().len();
+        other.flow_control().release_capacity(length).unwrap();
+        taken += length;
+        tokio::time::sleep(Duration::from_secs_f64(length as f64 / 16_384.0)).await;
+    }
+    assert_eq!(taken, 1 << 20);
+    let reset = loop {
+        if let Err(error) = stalled.data().await.unwrap() {
+            break error;
+        }
+    };
+    assert_eq!(reset.reason(), Some(h2::Reason::CANCEL));
+    let metrics = &front.telemetry().metrics;
+    let bitten = Limit::ALL.iter().zip(&metrics.limits).filter(|(_, count)| count.value() > 0);
+    assert_eq!(bitten.map(|((limit, _), _)| *limit).collect::<Vec<_>>(), [Limit::WriteTimeout]);
+}
