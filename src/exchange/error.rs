@@ -105,6 +105,9 @@ pub enum Failure {
     /// An `Expect` other than `100-continue` (RFC 9110 s10.1.1).
     #[error("the expectation is unknown")]
     ExpectationFailed,
+    /// What answered it panicked.
+    #[error("the answer was lost to a panic")]
+    Panicked,
     /// The target is longer than the limit.
     #[error("the request target is longer than the limit")]
     TargetTooLong,

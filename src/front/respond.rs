@@ -77,6 +77,7 @@ fn status_of(failure: &Failure) -> StatusCode {
         Failure::ContentTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
         Failure::BadRequest(_) => StatusCode::BAD_REQUEST,
         Failure::ExpectationFailed => StatusCode::EXPECTATION_FAILED,
+        Failure::Panicked => StatusCode::INTERNAL_SERVER_ERROR,
         Failure::TargetTooLong => StatusCode::URI_TOO_LONG,
         Failure::FieldsTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
     }
@@ -112,6 +113,7 @@ fn closes(failure: &Failure, status: StatusCode) -> bool {
         | Failure::TargetTooLong
         | Failure::FieldsTooLarge
         | Failure::MethodNotAllowed(_)
+        | Failure::Panicked
         | Failure::ContentTooLarge { .. } => true,
         Failure::Fetch { .. } => status.is_client_error(),
         Failure::UnknownHost | Failure::Misdirected | Failure::OnlyIfCached => false,
@@ -164,6 +166,7 @@ mod tests {
             (Failure::ContentTooLarge { limit: 1 }, 413),
             (Failure::BadRequest("x"), 400),
             (Failure::ExpectationFailed, 417),
+            (Failure::Panicked, 500),
             (Failure::TargetTooLong, 414),
             (Failure::FieldsTooLarge, 431),
         ] {

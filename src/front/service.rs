@@ -2,6 +2,7 @@
 //! the head of the response as hyper takes it.
 
 use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -49,9 +50,9 @@ impl Service<http::Request<Incoming>> for ConnectionService {
         let handling = match self.request(&mut head, incoming, &mut observation) {
             Ok(req) => match challenge::answer(&req, &self.front.certificates) {
                 Some(res) => Handling::ready(Answer { site: None, result: Ok(res) }),
-                None => self.front.handler.handle(req),
+                None => caught(&self.front, || self.front.handler.handle(req)).unwrap_or_else(failed),
             },
-            Err(failure) => Handling::ready(Answer { site: None, result: Err(failure) }),
+            Err(failure) => failed(failure),
         };
         Exchange { handling, under_way: Some(UnderWay { observation, is_head, is_http1, upgrade }) }
     }
@@ -165,12 +166,29 @@ impl Future for Exchange {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        let answer = ready!(Pin::new(&mut this.handling).poll(context));
+        let Some(under_way) = this.under_way.as_ref() else { return Poll::Pending };
+        let polled = caught(&under_way.observation.front, || Pin::new(&mut this.handling).poll(context));
+        let answer = match polled {
+            Ok(polled) => ready!(polled),
+            Err(failure) => Answer { site: None, result: Err(failure) },
+        };
         match this.under_way.take() {
             Some(under_way) => Poll::Ready(Ok(under_way.answer(answer))),
             None => Poll::Pending,
         }
     }
+}
+
+fn failed(failure: Failure) -> Handling<Answer> {
+    Handling::ready(Answer { site: None, result: Err(failure) })
+}
+
+/// What `work` gives. A panic in it costs its own exchange and no other.
+fn caught<T>(front: &Front, work: impl FnOnce() -> T) -> Result<T, Failure> {
+    std::panic::catch_unwind(AssertUnwindSafe(work)).map_err(|_| {
+        front.telemetry.metrics.panics.increment();
+        Failure::Panicked
+    })
 }
 
 impl UnderWay {

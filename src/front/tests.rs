@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::Empty;
+use http::StatusCode;
+use http_body_util::{BodyExt, Empty};
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::DuplexStream;
 
 use super::*;
@@ -55,6 +58,62 @@ fn answer(body: Body) -> Handling<Answer> {
 
 fn request() -> http::Request<Empty<Bytes>> {
     http::Request::get(URL).header("host", "a.test").body(Empty::new()).unwrap()
+}
+
+/// Content that panics when it is asked for.
+struct Panicking;
+
+impl http_body::Body for Panicking {
+    type Data = Bytes;
+    type Error = crate::exchange::BodyError;
+
+    fn poll_frame(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, Self::Error>>> {
+        panic!("in the content");
+    }
+}
+
+async fn panicking_front() -> Arc<Front> {
+    let turn = std::sync::atomic::AtomicUsize::new(0);
+    front(move |_| match turn.fetch_add(1, std::sync::atomic::Ordering::Relaxed) {
+        0 => panic!("at once"),
+        1 => Handling::pending(async { panic!("later") }),
+        2 => answer(Body::boxed(Panicking)),
+        _ => answer(Body::Full("well".into())),
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_panic_costs_an_http2_connection_one_exchange() {
+    let front = panicking_front().await;
+    let io = TokioIo::new(connect(&front, ConnectionProtocol::Http2));
+    let (mut sender, connection) = http2::handshake(TokioExecutor::new(), io).await.unwrap();
+    front.tasks().spawn(connection);
+    for _ in 0..2 {
+        let res = sender.send_request(request()).await.unwrap();
+        assert_eq!(res.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    }
+    let cut = sender.send_request(request()).await.unwrap();
+    assert!(cut.into_body().collect().await.is_err());
+    let res = sender.send_request(request()).await.unwrap();
+    assert_eq!(res.into_body().collect().await.unwrap().to_bytes(), "well");
+    assert_eq!(front.telemetry().metrics.panics.value(), 3);
+}
+
+#[tokio::test]
+async fn a_panic_is_an_answer_in_http1() {
+    let front = panicking_front().await;
+    for _ in 0..2 {
+        let io = TokioIo::new(connect(&front, ConnectionProtocol::Http1));
+        let (mut sender, connection) = http1::handshake(io).await.unwrap();
+        front.tasks().spawn(connection);
+        let res = sender.send_request(request()).await.unwrap();
+        assert_eq!(res.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    }
+    assert_eq!(front.telemetry().metrics.panics.value(), 2);
 }
 
 #[tokio::test(start_paused = true)]
