@@ -1,5 +1,5 @@
-//! Connections as the kernel hands them over: addresses, limits, and a process
-//! that has no descriptors left.
+//! Connections as the kernel hands them over: addresses of both families, and a
+//! process that has no descriptors left.
 
 use std::fs;
 use std::net::{Ipv6Addr, SocketAddr, TcpListener};
@@ -43,24 +43,6 @@ async fn one_address_takes_both_versions_of_ip() {
         assert_eq!(records.last().unwrap()["client"], to.ip().to_string());
         fs::write(seawall.directory().join("access.log"), "").unwrap();
     }
-}
-
-#[tokio::test]
-async fn one_client_has_so_many_connections_and_no_more() {
-    let origin = Origin::answering(ok("", "hello")).await;
-    let seawall = Seawall::start(&format!("[limits]\nconnections_per_ip = 2\n{}", site(&origin))).await;
-    // Those by which the test saw that it listens count as well.
-    none_is_open(&seawall).await;
-    let kept = [answered(seawall.http).await, answered(seawall.http).await];
-    let [third, fourth] = [RawClient::connect(seawall.http).await, RawClient::connect(seawall.http).await];
-    third.closed().await;
-    fourth.closed().await;
-    let metrics = words(&seawall.ask("metrics", &[]).await);
-    assert!(metrics.contains("seawall_limit_total{limit=\"connections_per_ip\"} 2"), "{metrics}");
-
-    drop(kept);
-    none_is_open(&seawall).await;
-    answered(seawall.http).await;
 }
 
 #[tokio::test]

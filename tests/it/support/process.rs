@@ -11,7 +11,7 @@ use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{eventually, ports};
+use super::{eventually, ports, within};
 
 /// A command line of the program, its surroundings cleared of what could
 /// change what it does.
@@ -210,6 +210,25 @@ impl Seawall {
             (records.len() >= count).then_some(records)
         })
         .await
+    }
+
+    /// A metric by its name and labels, as the running program tells it.
+    pub(crate) async fn metric(&self, name: &str) -> Option<u64> {
+        let socket = self.directory().join("admin.sock");
+        let said = output(&["metrics", "--socket", socket.to_str().unwrap()]).await;
+        let page = String::from_utf8(said.stdout).unwrap();
+        let line = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.and_then(|value| value.parse().ok())
+    }
+
+    /// Waits until a metric has this value.
+    pub(crate) async fn metric_is(&self, name: &str, value: u64) {
+        within("a metric changes", async {
+            while self.metric(name).await != Some(value) {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
     }
 
     fn access_log(&self) -> Vec<Value> {
