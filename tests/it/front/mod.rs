@@ -2,8 +2,10 @@
 //! reaches the origin server and what comes back.
 
 mod connections;
+mod drain;
 mod failures;
 mod fields;
+mod messages;
 mod names;
 mod refusals;
 mod tunnel;

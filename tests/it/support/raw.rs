@@ -53,6 +53,12 @@ impl RawClient {
         message.expect("a response before the end of the connection")
     }
 
+    /// The head of the next response, which has no content whatever it says.
+    pub(crate) async fn head(&mut self) -> Message {
+        let head = within("a response", read_head(&mut self.stream, &mut self.received)).await;
+        head.expect("a response before the end of the connection")
+    }
+
     /// Waits until the other end closes; nothing more may come before.
     pub(crate) async fn closed(mut self) {
         let mut rest = self.received;
@@ -91,22 +97,28 @@ pub(crate) async fn read_message(
     stream: &mut (impl AsyncRead + Unpin),
     received: &mut Vec<u8>,
 ) -> Option<Message> {
-    let mut message = loop {
-        if let Some(end) = position(received, b"\r\n\r\n") {
-            let head: Vec<u8> = received.drain(..end + 4).collect();
-            break parse_head(&String::from_utf8_lossy(&head[..end]));
-        }
-        more(stream, received).await?;
-    };
+    let mut message = read_head(stream, received).await?;
     if message.field("transfer-encoding").is_some() {
         message.content = read_chunks(stream, received).await?;
     } else if let Some(length) = message.field("content-length").and_then(|length| length.parse().ok()) {
         message.content = read_exactly(stream, received, length).await?;
-    } else if message.start.starts_with("HTTP/") && !["101", "204", "304"].contains(&&message.start[9..12]) {
+    } else if message.start.starts_with("HTTP/")
+        && !["100", "101", "204", "304"].contains(&&message.start[9..12])
+    {
         while more(stream, received).await.is_some() {}
         message.content = std::mem::take(received);
     }
     Some(message)
+}
+
+async fn read_head(stream: &mut (impl AsyncRead + Unpin), received: &mut Vec<u8>) -> Option<Message> {
+    loop {
+        if let Some(end) = position(received, b"\r\n\r\n") {
+            let head: Vec<u8> = received.drain(..end + 4).collect();
+            return Some(parse_head(&String::from_utf8_lossy(&head[..end])));
+        }
+        more(stream, received).await?;
+    }
 }
 
 fn parse_head(head: &str) -> Message {

@@ -1,0 +1,58 @@
+//! A drain over HTTP/2 and in tunnels.
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::{Origin, Seawall, edge_before, ok};
+use crate::support::client::{Alpn, Client};
+use crate::support::raw::RawClient;
+use crate::support::within;
+
+#[tokio::test]
+async fn streams_under_way_are_finished_and_their_connection_ends() {
+    let mut origin = Origin::start().await;
+    let address = origin.address;
+    let mut seawall = Seawall::start(&format!(
+        "[site.\"site.test\"]\norigins = [\"{address}\"]\nhealth = false\ntls = \"internal\"\n"
+    ))
+    .await;
+    let idle = Client::connect(seawall.https, &seawall.ca(), "site.test", Alpn::H2).await;
+    let mut client = Client::connect(seawall.https, &seawall.ca(), "site.test", Alpn::H2).await;
+    let under_way = tokio::spawn(async move {
+        let first = client.get("/first").await;
+        (first, client.get_of("site.test", "/second").await)
+    });
+    let arrival = origin.next().await;
+    seawall.terminate();
+    seawall.refuses_connections().await;
+    arrival.answer(ok("Cache-Control: no-store\r\n", "whole")).await;
+    let (first, second) = within("the responses", under_way).await.unwrap();
+    assert_eq!(first.body(), "whole");
+    assert!(second.is_err(), "no new stream after GOAWAY");
+    assert_eq!(seawall.exit().await.code(), Some(0));
+    assert_eq!(origin.requests(), 1);
+    drop(idle);
+}
+
+#[tokio::test]
+async fn a_tunnel_lasts_until_the_drain_does() {
+    let mut origin = Origin::start().await;
+    let mut seawall = edge_before(origin.address, "[limits]\ndrain_timeout = \"1s\"\n").await;
+    let mut client = RawClient::connect(seawall.http).await;
+    client
+        .send("GET /ws HTTP/1.1\r\nHost: site.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+        .await;
+    let mut arrival = origin.next().await;
+    let switching = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+    arrival.send(switching).await;
+    assert_eq!(client.response().await.status(), 101);
+    let mut origin = arrival.into_stream();
+    seawall.terminate();
+    seawall.refuses_connections().await;
+    client.send("ping").await;
+    let mut received = [0; 4];
+    within("bytes in the drain", origin.read_exact(&mut received)).await.unwrap();
+    assert_eq!(&received, b"ping");
+    assert_eq!(seawall.exit().await.code(), Some(0));
+    let _ = origin.shutdown().await;
+    client.closed().await;
+}
