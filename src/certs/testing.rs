@@ -7,8 +7,8 @@ use std::time::{Duration, SystemTime};
 
 use crate::config::Config;
 use crate::config::model::{
-    AccessLogFormat, AccessLogTarget, Acme, AcmeChallenge, Admin, CacheConfig, Limits, Listen, Log, Site,
-    SiteTls,
+    AccessLogFormat, AccessLogTarget, Acme, AcmeChallenge, Admin, CacheConfig, Frequency, Limits, Listen,
+    Log, Site, SiteTls,
 };
 
 /// A moment in 2026.
@@ -76,6 +76,7 @@ fn limits() -> Limits {
         tunnel_idle: wait,
         drain_timeout: wait,
         h2_streams: 0,
+        h2_resets: Frequency { times: 0, within: wait },
         origin_header_bytes: 0,
         origin_headers: 0,
     }

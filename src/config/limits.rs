@@ -4,8 +4,8 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::model::Limits;
-use super::read::{Fault, Table, Value, rate};
+use super::model::{Frequency, Limits};
+use super::read::{Fault, Table, Value, frequency, rate};
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -16,6 +16,7 @@ pub(super) const BODY: RangeInclusive<u64> = 0..=1 << 50;
 
 /// Reads the table.
 pub(super) fn read(table: &mut Table<'_>) -> Limits {
+    let (h2_streams, h2_resets) = table.section("h2", h2);
     Limits {
         connections: connections(table),
         connections_per_ip: connections_per_ip(table),
@@ -32,7 +33,8 @@ pub(super) fn read(table: &mut Table<'_>) -> Limits {
         stream_idle: table.duration("stream_idle", seconds(300), long_timeout()),
         tunnel_idle: table.duration("tunnel_idle", seconds(HOUR), long_timeout()),
         drain_timeout: table.duration("drain_timeout", seconds(30), Duration::ZERO..=seconds(24 * HOUR)),
-        h2_streams: table.section("h2", h2_streams),
+        h2_streams,
+        h2_resets,
         origin_header_bytes: table.size("origin_header_bytes", 64 << 10, KIB..=MIB),
         origin_headers: table.number("origin_headers", 200, 8..=10_000),
     }
@@ -52,9 +54,11 @@ fn seconds(count: u64) -> Duration {
     Duration::from_secs(count)
 }
 
-fn h2_streams(table: &mut Table<'_>) -> u32 {
-    table.not_yet(&["resets", "control_frames"]);
-    table.number("streams", 100, 1..=10_000)
+fn h2(table: &mut Table<'_>) -> (u32, Frequency) {
+    table.not_yet(&["control_frames"]);
+    let resets = table.value("resets").and_then(|value| value.parse("such as \"100/10s\"", frequency));
+    let default = Frequency { times: 100, within: seconds(10) };
+    (table.number("streams", 100, 1..=10_000), resets.unwrap_or(default))
 }
 
 fn connections(table: &mut Table<'_>) -> usize {

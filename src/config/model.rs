@@ -126,10 +126,21 @@ pub struct Limits {
     pub drain_timeout: Duration,
     /// Concurrent streams of an HTTP/2 connection.
     pub h2_streams: u32,
+    /// Exchanges that an HTTP/2 client may give up before their end.
+    pub h2_resets: Frequency,
     /// Bytes of the fields of an origin server's response.
     pub origin_header_bytes: usize,
     /// Number of fields of an origin server's response.
     pub origin_headers: usize,
+}
+
+/// How often something may happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Frequency {
+    /// So many times
+    pub times: u32,
+    /// within so long.
+    pub within: Duration,
 }
 
 /// How certificates are obtained (RFC 8555).

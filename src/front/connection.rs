@@ -92,7 +92,7 @@ impl Front {
                 served = poll_fn(|context| poll(connection.as_mut(), context)) => return served,
                 limit = &mut limit => {
                     self.telemetry.metrics.limit(limit);
-                    if limit == Limit::IdleTimeout {
+                    if matches!(limit, Limit::IdleTimeout | Limit::H2Resets) {
                         // Lets HTTP/2 say GOAWAY, as far as that needs no waiting.
                         close(connection.as_mut());
                         let _ = poll_fn(|context| poll(connection.as_mut(), context)).now_or_never();

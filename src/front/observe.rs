@@ -34,6 +34,9 @@ impl Drop for Observation {
         }
         self.front.telemetry.finish(&self.record);
         self.pace.end(now);
+        if self.record.end == ExchangeEnd::ClientLeft {
+            self.pace.given_up(now);
+        }
     }
 }
 

@@ -9,12 +9,13 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::ConnectionProtocol;
 use super::framing::Framing;
 use crate::base::Clock;
-use crate::config::model::Limits;
+use crate::config::model::{Frequency, Limits};
 use crate::exchange::Failure;
 use crate::telemetry::metrics::Limit;
 
@@ -38,6 +39,12 @@ pub(super) struct Pace {
     blocked_since: AtomicU64,
     /// Bytes the client took.
     written: AtomicU64,
+    /// Exchanges that the client gave up lately, and since when they are counted.
+    given_up: AtomicU32,
+    given_up_since: AtomicU64,
+    /// How many those may be.
+    resets: Frequency,
+    too_many_given_up: Notify,
     /// Where HTTP/1 requests begin and end; `None` for HTTP/2.
     framing: Option<Mutex<Framing>>,
 }
@@ -56,6 +63,10 @@ impl Pace {
             head_since: AtomicU64::new(NEVER),
             blocked_since: AtomicU64::new(NEVER),
             written: AtomicU64::new(0),
+            given_up: AtomicU32::new(0),
+            given_up_since: AtomicU64::new(0),
+            resets: limits.h2_resets,
+            too_many_given_up: Notify::new(),
         }
     }
 
@@ -70,6 +81,19 @@ impl Pace {
     pub(super) fn end(&self, now: Instant) {
         self.exchanges.fetch_sub(1, Relaxed);
         self.idle_since.store(self.since_opened(now), Relaxed);
+    }
+
+    /// The client gave an exchange up at `now`. Over HTTP/2 that costs it next to
+    /// nothing, and the edge and origin servers all of their work (CVE-2023-44487).
+    pub(super) fn given_up(&self, now: Instant) {
+        let now = self.since_opened(now);
+        if now.saturating_sub(self.given_up_since.load(Relaxed)) > millis(self.resets.within) {
+            self.given_up_since.store(now, Relaxed);
+            self.given_up.store(0, Relaxed);
+        }
+        if self.given_up.fetch_add(1, Relaxed) >= self.resets.times {
+            self.too_many_given_up.notify_one();
+        }
     }
 
     /// True if no exchange goes on.
@@ -180,7 +204,10 @@ impl Pace {
             };
             let ends = [deadline.map(|(at, _)| at), measured.map(|(since, _)| since + window)];
             let next = ends.into_iter().flatten().fold(now + coarse, u64::min);
-            tokio::time::sleep_until(self.opened + Duration::from_millis(next)).await;
+            tokio::select! {
+                () = tokio::time::sleep_until(self.opened + Duration::from_millis(next)) => {}
+                () = self.too_many_given_up.notified() => return Limit::H2Resets,
+            }
         }
     }
 }
@@ -209,6 +236,7 @@ pub(super) fn test_limits() -> Limits {
         tunnel_idle: Duration::from_secs(3600),
         drain_timeout: Duration::from_secs(30),
         h2_streams: 100,
+        h2_resets: Frequency { times: 100, within: Duration::from_secs(10) },
         origin_header_bytes: 65536,
         origin_headers: 200,
     }

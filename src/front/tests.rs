@@ -149,3 +149,26 @@ async fn a_stream_whose_client_opens_no_window_is_reset() {
     let bitten = Limit::ALL.iter().zip(&metrics.limits).filter(|(_, count)| count.value() > 0);
     assert_eq!(bitten.map(|((limit, _), _)| *limit).collect::<Vec<_>>(), [Limit::WriteTimeout]);
 }
+
+#[tokio::test]
+async fn a_client_that_gives_up_too_often_is_told_to_go() {
+    let front = front(|_| Handling::pending(std::future::pending())).await;
+    let stream = connect(&front, ConnectionProtocol::Http2);
+    let (mut sender, connection) = h2::client::handshake(stream).await.unwrap();
+    front.tasks().spawn(connection);
+    let mut given_up = 0;
+    // Each is given up once the edge has begun to answer it.
+    while let Ok(mut ready) = sender.clone().ready().await {
+        let Ok((_response, mut content)) = ready.send_request(request().map(|_| ()), false) else { break };
+        let _ = content.send_data(Bytes::from_static(b"a"), false);
+        tokio::task::yield_now().await;
+        content.send_reset(h2::Reason::CANCEL);
+        given_up += 1;
+        assert!(given_up < 200);
+        sender = ready;
+    }
+    assert!(given_up > 100, "{given_up}");
+    let metrics = &front.telemetry().metrics;
+    let counted = Limit::ALL.iter().zip(&metrics.limits).find(|((limit, _), _)| *limit == Limit::H2Resets);
+    assert_eq!(counted.unwrap().1.value(), 1);
+}

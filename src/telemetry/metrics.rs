@@ -94,6 +94,7 @@ pub enum Limit {
     MinRate,
     WriteTimeout,
     IdleTimeout,
+    H2Resets,
     TunnelIdle,
     RequestLine,
     HeaderBytes,
@@ -107,7 +108,7 @@ pub enum Limit {
 
 impl Limit {
     /// Every limit with its label.
-    pub const ALL: [(Self, &'static str); 17] = [
+    pub const ALL: [(Self, &'static str); 18] = [
         (Self::Connections, "connections"),
         (Self::ConnectionsPerIp, "connections_per_ip"),
         (Self::HandshakeTimeout, "handshake_timeout"),
@@ -116,6 +117,7 @@ impl Limit {
         (Self::MinRate, "min_rate"),
         (Self::WriteTimeout, "write_timeout"),
         (Self::IdleTimeout, "idle_timeout"),
+        (Self::H2Resets, "h2_resets"),
         (Self::TunnelIdle, "tunnel_idle"),
         (Self::RequestLine, "request_line"),
         (Self::HeaderBytes, "header_bytes"),

@@ -13,8 +13,8 @@ use seawall::base::{Backoff, Clock, SystemClock, Tasks};
 use seawall::certs::{CertificateStatus, Certificates, IssuerKind};
 use seawall::config::Config;
 use seawall::config::model::{
-    AccessLogFormat, AccessLogTarget, Acme, AcmeChallenge, Admin, CacheConfig, Limits, Listen, Log, Site,
-    SiteTls,
+    AccessLogFormat, AccessLogTarget, Acme, AcmeChallenge, Admin, CacheConfig, Frequency, Limits, Listen,
+    Log, Site, SiteTls,
 };
 use seawall::telemetry::Metrics;
 use seawall::tls;
@@ -274,6 +274,7 @@ fn limits() -> Limits {
         tunnel_idle: DEADLINE,
         drain_timeout: DEADLINE,
         h2_streams: 0,
+        h2_resets: Frequency { times: 0, within: DEADLINE },
         origin_header_bytes: 0,
         origin_headers: 0,
     }

@@ -16,7 +16,7 @@ pub(crate) use diagnostic::{Diagnostic, Diagnostics, Rendered, Span, render};
 pub(crate) use fault::Fault;
 pub(crate) use suggest::did_you_mean;
 pub(crate) use table::{Entry, Table};
-pub(crate) use units::{duration_text, percent, rate};
+pub(crate) use units::{duration_text, frequency, percent, rate};
 pub(crate) use value::Value;
 
 use super::Machine;

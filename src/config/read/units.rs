@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Fault;
+use crate::config::model::Frequency;
 
 const DURATION_UNITS: [(&str, u64); 5] =
     [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
@@ -66,6 +67,21 @@ pub(crate) fn rate(text: &str) -> Result<u64, Fault> {
     let how = "write it as \"500B/s\" or \"8KiB/s\"";
     let amount = text.strip_suffix("/s").ok_or_else(|| Fault::new("not a rate").help(how))?;
     size(amount).map_err(|fault| Fault::new(fault.reason).help(how))
+}
+
+/// How often something may happen, such as `100/10s`.
+pub(crate) fn frequency(text: &str) -> Result<Frequency, Fault> {
+    let how = "write it as \"100/10s\"";
+    let fault = || Fault::new("not a number of times within a duration").help(how);
+    let (times, within) = text.split_once('/').ok_or_else(fault)?;
+    let is_number = !times.is_empty() && times.bytes().all(|byte| byte.is_ascii_digit());
+    let times = times.parse().ok().filter(|times| is_number && *times > 0).ok_or_else(fault)?;
+    let within = duration(within).map_err(|fault| Fault::new(fault.reason).help(how))?;
+    let range = Duration::from_secs(1)..=Duration::from_secs(3600);
+    if !range.contains(&within) {
+        return Err(Fault::new("out of range").help("the duration is between 1s and 1h"));
+    }
+    Ok(Frequency { times, within })
 }
 
 /// A percentage, such as `20%`.
@@ -203,6 +219,12 @@ mod tests {
         assert_eq!(rate("1KiB/s"), Ok(1024));
         assert!(rate("500B").is_err());
         assert!(rate("500/s").is_err());
+        let ten_seconds = Duration::from_secs(10);
+        assert_eq!(frequency("100/10s"), Ok(Frequency { times: 100, within: ten_seconds }));
+        for wrong in ["100", "100/", "/10s", "+1/10s", "0/10s", "100/10", "1/1ms", "1/2h", "99999999999/10s"]
+        {
+            assert!(frequency(wrong).is_err(), "{wrong}");
+        }
         assert_eq!(percent("20%"), Ok(20));
         for wrong in ["20", "%", "-1%", "+1%", "2.5%", "99999999999%"] {
             assert!(percent(wrong).is_err(), "{wrong}");
