@@ -135,6 +135,12 @@ impl Fills {
         }
     }
 
+    /// True if none runs.
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.shards.iter().all(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner).is_empty())
+    }
+
     fn shard(&self, key: &CacheKey) -> MutexGuard<'_, Shard> {
         #[expect(clippy::cast_possible_truncation, reason = "any bits of the hash do")]
         let index = self.hasher.hash_one(key) as usize % self.shards.len();

@@ -20,6 +20,12 @@ use crate::telemetry::Metrics;
 /// entry (measured: 322), the list of variants and their allocations.
 const KEY_OVERHEAD: u64 = 400;
 
+/// By this part of the capacity it may be exceeded before room is made here.
+/// moka works off what is put in with some delay; and where a key's weight
+/// changes while another thread touches it, moka's own sum loses the difference
+/// for good, always to the smaller side.
+const TOLERATED: u64 = 8;
+
 /// How many counters stand for the invalidations of all keys. Two keys that
 /// share one cost each other the storing of a fill, no more.
 const GENERATIONS: usize = 1 << 14;
@@ -175,6 +181,12 @@ impl Memory {
         self.entries.run_pending_tasks().await;
     }
 
+    /// How many bytes there are, added up anew.
+    #[cfg(test)]
+    pub(in crate::cache) fn added_up(&self) -> u64 {
+        self.entries.iter().map(|(key, variants)| weight(&key, &variants)).sum()
+    }
+
     /// Puts what `change` makes of the variants of `key` in their place, alone
     /// with this key; says whether it made anything of them. An empty list is
     /// removed.
@@ -200,7 +212,21 @@ impl Memory {
                 })
             })
             .await;
+        if self.bytes() > self.capacity + self.capacity / TOLERATED {
+            self.shrink().await;
+        }
         matches!(result, CompResult::Inserted(_) | CompResult::ReplacedWith(_) | CompResult::Removed(_))
+    }
+
+    /// Makes room where moka sees no need to.
+    async fn shrink(&self) {
+        self.entries.run_pending_tasks().await;
+        for (key, _) in &self.entries {
+            if self.bytes() <= self.capacity {
+                break;
+            }
+            self.entries.invalidate(&*key).await;
+        }
     }
 
     fn slot(&self, key: &CacheKey) -> &AtomicU64 {

@@ -151,6 +151,20 @@ async fn memory_is_bounded_and_counted() {
 }
 
 #[tokio::test]
+async fn room_is_made_where_moka_lost_count() {
+    let mut edge = Edge::new();
+    for path in ["/1", "/2", "/3"] {
+        edge.store(path, FRESH, "hello").await;
+    }
+    let lost = i64::try_from(edge.cache.usage().capacity / 8 * 9).unwrap();
+    edge.metrics.cache_bytes.add(lost);
+    edge.store("/4", FRESH, "hello").await;
+    edge.metrics.cache_bytes.add(-lost);
+    edge.cache.memory.settle().await;
+    assert_eq!((edge.cache.usage().bytes, edge.cache.usage().objects), (0, 0));
+}
+
+#[tokio::test]
 async fn what_goes_past_is_forwarded_as_it_is_and_named() {
     let mut edge = Edge::new();
     edge.store("/", FRESH, "hello").await;
