@@ -114,13 +114,6 @@ impl StoredHead {
         self.last_modified
     }
 
-    /// Can the origin server be asked whether it still holds? Only what is
-    /// successful can: preconditions are not evaluated for anything else
-    /// (RFC 9110 s13.2.1).
-    pub fn has_validator(&self) -> bool {
-        self.status.is_success() && (self.last_modified.is_some() || self.etag().is_some())
-    }
-
     /// Its age: `current_age` of RFC 9111 s4.2.3.
     pub fn age(&self, now: SystemTime) -> Duration {
         self.initial_age + now.duration_since(self.received).unwrap_or_default()

@@ -125,3 +125,69 @@ async fn an_error_of_one_request_says_nothing_to_the_others() {
         answer(client).await;
     }
 }
+
+#[tokio::test]
+async fn what_one_request_provoked_is_not_kept() {
+    let mut edge = Edge::new();
+    let dated = ("last-modified", "Sat, 05 Nov 1994 08:49:37 GMT");
+    for (asked, status, fields) in [
+        (&[("range", "bytes=9-")][..], 416, &[FRESH[0], ("content-range", "bytes */5")][..]),
+        (&[("range", "bytes=0-1")], 206, &[FRESH[0], ("content-range", "bytes 0-1/5")]),
+        (&[], 206, &[FRESH[0], ("content-range", "bytes 0-1/5")]),
+        (&[("if-none-match", "\"1\"")], 304, FRESH),
+        (&[("x-odd", "1")], 400, &[dated]),
+        (&[("x-odd", "1")], 413, &[dated]),
+        (&[("x-odd", "1")], 500, &[dated]),
+        (&[("x-odd", "1")], 503, &[dated]),
+    ] {
+        let client = edge.get("/", asked);
+        edge.exchange().await.respond_whole(status, fields, "");
+        assert_eq!(answer(client).await.status, status);
+        edge.store("/", FRESH, "hello").await;
+        edge.hit("/", &[]);
+        edge.cache.purge_all();
+    }
+}
+
+#[tokio::test]
+async fn content_that_cannot_be_decoded_is_asked_for_again() {
+    let mut edge = Edge::new();
+    let encoded = &[("cache-control", "max-age=60"), ("content-encoding", "gzip")];
+    edge.store("/", encoded, "gzipped").await;
+    let client = edge.get("/", &[("accept-encoding", "identity")]);
+    edge.exchange().await.respond_whole(200, FRESH, "plain");
+    assert_eq!(text(answer(client).await).await.unwrap(), "plain");
+    assert_eq!(text(edge.hit("/", &[("accept-encoding", "gzip")])).await.unwrap(), "plain");
+}
+
+#[tokio::test]
+async fn fields_that_are_passed_on_part_what_is_kept_but_not_what_a_write_ends() {
+    let mut edge = Edge::new();
+    let key_fields = vec![HeaderName::from_static("x-forwarded-prefix")];
+    edge.rules = Arc::new(CacheRules { key_fields, ..CacheRules::default() });
+    for prefix in ["/a", "/b"] {
+        let client = edge.get("/", &[("x-forwarded-prefix", prefix)]);
+        edge.exchange().await.respond_whole(200, FRESH, if prefix == "/a" { "a" } else { "b" });
+        answer(client).await;
+    }
+    edge.store("/", FRESH, "none").await;
+    for (asked, expected) in [(&[][..], "none"), (&[("x-forwarded-prefix", "/a")], "a")] {
+        assert_eq!(text(edge.hit("/", asked)).await.unwrap(), expected);
+    }
+    let write = edge.clients.spawn(edge.ask(edge.request(Method::PUT, "/", &[])));
+    edge.exchange().await.respond_whole(204, &[], "");
+    answer(write).await;
+    assert_eq!(edge.cache.usage().objects, 0);
+}
+
+#[tokio::test]
+async fn variants_of_one_target_are_bounded() {
+    let mut edge = Edge::new();
+    let varying = &[("cache-control", "max-age=60"), ("vary", "x-odd")];
+    for number in 0..100 {
+        let client = edge.get("/", &[("x-odd", &number.to_string())]);
+        edge.exchange().await.respond_whole(200, varying, "hello");
+        answer(client).await;
+    }
+    assert_eq!(edge.cache.usage().objects, 32);
+}
