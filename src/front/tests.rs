@@ -28,9 +28,10 @@ where
 }
 
 async fn front(answer: impl Fn(Request) -> Handling<Answer> + Send + Sync + 'static) -> Arc<Front> {
-    let text = "state_dir = \"/tmp\"\nlog = { access = \"off\" }\n[site.\"a.test\"]\ntls = \"off\"\n\
+    let state = tempfile::tempdir().unwrap();
+    let text = "state_dir = \"state\"\nlog = { access = \"off\" }\n[site.\"a.test\"]\ntls = \"off\"\n\
                 origins = [\"127.0.0.1:9\"]\n";
-    let config = crate::config::parse("test", text, "/".as_ref()).unwrap().config;
+    let config = crate::config::parse("test", text, state.path()).unwrap().config;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let (telemetry, _writer) = Telemetry::start(&config.log).unwrap();
     let (tasks, metrics) = (Tasks::new(), Arc::clone(&telemetry.metrics));

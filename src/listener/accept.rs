@@ -79,7 +79,7 @@ impl Listener {
                 let front = Arc::clone(&self.front);
                 let transport = self.transport.clone();
                 self.front.tasks().spawn(async move {
-                    let _open = Open { permit, front: Arc::clone(&front) };
+                    let _open = Open { permit: Some(permit), front: Arc::clone(&front) };
                     connection(stream, peer, transport, front).await;
                 });
             }
@@ -99,13 +99,14 @@ fn concerns_one_connection(error: &io::Error) -> bool {
 
 /// A connection that counts as open.
 struct Open {
-    #[expect(dead_code, reason = "held for its drop")]
-    permit: ConnectionPermit,
+    permit: Option<ConnectionPermit>,
     front: Arc<Front>,
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
+        // Before the count tells that there is room again.
+        self.permit = None;
         let metrics = &self.front.telemetry().metrics;
         metrics.connections_open.add(-1);
         if std::thread::panicking() {

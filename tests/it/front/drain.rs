@@ -39,11 +39,19 @@ async fn a_tunnel_lasts_until_the_drain_does() {
     let mut seawall = edge_before(origin.address, "[limits]\ndrain_timeout = \"1s\"\n").await;
     let mut client = RawClient::connect(seawall.http).await;
     client
-        .send("GET /ws HTTP/1.1\r\nHost: site.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+        .send(
+            "GET /ws HTTP/1.1\r\nHost: site.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+        )
         .await;
     let mut arrival = origin.next().await;
-    let switching = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
-    arrival.send(switching).await;
+    // The answer to that key (RFC 6455 s1.3).
+    arrival
+        .send(
+            "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n",
+        )
+        .await;
     assert_eq!(client.response().await.status(), 101);
     let mut origin = arrival.into_stream();
     seawall.terminate();
