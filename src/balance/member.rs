@@ -143,6 +143,11 @@ impl Member {
         *lock(&self.last_error) = Some(error);
     }
 
+    /// What went wrong last.
+    pub(super) fn last_error(&self) -> Option<String> {
+        lock(&self.last_error).clone()
+    }
+
     /// True if it is this request's turn to see whether a server that is down
     /// answers again: one a second.
     pub(super) fn take_live_probe(&self, now: Duration) -> bool {
@@ -165,10 +170,10 @@ impl Member {
             weight: self.config.weight,
             backup: self.config.backup,
             in_flight: self.origin.in_flight(),
-            latency_ms: self.latency.last().as_secs_f64() * 1_000.0,
+            latency_ms: (self.latency.last().as_secs_f64() * 1e6).round() / 1e3,
             requests: self.requests.value(),
             failures: self.failures.value(),
-            last_error: lock(&self.last_error).clone(),
+            last_error: self.last_error(),
         }
     }
 }

@@ -110,7 +110,12 @@ impl Pool {
     pub(super) fn observe_health(&self, member: &Member, outcome: Outcome) {
         if let Some(change) = member.observe_health(outcome) {
             let (pool, server) = (&self.config.name, &member.config.label);
-            tracing::info!(%pool, %server, from = %change.from, to = %change.to, "origin server changed");
+            if change.to == Standing::Down {
+                let error = member.last_error().unwrap_or_default();
+                tracing::warn!(%pool, %server, from = %change.from, %error, "origin server is down");
+            } else {
+                tracing::info!(%pool, %server, from = %change.from, to = %change.to, "origin server changed");
+            }
         }
         self.settle();
     }

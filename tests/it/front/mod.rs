@@ -8,6 +8,7 @@ mod fields;
 mod messages;
 mod names;
 mod refusals;
+mod routes;
 mod tunnel;
 
 use super::support::origin::{FixedOrigin, Origin, ok};

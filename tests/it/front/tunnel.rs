@@ -81,3 +81,23 @@ async fn a_refused_handshake_is_an_answer_as_any_other() {
     let res = client.response().await;
     assert_eq!((res.status(), res.content.as_slice()), (403, b"no".as_slice()));
 }
+
+#[tokio::test]
+async fn a_tunnel_that_nothing_passes_through_is_closed() {
+    let mut origin = Origin::start().await;
+    let seawall = edge_before(origin.address, "[limits]\ntunnel_idle = \"200ms\"\n").await;
+    let mut client = RawClient::connect(seawall.http).await;
+    client.send(HANDSHAKE).await;
+    let mut arrival = origin.next().await;
+    let accept = derive_accept_key(arrival.request.field("sec-websocket-key").unwrap().as_bytes());
+    arrival
+        .send(format!(
+            "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Accept: {accept}\r\n\r\n"
+        ))
+        .await;
+    assert_eq!(client.response().await.status(), 101);
+    let _held = arrival.into_stream();
+    client.closed().await;
+    assert_eq!(seawall.metric("seawall_limit_total{limit=\"tunnel_idle\"}").await, Some(1));
+}
