@@ -16,13 +16,13 @@ pub(super) struct PathReading<'a> {
 }
 
 impl<'a> PathReading<'a> {
-    /// Decodes the path of `target`. Fails for an encoded `/` or NUL, for a dot
-    /// segment, and for what is no UTF-8 once it is decoded: there readings
-    /// differ.
+    /// Decodes the path of `target`, but for an encoded `/`, which stays as it is.
+    /// Fails for a NUL, for what is no encoding, and for a dot segment, also one
+    /// that only a recipient would see that decodes `%2F` or takes `\\` for `/`.
     pub(super) fn of(target: &'a Target) -> Result<Self, Failure> {
         let decoded = decode(target.path())?;
-        let has_dots = |path: &str| path.split('/').any(|segment| segment == "." || segment == "..");
-        if has_dots(&decoded) {
+        let mut segments = decoded.split(['/', '\\']).flat_map(|segment| segment.split("%2F"));
+        if segments.any(|segment| segment == "." || segment == "..") {
             return Err(Failure::BadRequest("a dot segment in the path"));
         }
         Ok(Self { decoded })
@@ -55,7 +55,9 @@ fn decode(path: &str) -> Result<Cow<'_, str>, Failure> {
             Some(value) => decoded.push(value),
         }
     }
-    String::from_utf8(decoded).map(Cow::Owned).or(Ok(Cow::Borrowed(path)))
+    // What is no UTF-8 matches no pattern, but is a path all the same.
+    let decoded = String::from_utf8(decoded);
+    Ok(Cow::Owned(decoded.unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())))
 }
 
 fn hex(digit: u8) -> Option<u8> {
@@ -97,11 +99,15 @@ mod tests {
         assert_eq!(read("/caf%C3%A9/%61?x=%2e").unwrap(), "/café/a");
         assert_eq!(read("/a%2fb").unwrap(), "/a%2Fb");
         assert_eq!(read("/a..b/...").unwrap(), "/a..b/...");
+        assert_eq!(read("/caf%E9/%61").unwrap(), "/caf\u{fffd}/a");
     }
 
     #[test]
     fn what_can_be_read_in_two_ways_is_refused() {
         for path in ["/a/../b", "/a/%2e%2E/b", "/.", "/a%00", "/a%", "/a%2", "/a%zz"] {
+            assert!(matches!(read(path), Err(Failure::BadRequest(_))), "{path}");
+        }
+        for path in ["/a/..%2Fb", "/a%2f%2e%2e/b", "/a/..%5cb", "/a/..\\b", "/a/..%252Fb", "/%2e%2e/%ff"] {
             assert!(matches!(read(path), Err(Failure::BadRequest(_))), "{path}");
         }
     }
