@@ -2,9 +2,10 @@
 //! each request into normal form, hands it to the handler and sends what comes
 //! back. It never decides what the answer is.
 //!
-//! A request goes through the files in this order: `connection` (the bytes),
-//! `service` (one exchange), `normalize` and `identity` (what is asked, by
-//! whom), the handler, `respond` (what is sent), `observe` (what is recorded).
+//! A request goes through the files in this order: `connection` (the bytes, which
+//! `paced` tells `pace` and `framing` of), `service` (one exchange), `normalize`
+//! and `identity` (what is asked, by whom), the handler, `respond` (what is
+//! sent), `observe` (what is recorded).
 
 mod challenge;
 mod connection;
