@@ -19,15 +19,15 @@ use crate::fields::{accept_encoding, date, list};
 pub struct StoredHead {
     /// The status code.
     pub status: StatusCode,
-    fields: CompactFields,
+    pub(super) fields: CompactFields,
     pub(super) directives: ResponseDirectives,
     pub(super) selecting: Selecting,
-    lifetime: FreshnessLifetime,
-    initial_age: Duration,
-    made: SystemTime,
-    received: SystemTime,
-    last_modified: Option<SystemTime>,
-    is_encoded: bool,
+    pub(super) lifetime: FreshnessLifetime,
+    pub(super) initial_age: Duration,
+    pub(super) made: SystemTime,
+    pub(super) received: SystemTime,
+    pub(super) last_modified: Option<SystemTime>,
+    pub(super) is_encoded: bool,
 }
 
 impl StoredHead {

@@ -18,9 +18,9 @@ pub(super) enum Selecting {
 /// A field of the request that brought a stored response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Value {
-    name: HeaderName,
+    pub(super) name: HeaderName,
     /// Its normal form; `None` for absent.
-    form: Option<Box<[u8]>>,
+    pub(super) form: Option<Box<[u8]>>,
 }
 
 impl Selecting {
