@@ -50,7 +50,7 @@ pub(crate) fn config(state_dir: &Path, sites: &[(&str, SiteTls)]) -> Config {
             challenges: vec![AcmeChallenge::TlsAlpn01, AcmeChallenge::Http01],
             ca: None,
         },
-        cache: CacheConfig { memory: 0, max_object: 0 },
+        cache: CacheConfig { memory: 0, max_object: 0, disk: None },
         pools: Default::default(),
         sites: sites.iter().map(site).collect(),
         admin: Admin { socket: state_dir.join("admin.sock"), metrics: None },

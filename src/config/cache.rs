@@ -4,11 +4,12 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::model::CacheConfig;
+use super::model::{CacheConfig, DiskConfig};
 use super::read::{Diagnostic, Fault, Table, Value};
 use crate::policy::CacheRules;
 
 const MIB: u64 = 1 << 20;
+const DISK: RangeInclusive<u64> = 64 * MIB..=1 << 60;
 const OBJECT: RangeInclusive<u64> = 1..=1 << 50;
 const LIFETIME: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(10 * 365 * 24 * 3600);
 
@@ -26,7 +27,7 @@ pub(super) fn read(table: &mut Table<'_>) -> CacheSection {
         "give it to a site or a route: cache = { ttl = \"1h\" }; for all there is `default_ttl`",
     );
     let memory = memory(table);
-    warn_of_disk(table);
+    let disk = table.value("disk").and_then(|value| value.table(disk)?);
     let defaults = CacheRules::default();
     // Objects share the memory tier: one must not push out all others.
     let inherited = CacheRules { max_object: defaults.max_object.min(memory / 8), ..defaults };
@@ -34,7 +35,7 @@ pub(super) fn read(table: &mut Table<'_>) -> CacheSection {
         max_object: table.size("max_object", inherited.max_object, OBJECT).min(memory / 8),
         ..common_rules(table, &inherited)
     };
-    CacheSection { store: CacheConfig { memory, max_object: rules.max_object }, rules }
+    CacheSection { store: CacheConfig { memory, max_object: rules.max_object, disk }, rules }
 }
 
 /// Reads the `cache` of a site or route: `false`, `true` or a table, over what
@@ -138,16 +139,17 @@ fn memory(table: &mut Table<'_>) -> u64 {
     memory
 }
 
-fn warn_of_disk(table: &mut Table<'_>) {
-    let Some(value) = table.value("disk") else { return };
-    let is_table = value.table(|disk| {
-        disk.value("path").and_then(|path| path.path());
-        disk.value("size").and_then(|size| size.size(MIB..=1 << 60));
-    });
-    if is_table.is_some() {
-        table.reading.report(
-            Diagnostic::warning("the cache is kept in memory only in this version")
-                .at(value.span, "accepted, but not used yet"),
-        );
+/// Both keys are needed: neither has a value that suits most.
+fn disk(table: &mut Table<'_>) -> Option<DiskConfig> {
+    let (path, size) = (table.value("path"), table.value("size"));
+    for (key, value) in [("path", &path), ("size", &size)] {
+        if value.is_none() {
+            let error = Diagnostic::error(format!("the disk cache has no `{key}`"))
+                .at(table.span.clone(), "says only a part of it")
+                .help("write disk = { path = \"/var/cache/seawall\", size = \"10GiB\" }");
+            table.report_absent(&[key], error);
+        }
     }
+    let (path, size) = (path.and_then(|path| path.path()), size.and_then(|size| size.size(DISK)));
+    Some(DiskConfig { path: path?, size: size? })
 }

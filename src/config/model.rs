@@ -174,6 +174,17 @@ pub struct CacheConfig {
     pub memory: u64,
     /// The largest object it takes, in bytes.
     pub max_object: u64,
+    /// The disk tier, if there is one.
+    pub disk: Option<DiskConfig>,
+}
+
+/// The disk tier of the cache.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DiskConfig {
+    /// The directory it has to itself.
+    pub path: PathBuf,
+    /// Bytes its files may take.
+    pub size: u64,
 }
 
 /// A pool of origin servers.

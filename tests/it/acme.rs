@@ -249,7 +249,7 @@ fn config(state: &Path, authority: &Authority, challenges: &[AcmeChallenge]) -> 
             challenges: challenges.to_owned(),
             ca: Some(authority.root_file()),
         },
-        cache: CacheConfig { memory: 0, max_object: 0 },
+        cache: CacheConfig { memory: 0, max_object: 0, disk: None },
         pools: Default::default(),
         sites: vec![Arc::new(site)],
         admin: Admin { socket: state.join("admin.sock"), metrics: None },

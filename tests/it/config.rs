@@ -10,7 +10,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use seawall::config::model::SiteTls;
+use seawall::config::model::{DiskConfig, SiteTls};
 use seawall::config::{self, ConfigError, Loaded, Machine};
 
 const REFERENCE: &str = include_str!("../../config/seawall.toml");
@@ -124,7 +124,8 @@ fn the_reference_s_commented_keys_are_keys() {
     let loaded = parse(&switched_on.join("\n")).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(loaded.config.email.as_deref(), Some("me@example.com"));
     assert!(loaded.config.acme.own_directory);
-    assert!(loaded.warnings.iter().any(|warning| warning.contains("memory only in this version")));
+    let disk = DiskConfig { path: "/var/cache/seawall".into(), size: 10 << 30 };
+    assert_eq!(loaded.config.cache.disk, Some(disk));
 }
 
 #[test]

@@ -79,7 +79,7 @@ impl Edge {
     }
 
     fn sized(memory: u64, max_object: u64) -> Self {
-        let config = CacheConfig { memory, max_object };
+        let config = CacheConfig { memory, max_object, disk: None };
         let start = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
         let clock = Arc::new(ManualClock::at(start));
         let metrics = Arc::new(Metrics::default());
