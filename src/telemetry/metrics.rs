@@ -220,6 +220,22 @@ pub struct Metrics {
     pub cache_bytes: Gauge,
     /// Stored responses the memory tier holds now.
     pub cache_objects: Gauge,
+    /// Bytes the disk tier holds now.
+    pub disk_bytes: Gauge,
+    /// Stored responses the disk tier holds now.
+    pub disk_objects: Gauge,
+    /// Lookups that found a stored response on the disk.
+    pub disk_hits: Counter,
+    /// Stored responses written to the disk.
+    pub disk_writes: Counter,
+    /// Stored responses not written because too many were waiting.
+    pub disk_writes_dropped: Counter,
+    /// Stored responses that made room for others on the disk.
+    pub disk_evictions: Counter,
+    /// Records that were not as they had been written.
+    pub disk_damaged: Counter,
+    /// Times that the disk failed or did not answer in time.
+    pub disk_errors: Counter,
     /// Requests that were sent to an origin server, retries included.
     pub origin_requests: Counter,
     /// Connections opened to origin servers.

@@ -96,6 +96,20 @@ fn process_wide(page: &mut Page, metrics: &Metrics) {
             "Stored responses that an unsafe method invalidated.",
             &m.invalidations,
         ),
+        ("seawall_disk_hits_total", "Lookups that found a stored response on the disk.", &m.disk_hits),
+        ("seawall_disk_writes_total", "Stored responses written to the disk.", &m.disk_writes),
+        (
+            "seawall_disk_writes_dropped_total",
+            "Stored responses not written because too many were waiting.",
+            &m.disk_writes_dropped,
+        ),
+        (
+            "seawall_disk_evictions_total",
+            "Stored responses that made room for others on the disk.",
+            &m.disk_evictions,
+        ),
+        ("seawall_disk_damaged_total", "Records that were not as they had been written.", &m.disk_damaged),
+        ("seawall_disk_errors_total", "Times that the disk failed or did not answer.", &m.disk_errors),
         (
             "seawall_origin_requests_total",
             "Requests to origin servers, retries included.",
@@ -122,6 +136,8 @@ fn process_wide(page: &mut Page, metrics: &Metrics) {
         ("seawall_tunnels_open", "Tunnels open now.", &m.tunnels_open),
         ("seawall_cache_bytes", "Bytes the memory tier holds.", &m.cache_bytes),
         ("seawall_cache_objects", "Stored responses the memory tier holds.", &m.cache_objects),
+        ("seawall_disk_bytes", "Bytes the disk tier holds.", &m.disk_bytes),
+        ("seawall_disk_objects", "Stored responses the disk tier holds.", &m.disk_objects),
     ] {
         page.single(Family::gauge(name, help), &[], gauge.value());
     }

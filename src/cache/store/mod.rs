@@ -1,6 +1,12 @@
 //! What is kept: whole responses, by key, in variants. It holds no rule of
 //! HTTP; which response may be kept or used is asked of `policy`.
 
+#[allow(dead_code, reason = "the engine keeps them next")]
+mod body;
+#[allow(dead_code, unused_imports, unreachable_pub, reason = "the engine asks it next")]
+mod disk;
+#[allow(dead_code, reason = "the engine counts them next")]
+mod generations;
 mod memory;
 
 use std::sync::Arc;
@@ -10,6 +16,7 @@ use tokio::time::Instant;
 
 use crate::policy::{self, StoredHead};
 
+pub(super) use body::StoredBody;
 pub(super) use memory::{Generation, Memory};
 
 /// Bytes that one stored response needs besides its head and its body:

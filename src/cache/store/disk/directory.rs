@@ -1,0 +1,298 @@
+//! The directory of the disk tier: one process at a time, records that appear
+//! whole or not at all, and a purge that is one rename. What is in a record it
+//! does not know.
+//!
+//! ```text
+//! CACHEDIR.TAG      says that all of this may be deleted; the lock
+//! new/              records being written; emptied at the start
+//! records/3f2/...   records, by their names
+//! purged-...        what a purge set aside, until it is deleted
+//! ```
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard};
+
+use rustix::fd::OwnedFd;
+use rustix::fs::{self as at, AtFlags, CWD, Dir, FileType, FlockOperation, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+
+use super::name::{Leaf, Name};
+
+/// What every tool knows a cache by that backups may leave out
+/// (the Cache Directory Tagging Specification).
+const TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n# The disk cache of Seawall.\n";
+const TAG_FILE: &str = "CACHEDIR.TAG";
+const NEW: &str = "new";
+const RECORDS: &str = "records";
+/// What takes the place of the records in a purge.
+const NEXT: &str = "next";
+const PURGED: &str = "purged-";
+
+const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+const READ: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::NOFOLLOW);
+const CREATE: OFlags =
+    OFlags::WRONLY.union(OFlags::CREATE).union(OFlags::EXCL).union(OFlags::CLOEXEC).union(OFlags::NOFOLLOW);
+
+/// Why a directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum DirectoryError {
+    #[error("another process uses it")]
+    InUse,
+    #[error("it holds other files than a cache's; give the cache an empty directory")]
+    NotOurs,
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+impl From<Errno> for DirectoryError {
+    fn from(errno: Errno) -> Self {
+        Self::Io(errno.into())
+    }
+}
+
+/// May the disk be waited for?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Access {
+    /// No: only what is in memory is taken. What is not is
+    /// [`io::ErrorKind::WouldBlock`].
+    Cached,
+    /// Yes; not on a thread that serves others.
+    Waiting,
+}
+
+/// An open directory, locked for as long as it is.
+#[derive(Debug)]
+pub(super) struct Directory {
+    path: PathBuf,
+    root: OwnedFd,
+    _lock: File,
+    new: OwnedFd,
+    records: RwLock<OwnedFd>,
+    serial: AtomicU64,
+    sweeping: Mutex<()>,
+}
+
+/// Free space of the file system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Room {
+    /// Bytes, free and in all.
+    pub(super) bytes: (u64, u64),
+    /// Files, free and in all; no file system without a limit has any.
+    pub(super) files: (u64, u64),
+}
+
+impl Directory {
+    /// Opens or makes it. Of a file system that is full or read-only this is an
+    /// error; what a crash left half done is cleared away.
+    pub(super) fn open(path: &Path) -> Result<Self, DirectoryError> {
+        DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+        let lock = lock(path)?;
+        let root = at::openat(CWD, path, DIRECTORY, Mode::empty())?;
+        let new = subdirectory(&root, NEW)?;
+        for (file, _) in entries(&new)? {
+            let _ = at::unlinkat(&new, file, AtFlags::empty());
+        }
+        let records = RwLock::new(subdirectory(&root, RECORDS)?);
+        Ok(Self {
+            path: path.to_owned(),
+            root,
+            _lock: lock,
+            new,
+            records,
+            serial: AtomicU64::new(0),
+            sweeping: Mutex::default(),
+        })
+    }
+
+    /// A record that nobody sees yet.
+    pub(super) fn begin(&self) -> io::Result<NewRecord<'_>> {
+        let name = format!("{:x}", self.serial.fetch_add(1, Ordering::Relaxed));
+        let file = at::openat(&self.new, name.as_str(), CREATE, Mode::RUSR | Mode::WUSR)?;
+        Ok(NewRecord { directory: self, name, file: File::from(file) })
+    }
+
+    /// The records as they are; no purge comes between while this is held.
+    pub(super) fn records(&self) -> Records<'_> {
+        Records(self.records.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Takes away all records at once, also from a process that is started
+    /// after this one was killed.
+    pub(super) fn set_aside(&self) -> io::Result<()> {
+        let mut records = self.records.write().unwrap_or_else(PoisonError::into_inner);
+        // Made first: a disk that is full leaves everything as it was.
+        let next = subdirectory(&self.root, NEXT)?;
+        loop {
+            // Never a name that is being swept now.
+            let serial = self.serial.fetch_add(1, Ordering::Relaxed);
+            match at::renameat(&self.root, RECORDS, &self.root, format!("{PURGED}{serial}")) {
+                Err(Errno::EXIST | Errno::NOTEMPTY) => {}
+                renamed => {
+                    renamed?;
+                    break;
+                }
+            }
+        }
+        *records = next;
+        at::renameat(&self.root, NEXT, &self.root, RECORDS)?;
+        // No request waits for this: a purge outlives a loss of power, too.
+        Ok(at::fsync(&self.root)?)
+    }
+
+    /// Deletes what was set aside.
+    pub(super) fn sweep(&self) -> io::Result<()> {
+        let _alone = self.sweeping.lock().unwrap_or_else(PoisonError::into_inner);
+        for (entry, _) in entries(&self.root)? {
+            if let Some(aside) = entry.to_str().ok().filter(|entry| entry.starts_with(PURGED)) {
+                fs::remove_dir_all(self.path.join(aside))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What room there is.
+    pub(super) fn room(&self) -> io::Result<Room> {
+        let found = at::fstatvfs(&self.root)?;
+        let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
+        Ok(Room {
+            bytes: (bytes(found.f_bavail), bytes(found.f_blocks)),
+            files: (found.f_favail, found.f_files),
+        })
+    }
+}
+
+/// The records, held still.
+#[derive(Debug)]
+pub(super) struct Records<'a>(RwLockReadGuard<'a, OwnedFd>);
+
+impl Records<'_> {
+    /// Opens a record.
+    pub(super) fn open(&self, name: Name, access: Access) -> io::Result<File> {
+        let path = name.to_string();
+        let opened = match access {
+            Access::Waiting => at::openat(&*self.0, path, READ, Mode::empty()),
+            Access::Cached => {
+                let resolve = ResolveFlags::CACHED | ResolveFlags::BENEATH;
+                match at::openat2(&*self.0, path, READ, Mode::empty(), resolve) {
+                    // A kernel before 5.12, or a sandbox that does not know the call.
+                    Err(Errno::NOSYS | Errno::PERM | Errno::INVAL) => Err(Errno::AGAIN),
+                    opened => opened,
+                }
+            }
+        };
+        Ok(File::from(opened?))
+    }
+
+    /// Puts a record where readers find it, in place of the one that has its
+    /// name; who reads that one goes on.
+    pub(super) fn publish(&self, mut new: NewRecord<'_>, name: Name) -> io::Result<()> {
+        let path = name.to_string();
+        let publish = || at::renameat(&new.directory.new, new.name.as_str(), &*self.0, path.as_str());
+        match publish() {
+            Err(Errno::NOENT) => match at::mkdirat(&*self.0, name.key.leaf().to_string(), Mode::RWXU) {
+                Ok(()) | Err(Errno::EXIST) => publish()?,
+                Err(errno) => return Err(errno.into()),
+            },
+            published => published?,
+        }
+        new.name.clear();
+        Ok(())
+    }
+
+    /// Deletes a record; that there is none is no error.
+    pub(super) fn remove(&self, name: Name) -> io::Result<()> {
+        match at::unlinkat(&*self.0, name.to_string(), AtFlags::empty()) {
+            Err(Errno::NOENT) => Ok(()),
+            removed => Ok(removed?),
+        }
+    }
+
+    /// The records of a leaf with their lengths. Files that are none of ours
+    /// are deleted.
+    pub(super) fn list(&self, leaf: Leaf) -> io::Result<Vec<(Name, u64)>> {
+        let directory = match at::openat(&*self.0, leaf.to_string(), DIRECTORY, Mode::empty()) {
+            Err(Errno::NOENT) => return Ok(Vec::new()),
+            opened => opened?,
+        };
+        let mut found = Vec::new();
+        for (file, kind) in entries(&directory)? {
+            match Name::parse(leaf, file.to_bytes()) {
+                Some(name) if matches!(kind, FileType::RegularFile | FileType::Unknown) => {
+                    match at::statat(&directory, &*file, AtFlags::SYMLINK_NOFOLLOW) {
+                        Ok(stat) => found.push((name, u64::try_from(stat.st_size).unwrap_or_default())),
+                        Err(Errno::NOENT) => {}
+                        Err(errno) => return Err(errno.into()),
+                    }
+                }
+                _ if kind == FileType::Directory => {}
+                _ => {
+                    let _ = at::unlinkat(&directory, &*file, AtFlags::empty());
+                }
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// A record being written. Dropped before it is published, it never was.
+#[derive(Debug)]
+pub(super) struct NewRecord<'a> {
+    directory: &'a Directory,
+    name: String,
+    /// Where to write.
+    pub(super) file: File,
+}
+
+impl Drop for NewRecord<'_> {
+    fn drop(&mut self) {
+        if !self.name.is_empty() {
+            let _ = at::unlinkat(&self.directory.new, self.name.as_str(), AtFlags::empty());
+        }
+    }
+}
+
+/// Locks the tag, and writes it into a directory that is empty: no other one
+/// is taken for ours.
+fn lock(path: &Path) -> Result<File, DirectoryError> {
+    let tag = path.join(TAG_FILE);
+    if !tag.try_exists()? && fs::read_dir(path)?.next().is_some() {
+        return Err(DirectoryError::NotOurs);
+    }
+    let mut file =
+        OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&tag)?;
+    match at::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Err(Errno::AGAIN) => return Err(DirectoryError::InUse),
+        locked => locked?,
+    }
+    let found = io::read_to_string(&mut file)?;
+    if found.is_empty() {
+        file.write_all(TAG.as_bytes())?;
+    } else if !TAG.starts_with(&found) {
+        return Err(DirectoryError::NotOurs);
+    }
+    Ok(file)
+}
+
+fn subdirectory(root: &OwnedFd, name: &str) -> Result<OwnedFd, Errno> {
+    match at::mkdirat(root, name, Mode::RWXU) {
+        Ok(()) | Err(Errno::EXIST) => {}
+        Err(errno) => return Err(errno),
+    }
+    at::openat(root, name, DIRECTORY | OFlags::NOFOLLOW, Mode::empty())
+}
+
+/// What is in a directory, without itself and its parent.
+fn entries(directory: &OwnedFd) -> io::Result<Vec<(std::ffi::CString, FileType)>> {
+    let mut found = Vec::new();
+    for entry in Dir::read_from(directory)? {
+        let entry = entry?;
+        if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
+            found.push((entry.file_name().to_owned(), entry.file_type()));
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,160 @@
+//! One record that is open: its head was read and checked, its content is read
+//! block by block and each block checked before a byte of it is used.
+
+use std::fs::File;
+use std::io::{self, IoSliceMut};
+use std::os::unix::fs::FileExt as _;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use rustix::io::{Errno, ReadWriteFlags, preadv2};
+
+use super::directory::Access;
+use super::name::RecordId;
+use super::record::{self, BLOCK, Blocks, Decoded, PREFIX, Refused};
+use crate::policy::{CacheKey, StoredHead};
+
+/// Bytes that are read first: the head and the content of most responses.
+const FIRST_READ: usize = 64 << 10;
+
+/// Why a record cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ReadError {
+    /// It is not what was written: it has to go.
+    #[error("a damaged record")]
+    Damaged(#[from] Refused),
+    /// The disk failed, or would have to be waited for.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// An open record. Its file stays what it is even if it is replaced, evicted
+/// or purged meanwhile.
+#[derive(Debug)]
+pub(super) struct RecordFile {
+    pub(super) id: RecordId,
+    pub(super) blocks: Blocks,
+    file: File,
+    head_length: u64,
+    /// The beginning of the content, as far as it came with the head.
+    first: Bytes,
+}
+
+impl RecordFile {
+    /// Reads the head of a file, which has to be that of a response kept under
+    /// `key`.
+    pub(super) fn open(
+        file: File,
+        id: RecordId,
+        key: &CacheKey,
+        access: Access,
+    ) -> Result<(Self, StoredHead), ReadError> {
+        let length = file.metadata()?.len();
+        let mut start =
+            read_at(&file, 0, usize::try_from(length).map_or(FIRST_READ, |all| all.min(FIRST_READ)), access)?;
+        let prefix = start.get(..PREFIX).ok_or(Refused::Length)?;
+        let head_length = record::head_length(prefix)?;
+        if head_length > start.len() {
+            start = read_at(&file, 0, head_length, access)?;
+        }
+        let bytes = start.get(..head_length).ok_or(Refused::Length)?;
+        let Decoded { key: found, head, blocks } = record::decode(bytes)?;
+        let head_length = head_length as u64;
+        if found[..] != *key.as_bytes() || record::variant(&head) != id.name.variant {
+            return Err(Refused::Foreign.into());
+        }
+        if length != head_length + blocks.length() {
+            return Err(Refused::Length.into());
+        }
+        let first = start.slice(bytes.len()..);
+        Ok((Self { id, blocks, file, head_length, first }, head))
+    }
+
+    /// A block of the content.
+    pub(super) fn block(&self, block: usize, access: Access) -> Result<Bytes, ReadError> {
+        let range = self.blocks.range(block);
+        let length = usize::try_from(range.end - range.start).unwrap_or(BLOCK);
+        let read =
+            match usize::try_from(range.start).ok().and_then(|start| self.first.get(start..start + length)) {
+                Some(first) => self.first.slice_ref(first),
+                None => read_at(&self.file, self.head_length + range.start, length, access)?,
+            };
+        if self.blocks.holds(block, &read) { Ok(read) } else { Err(Refused::Checksum.into()) }
+    }
+
+    /// All of the content, in a buffer of exactly its size.
+    pub(super) fn whole(&self, access: Access) -> Result<Bytes, ReadError> {
+        let mut whole = Vec::with_capacity(usize::try_from(self.blocks.length()).unwrap_or_default());
+        for block in 0..self.blocks.count() {
+            whole.extend_from_slice(&self.block(block, access)?);
+        }
+        Ok(whole.into())
+    }
+
+    /// Copies the content behind what was written to `target`, inside the
+    /// kernel where it can.
+    pub(super) fn copy_to(&self, mut target: &File) -> io::Result<()> {
+        let mut from = self.head_length;
+        let end = from + self.blocks.length();
+        while from < end {
+            let left = usize::try_from(end - from).unwrap_or(usize::MAX);
+            match rustix::fs::copy_file_range(&self.file, Some(&mut from), target, None, left) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(_) => {}
+                Err(Errno::XDEV | Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => {
+                    let block = read_at(&self.file, from, left.min(BLOCK), Access::Waiting)?;
+                    io::Write::write_all(&mut target, &block)?;
+                    from += block.len() as u64;
+                }
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Reads as many bytes as there are, `length` at most.
+fn read_at(file: &File, offset: u64, length: usize, access: Access) -> io::Result<Bytes> {
+    let mut buffer = BytesMut::zeroed(length);
+    let mut read = 0;
+    while read < length {
+        let at = offset + read as u64;
+        let taken = match access {
+            Access::Waiting => file.read_at(&mut buffer[read..], at),
+            Access::Cached => cached_at(file, at, &mut buffer[read..]),
+        };
+        match taken {
+            Ok(0) => break,
+            Ok(more) => read += more,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    buffer.truncate(read);
+    Ok(buffer.freeze())
+}
+
+/// Reads what is in memory, without waiting for the disk.
+fn cached_at(file: &File, offset: u64, into: &mut [u8]) -> io::Result<usize> {
+    match preadv2(file, &mut [IoSliceMut::new(into)], offset, ReadWriteFlags::NOWAIT) {
+        // Not every file system can tell.
+        Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL | Errno::PERM) => {
+            Err(io::ErrorKind::WouldBlock.into())
+        }
+        read => Ok(read?),
+    }
+}
+
+/// The content of a record, shared by those who read it.
+#[derive(Clone, Debug)]
+pub(in crate::cache) struct FileBody {
+    pub(super) record: Arc<RecordFile>,
+    pub(super) disk: Arc<super::Disk>,
+}
+
+impl FileBody {
+    /// How long it is.
+    pub(in crate::cache) fn length(&self) -> u64 {
+        self.record.blocks.length()
+    }
+}

@@ -1,0 +1,241 @@
+//! The disk tier: stored responses that outlive the process, one file each,
+//! and never more bytes than it was given. It holds no rule of HTTP.
+//!
+//! A hit in memory never asks it. A lookup asks the index first, then reads
+//! what is in the page cache at once, and the rest on threads that may wait.
+//! Writes are done behind the requests, and dropped where too many wait. No
+//! file is ever changed: it is replaced or deleted, and who reads it goes on.
+//! Nothing is synced: what a crash leaves is whole or refused by its checksums.
+//! A disk that fails costs its use, never an answer.
+
+mod body;
+mod directory;
+mod file;
+mod health;
+mod index;
+mod name;
+mod read;
+mod record;
+mod scan;
+mod write;
+
+#[cfg(test)]
+mod tests;
+
+use std::io::ErrorKind;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::time::Duration;
+
+use rustix::io::Errno;
+use serde::Serialize;
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
+
+use super::generations::Generations;
+use crate::base::{Clock, Tasks};
+use crate::cache::budget::Budget;
+use crate::config::model::DiskConfig;
+use crate::telemetry::Metrics;
+
+use directory::Directory;
+use file::ReadError;
+use health::Health;
+use index::Index;
+use name::{KeyId, Name};
+
+pub(in crate::cache) use file::FileBody;
+pub(in crate::cache) use name::RecordId;
+pub(in crate::cache) use read::Found;
+pub(in crate::cache) use write::Storing;
+
+/// Threads that may read at a time: a disk that hangs holds up no more.
+const READERS: usize = 16;
+/// Threads that may write at a time.
+const WRITERS: usize = 2;
+/// Locks for the names of records, each held while one is published or removed.
+const NAME_LOCKS: usize = 64;
+
+/// How long a lookup waits for the disk before an origin server is asked.
+const LOOKUP_WAIT: Duration = Duration::from_secs(1);
+/// How long a client waits for the next block of a content.
+const READ_WAIT: Duration = Duration::from_secs(10);
+/// How long an invalidation waits for files to be deleted; they are found no
+/// more from its beginning on.
+const REMOVE_WAIT: Duration = Duration::from_secs(10);
+
+/// A disk tier.
+#[derive(Debug)]
+pub(in crate::cache) struct Disk {
+    directory: Directory,
+    index: Index,
+    generations: Arc<Generations>,
+    names: [Mutex<()>; NAME_LOCKS],
+    size: u64,
+    readers: Arc<Semaphore>,
+    writers: Arc<Semaphore>,
+    queue: Arc<Budget>,
+    sequence: AtomicU64,
+    reading: Health,
+    writing: Health,
+    tasks: Tasks,
+    metrics: Arc<Metrics>,
+}
+
+/// How full a disk tier is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct DiskUsage {
+    /// Bytes that its records take.
+    pub bytes: u64,
+    /// Records that it holds.
+    pub objects: u64,
+    /// Bytes they may take.
+    pub capacity: u64,
+}
+
+/// What a disk tier stands on.
+#[derive(Debug)]
+pub(in crate::cache) struct Ground<'a> {
+    /// The invalidations, shared with the memory tier.
+    pub(in crate::cache) generations: &'a Arc<Generations>,
+    /// Bytes that may wait to be written.
+    pub(in crate::cache) queue: u64,
+    /// For the rests after failures.
+    pub(in crate::cache) clock: &'a Arc<dyn Clock>,
+    /// What a drain waits for: what waits to be written.
+    pub(in crate::cache) tasks: &'a Tasks,
+    /// Where everything is counted.
+    pub(in crate::cache) metrics: &'a Arc<Metrics>,
+}
+
+impl Disk {
+    /// Opens a tier and begins to find out what is in it; `None` if it cannot
+    /// be used, which is told.
+    pub(in crate::cache) fn open(config: &DiskConfig, ground: &Ground<'_>) -> Option<Arc<Self>> {
+        match Directory::open(&config.path) {
+            Ok(directory) => {
+                let disk = Arc::new(Self::over(directory, config.size, ground));
+                scan::begin(&disk);
+                Some(disk)
+            }
+            Err(error) => {
+                ground.metrics.disk_errors.increment();
+                let path = config.path.display();
+                tracing::error!(%path, %error, "the disk cache cannot be used; the cache is in memory only");
+                None
+            }
+        }
+    }
+
+    fn over(directory: Directory, size: u64, ground: &Ground<'_>) -> Self {
+        let health = |doing| Health::new(doing, Arc::clone(ground.clock), Arc::clone(ground.metrics));
+        Self {
+            directory,
+            index: Index::new(Arc::clone(ground.metrics)),
+            generations: Arc::clone(ground.generations),
+            names: std::array::from_fn(|_| Mutex::default()),
+            size,
+            readers: Arc::new(Semaphore::new(READERS)),
+            writers: Arc::new(Semaphore::new(WRITERS)),
+            queue: Budget::new(ground.queue),
+            sequence: AtomicU64::new(1),
+            reading: health("reading"),
+            writing: health("writing to"),
+            tasks: ground.tasks.clone(),
+            metrics: Arc::clone(ground.metrics),
+        }
+    }
+
+    /// How full it is, as far as its directory was read.
+    pub(in crate::cache) fn usage(&self) -> DiskUsage {
+        DiskUsage {
+            bytes: self.index.bytes(),
+            objects: u64::try_from(self.metrics.disk_objects.value()).unwrap_or(0),
+            capacity: self.size,
+        }
+    }
+
+    /// Forgets everything, for good: also a process that is started after this
+    /// one was killed finds nothing of it. Says how many records there were.
+    ///
+    /// The generations of all keys have to be advanced before. Deleting the
+    /// files goes on behind.
+    pub(in crate::cache) fn clear(self: &Arc<Self>) -> u64 {
+        if let Err(error) = self.directory.set_aside() {
+            self.writing.failed(&error);
+        }
+        let cleared = self.index.clear();
+        scan::sweep(self);
+        cleared
+    }
+
+    /// Runs `work` on a thread that may wait for the disk; `None` if it has not
+    /// done so in time, or panicked. What has begun is done to the end.
+    async fn wait<T: Send + 'static>(
+        self: &Arc<Self>,
+        within: Duration,
+        work: impl FnOnce(&Arc<Self>) -> T + Send + 'static,
+    ) -> Option<T> {
+        let (disk, readers) = (Arc::clone(self), Arc::clone(&self.readers));
+        let done = async move {
+            let turn = readers.acquire_owned().await.ok()?;
+            let work = move || {
+                let done = work(&disk);
+                drop(turn);
+                done
+            };
+            spawn_blocking(work).await.ok()
+        };
+        let done = tokio::time::timeout(within, done).await;
+        if done.is_err() {
+            self.reading.timed_out(within);
+        }
+        done.ok().flatten()
+    }
+
+    /// Notes that a record cannot be read. What is damaged has to go.
+    fn unreadable(&self, name: Name, error: &ReadError) {
+        match error {
+            ReadError::Damaged(reason) => {
+                self.metrics.disk_damaged.increment();
+                tracing::debug!(%name, %reason, "a damaged record of the disk cache is deleted");
+            }
+            ReadError::Io(error) if error.kind() == ErrorKind::NotFound => {}
+            ReadError::Io(error) => {
+                self.reading.failed(error);
+                // Of a lack of descriptors or of memory the record is innocent.
+                if error.raw_os_error() != Some(Errno::IO.raw_os_error()) {
+                    return;
+                }
+            }
+        }
+        self.delete(name);
+    }
+
+    /// Deletes one record.
+    fn delete(&self, name: Name) {
+        let _alone = self.alone_with(name.key);
+        self.index.remove(name);
+        if let Err(error) = self.directory.records().remove(name) {
+            self.writing.failed(&error);
+        }
+    }
+
+    /// While it is held nobody else publishes or deletes a record of the key.
+    fn alone_with(&self, key: KeyId) -> MutexGuard<'_, ()> {
+        self.name_lock(key).lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// True if nobody publishes or deletes a record of the key now.
+    fn is_idle(&self, key: KeyId) -> bool {
+        !matches!(self.name_lock(key).try_lock(), Err(TryLockError::WouldBlock))
+    }
+
+    fn name_lock(&self, key: KeyId) -> &Mutex<()> {
+        &self.names[usize::try_from(key.0 % NAME_LOCKS as u128).unwrap_or_default()]
+    }
+}
+
+fn would_block(error: &ReadError) -> bool {
+    matches!(error, ReadError::Io(error) if error.kind() == ErrorKind::WouldBlock)
+}

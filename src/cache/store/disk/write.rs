@@ -1,0 +1,175 @@
+//! Storing and removing. A record is published only if its key was not
+//! invalidated since it was asked for and nothing newer stands in its place.
+
+use std::io::{self, Write as _};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use tokio::task::spawn_blocking;
+
+use super::directory::Access;
+use super::index::on_disk;
+use super::name::{KeyId, Name, RecordId};
+use super::record::{self, Blocks};
+use super::{Disk, REMOVE_WAIT};
+use crate::cache::store::StoredBody;
+use crate::cache::store::generations::Generation;
+use crate::policy::{CacheKey, StoredHead};
+
+/// What a response that waits to be written costs besides its content.
+const WAITING: u64 = 4 << 10;
+
+/// Once the tier is full it is emptied to this part of 256.
+const LOW_WATERMARK: u64 = 252;
+
+/// This part of a file system's bytes and files stays free.
+const RESERVE: u64 = 100;
+
+/// Records that make room for one that is to be written, at most: where
+/// something else fills the disk, more of them would not help.
+const MOST_EVICTED: usize = 16;
+
+/// A response on its way to the disk.
+#[derive(Clone, Debug)]
+pub(in crate::cache) struct Storing {
+    /// What it is kept under.
+    pub(in crate::cache) key: CacheKey,
+    /// Its head.
+    pub(in crate::cache) head: Arc<StoredHead>,
+    /// Its content, or the one that stays where only the head is new.
+    pub(in crate::cache) body: StoredBody,
+    /// It is not stored if its key was invalidated after this.
+    pub(in crate::cache) since: Generation,
+    /// The one record whose place it takes; it is not stored if that is gone.
+    pub(in crate::cache) instead: Option<RecordId>,
+}
+
+impl Disk {
+    /// Has a response written behind the requests. Where too many wait it is
+    /// not.
+    pub(in crate::cache) fn store(self: &Arc<Self>, storing: Storing) {
+        if self.writing.rests() {
+            return;
+        }
+        let mut share = self.queue.share();
+        let held = match &storing.body {
+            StoredBody::Memory(bytes) => bytes.len() as u64,
+            StoredBody::File(_) => 0,
+        };
+        if !share.grow(held + WAITING) {
+            self.metrics.disk_writes_dropped.increment();
+            return;
+        }
+        let sequence = self.sequence.fetch_add(1, Ordering::Relaxed);
+        let disk = Arc::clone(self);
+        self.tasks.spawn(async move {
+            let Ok(turn) = Arc::clone(&disk.writers).acquire_owned().await else { return };
+            let write = move || {
+                match disk.write(&storing, sequence) {
+                    Ok(true) => disk.metrics.disk_writes.increment(),
+                    Ok(false) => {}
+                    Err(error) => disk.writing.failed(&error),
+                }
+                drop((turn, share));
+            };
+            // A panic is the loss of one record.
+            let _ = spawn_blocking(write).await;
+        });
+    }
+
+    /// Removes all records of a key, and returns when no process finds them any
+    /// more. The generation of the key has to be advanced before. Says whether
+    /// there was one.
+    pub(in crate::cache) async fn remove(self: &Arc<Self>, key: &CacheKey) -> bool {
+        let id = KeyId::of(key);
+        let is_idle = self.is_idle(id);
+        if is_idle && self.index.is_read(id.leaf()) && self.index.of(id).is_empty() {
+            return false;
+        }
+        let removed = self.wait(REMOVE_WAIT, move |disk| {
+            let _ = disk.read_leaf(id.leaf(), Access::Waiting);
+            // Who publishes now has seen the key's new generation, or is waited
+            // for here and seen in the index.
+            drop(disk.alone_with(id));
+            let names = disk.index.of(id);
+            names.iter().for_each(|id| disk.delete(id.name));
+            !names.is_empty()
+        });
+        removed.await.unwrap_or(true)
+    }
+
+    /// Removes one variant of a key.
+    pub(in crate::cache) async fn forget(self: &Arc<Self>, key: &CacheKey, head: &StoredHead) {
+        let name = Name { key: KeyId::of(key), variant: record::variant(head) };
+        self.wait(REMOVE_WAIT, move |disk| disk.delete(name)).await;
+    }
+
+    /// False if it is not to be stored after all.
+    pub(super) fn write(&self, storing: &Storing, sequence: u64) -> io::Result<bool> {
+        let Storing { key, head, body, since, instead } = storing;
+        let blocks = match body {
+            StoredBody::Memory(bytes) => Blocks::of(bytes),
+            StoredBody::File(body) => body.record.blocks.clone(),
+        };
+        let Some(encoded) = record::encode(key.as_bytes(), head, &blocks) else { return Ok(false) };
+        let length = encoded.bytes.len() as u64 + blocks.length();
+        if !self.make_room(on_disk(length))? {
+            return Ok(false);
+        }
+        let mut new = self.directory.begin()?;
+        new.file.write_all(&encoded.bytes)?;
+        match body {
+            StoredBody::Memory(bytes) => new.file.write_all(bytes)?,
+            StoredBody::File(body) => body.record.copy_to(&new.file)?,
+        }
+        let name = Name { key: KeyId::of(key), variant: encoded.variant };
+        let too_many = {
+            let _alone = self.alone_with(name.key);
+            let records = self.directory.records();
+            let is_outdated =
+                self.index.is_outdated(name, sequence) || instead.is_some_and(|old| !self.index.has(old));
+            if is_outdated || self.generations.of(key) != *since {
+                return Ok(false);
+            }
+            records.publish(new, name)?;
+            self.index.insert(name, length, sequence)
+        };
+        let replaced = instead.map(|old| old.name).filter(|old| *old != name);
+        too_many.into_iter().chain(replaced).for_each(|name| self.delete(name));
+        Ok(true)
+    }
+
+    /// Makes room for `more` bytes, within the tier's size and what is free;
+    /// false if there is none.
+    fn make_room(&self, more: u64) -> io::Result<bool> {
+        if more > self.size / 2 {
+            return Ok(false);
+        }
+        if self.index.bytes() + more > self.size {
+            let low = self.size / 256 * LOW_WATERMARK;
+            while self.index.bytes() + more > low && self.evict() {}
+            if self.index.bytes() + more > self.size {
+                return Ok(false);
+            }
+        }
+        for _ in 0..MOST_EVICTED {
+            let room = self.directory.room()?;
+            let is_free = |(free, all): (u64, u64), more: u64| all == 0 || free > all / RESERVE + more;
+            if is_free(room.bytes, more) && is_free(room.files, 1) {
+                return Ok(true);
+            }
+            if !self.evict() {
+                break;
+            }
+        }
+        Err(io::ErrorKind::StorageFull.into())
+    }
+
+    /// Deletes the record that makes room; false if there is none.
+    fn evict(&self) -> bool {
+        let Some(name) = self.index.evict() else { return false };
+        self.delete(name);
+        self.metrics.disk_evictions.increment();
+        true
+    }
+}
