@@ -25,7 +25,7 @@ pub(super) struct Asked {
     id: RequestId,
     protocol: Protocol,
     connection: Arc<ConnectionInfo>,
-    received: Instant,
+    pub(super) received: Instant,
     received_wall: SystemTime,
 }
 

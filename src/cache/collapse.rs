@@ -5,11 +5,11 @@ use std::collections::HashMap;
 use std::hash::BuildHasher;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bytes::Bytes;
 use foldhash::fast::RandomState;
 use http::StatusCode;
 use tokio::sync::watch;
 
+use super::store::StoredBody;
 use super::stream::Stream;
 use crate::exchange::FetchError;
 use crate::policy::{CacheKey, StoredHead};
@@ -37,7 +37,7 @@ pub(super) struct Opened {
 #[derive(Clone, Debug)]
 pub(super) enum OpenedContent {
     /// All of it is there.
-    Whole(Bytes),
+    Whole(StoredBody),
     /// It is coming.
     Running(Arc<Stream>),
 }

@@ -8,7 +8,7 @@ use http::header::{AGE, CONTENT_LENGTH, CONTENT_RANGE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
 use super::reader::Reader;
-use super::store::StoredResponse;
+use super::store::{FileBody, StoredBody, StoredResponse};
 use crate::exchange::{Body, Facts, Response};
 use crate::fields::cache_status::CacheStatus;
 use crate::policy::{self, Precondition, RangeAnswer, RequestHead, StoredHead};
@@ -18,6 +18,8 @@ use crate::policy::{self, Precondition, RangeAnswer, RequestHead, StoredHead};
 pub(super) enum Content {
     /// All of it at hand.
     Whole(Bytes),
+    /// In a file.
+    File(FileBody),
     /// As a fill brings it.
     Running(Reader),
 }
@@ -26,6 +28,7 @@ impl Content {
     fn length(&self) -> Option<u64> {
         match self {
             Self::Whole(bytes) => Some(bytes.len() as u64),
+            Self::File(body) => Some(body.length()),
             Self::Running(reader) => reader.length(),
         }
     }
@@ -33,6 +36,7 @@ impl Content {
     fn whole(self) -> Body {
         match self {
             Self::Whole(bytes) => Body::Full(bytes),
+            Self::File(body) => Body::boxed(body.read()),
             Self::Running(reader) => Body::boxed(reader),
         }
     }
@@ -45,7 +49,17 @@ impl Content {
                     |offset: u64| usize::try_from(offset).map_or(bytes.len(), |at| at.min(bytes.len()));
                 Body::Full(bytes.slice(index(first)..index(last.saturating_add(1))))
             }
+            Self::File(body) => Body::boxed(body.read_part(first, last)),
             Self::Running(reader) => Body::boxed(reader.part(first, last)),
+        }
+    }
+}
+
+impl From<StoredBody> for Content {
+    fn from(body: StoredBody) -> Self {
+        match body {
+            StoredBody::Memory(bytes) => Self::Whole(bytes),
+            StoredBody::File(body) => Self::File(body),
         }
     }
 }
@@ -62,7 +76,7 @@ pub(super) struct Selected {
 impl Selected {
     /// What is stored, for a request that nobody else is asked for.
     pub(super) fn stored(stored: &StoredResponse, cache: CacheStatus) -> Self {
-        Self::shared(&stored.head, Content::Whole(stored.body.clone()), cache)
+        Self::shared(&stored.head, stored.body.clone().into(), cache)
     }
 
     /// What another request brought.

@@ -4,7 +4,7 @@
 use std::ops::ControlFlow::{self, Break, Continue};
 use std::slice;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use http::header::{IF_MODIFIED_SINCE, IF_NONE_MATCH};
 use http::{Method, StatusCode};
@@ -18,6 +18,7 @@ use super::fill::{Fill, Received, Shared};
 use super::lookup::{self, Lookup, Plan};
 use super::reader::Reader;
 use super::resume::Resume;
+use super::store::StoredResponse;
 use crate::exchange::{Failure, FetchError, RequestProgress, Response};
 use crate::fields::cache_status::{CacheStatus, ForwardReason};
 use crate::fields::proxy_status::ProxyErrorType;
@@ -61,6 +62,12 @@ impl Miss {
     /// The response, or why there is none. Dropping it leaves the fill that it
     /// leads or follows to run on.
     pub(super) async fn answer(mut self) -> Result<Response, Failure> {
+        if let Some(response) = self.look_on_disk().await {
+            return Ok(response);
+        }
+        if policy::only_if_cached(&self.asked.head()) {
+            return Err(Failure::OnlyIfCached);
+        }
         if self.asked.method == Method::HEAD {
             return self.head().await;
         }
@@ -136,7 +143,7 @@ impl Miss {
             return Continue(Next::GoAlone);
         };
         let content = match &opened.content {
-            OpenedContent::Whole(bytes) => Content::Whole(bytes.clone()),
+            OpenedContent::Whole(body) => body.clone().into(),
             OpenedContent::Running(stream) => {
                 Content::Running(Reader::new(stream, Some(Resume::new(&self.asked, head))))
             }
@@ -214,17 +221,22 @@ impl Miss {
     /// Looks it up once more; what has to be fetched is the new plan.
     async fn look_again(&mut self) -> Option<Response> {
         let (now, instant) = (self.cache.clock.wall(), self.cache.clock.now());
-        match lookup::look_again(&self.cache.memory, &self.asked, &self.plan.key, now, instant).await {
+        match lookup::look_again(&self.cache.store.memory, &self.asked, &self.plan.key, now, instant).await {
             Lookup::Serve { stored, ttl } | Lookup::ServeStale { stored, ttl, .. } => {
-                let cache = CacheStatus { hit: true, ttl: Some(ttl), ..CacheStatus::default() };
-                let req = self.asked.head();
-                Some(Selected::stored(&stored, cache).answer_aged(&req, stored.head.age(now)))
+                Some(self.hit(&stored, ttl, now))
             }
+            // What was found on the disk memory does not know.
+            Lookup::Fetch(_) if self.validates_record() => None,
             Lookup::Fetch(plan) => {
                 self.plan = plan;
                 None
             }
         }
+    }
+
+    pub(super) fn hit(&self, stored: &StoredResponse, ttl: i64, now: SystemTime) -> Response {
+        let cache = CacheStatus { hit: true, ttl: Some(ttl), ..CacheStatus::default() };
+        Selected::stored(stored, cache).answer_aged(&self.asked.head(), stored.head.age(now))
     }
 
     pub(super) fn forwarded(&self) -> CacheStatus {

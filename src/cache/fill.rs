@@ -16,7 +16,7 @@ use super::deliver::Content;
 use super::lookup::Plan;
 use super::pump::Pump;
 use super::reader::Reader;
-use super::store::{Alone, Generation, StoredResponse};
+use super::store::{Alone, Generation, StoredBody, StoredResponse};
 use super::stream::Stream;
 use crate::exchange::{Body, Facts, FetchError, Request, Response};
 use crate::policy::{self, CacheKey, RequestHead, Reuse, Storability, StoredHead, Timing};
@@ -66,7 +66,7 @@ impl Fill {
             cache: Arc::clone(cache),
             asked: Arc::clone(asked),
             key: plan.key.clone(),
-            since: cache.memory.generation(&plan.key),
+            since: cache.store.generation(&plan.key),
             validate: plan.validate.clone(),
             collapse: plan.collapse,
             guard,
@@ -125,23 +125,23 @@ impl Fill {
         let head = Arc::new(head);
         match storability {
             Storability::Store => {
-                let (memory, alone) = (&self.cache.memory, self.alone(&head));
+                let (store, alone) = (&self.cache.store, self.alone(&head));
                 let fresh = Arc::new(self.response(&head, stored.body.clone()));
-                memory.freshen(&self.key, stored, &fresh, self.since, alone).await;
+                store.freshen(&self.key, stored, &fresh, self.since, alone).await;
                 self.tell_opened(&head, OpenedContent::Whole(fresh.body.clone()), response.status);
             }
             Storability::DoNotStore(reason) => {
                 let personal = reason.is_of_request();
                 self.tell(Outcome::Unshared { status: head.status, personal });
                 if !personal {
-                    self.cache.memory.forget(&self.key, stored).await;
+                    self.cache.store.forget(&self.key, stored).await;
                 }
             }
         }
         Received::Opened(Shared {
             fields: with_cookies(&head, &response.fields),
             head,
-            content: Content::Whole(stored.body.clone()),
+            content: stored.body.clone().into(),
             facts: response.facts,
             age: response.fields.contains_key(AGE),
             fwd_status: response.status,
@@ -175,12 +175,12 @@ impl Fill {
         let personal = of_request && !status.is_server_error();
         self.tell(Outcome::Unshared { status, personal });
         if policy::is_of_resource(status) {
-            let memory = &self.cache.memory;
+            let store = &self.cache.store;
             if let Some(outdated) = self.validate.as_ref().filter(|_| !of_request) {
-                memory.forget(&self.key, outdated).await;
+                store.forget(&self.key, outdated).await;
             }
             if self.collapse {
-                memory.mark(&self.key, self.cache.alone(of_request)).await;
+                store.mark(&self.key, self.cache.alone(of_request)).await;
             }
         }
         Received::Unshared(response, reason)
@@ -211,12 +211,12 @@ impl Fill {
     async fn keep_whole(&self, head: &Arc<StoredHead>, bytes: &[u8]) -> (Content, bool) {
         // A buffer of its own: the slice may be a small part of a large one.
         let body = Bytes::copy_from_slice(bytes);
-        let response = Arc::new(self.response(head, body.clone()));
-        let stored = self.cache.memory.keep(&self.key, &response, self.since, self.alone(head)).await;
+        let response = Arc::new(self.response(head, StoredBody::Memory(body.clone())));
+        let stored = self.cache.store.keep(&self.key, &response, self.since, self.alone(head)).await;
         if stored {
             self.cache.metrics.fills_stored.increment();
         }
-        self.tell_opened(head, OpenedContent::Whole(body.clone()), head.status);
+        self.tell_opened(head, OpenedContent::Whole(StoredBody::Memory(body.clone())), head.status);
         (Content::Whole(body), stored)
     }
 
@@ -257,8 +257,8 @@ impl Fill {
         }
     }
 
-    fn response(&self, head: &Arc<StoredHead>, body: Bytes) -> StoredResponse {
-        StoredResponse { head: Arc::clone(head), body, received: self.cache.clock.now() }
+    fn response(&self, head: &Arc<StoredHead>, body: StoredBody) -> StoredResponse {
+        StoredResponse::new(Arc::clone(head), body, self.cache.clock.now())
     }
 
     fn tell_opened(&self, head: &Arc<StoredHead>, content: OpenedContent, fwd_status: StatusCode) {

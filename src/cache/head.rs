@@ -13,7 +13,7 @@ use crate::policy::{self, HeadUpdate, RequestHead, Storability, StoredHead, Timi
 
 impl Miss {
     pub(super) async fn head(self) -> Result<Response, Failure> {
-        let since = self.cache.memory.generation(&self.plan.key);
+        let since = self.cache.store.generation(&self.plan.key);
         let sent = self.cache.clock.wall();
         let mut response = match Arc::clone(&self.asked.origin).fetch(self.asked.request()).await {
             Ok(response) => response,
@@ -25,21 +25,21 @@ impl Miss {
         let timing = Timing { request: sent, response: self.cache.clock.wall() };
         let mut cache = self.forwarded();
         if let Some(stored) = &self.plan.validate {
-            let (memory, key) = (&self.cache.memory, &self.plan.key);
+            let (store, key) = (&self.cache.store, &self.plan.key);
             match policy::head_freshens(&stored.head, (response.status, &response.fields)) {
                 HeadUpdate::Freshen => {
                     let head = policy::freshened(&stored.head, &response.fields, timing, &self.asked.rules);
                     match self.storability(&head, timing) {
                         Storability::Store => {
                             let (body, received) = (stored.body.clone(), self.cache.clock.now());
-                            let fresh = Arc::new(StoredResponse { head: Arc::new(head), body, received });
-                            cache.stored = memory.freshen(key, stored, &fresh, since, Alone::default()).await;
+                            let fresh = Arc::new(StoredResponse::new(Arc::new(head), body, received));
+                            cache.stored = store.freshen(key, stored, &fresh, since, Alone::default()).await;
                         }
                         Storability::DoNotStore(reason) if reason.is_of_request() => {}
-                        Storability::DoNotStore(_) => memory.forget(key, stored).await,
+                        Storability::DoNotStore(_) => store.forget(key, stored).await,
                     }
                 }
-                HeadUpdate::Invalidate => memory.forget(key, stored).await,
+                HeadUpdate::Invalidate => store.forget(key, stored).await,
                 HeadUpdate::Nothing => {}
             }
         }

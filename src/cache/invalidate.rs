@@ -20,7 +20,7 @@ pub(super) async fn after(
     let changed = policy::invalidated_by(method, key_parts(target), status, fields);
     for path_and_query in changed {
         let key = key_beside(target, &path_and_query, rules);
-        if cache.memory.invalidate(&key).await {
+        if cache.store.invalidate(&key).await {
             cache.metrics.invalidations.increment();
         }
         cache.fills.close(&key);

@@ -72,6 +72,19 @@ pub(super) async fn look_again(
     judge(&asked.head(), variants.as_deref(), &asked.rules, now, instant, || key.clone())
 }
 
+/// What a response that was found on the disk is worth to a request for which
+/// memory had the plan `before`.
+pub(super) fn judge_one(asked: &Asked, before: &Plan, found: Arc<StoredResponse>, now: SystemTime) -> Lookup {
+    let variants = Variants::one(found);
+    let collapse = before.collapse;
+    let judged =
+        judge(&asked.head(), Some(&variants), &asked.rules, now, asked.received, || before.key.clone());
+    match judged {
+        Lookup::Fetch(plan) => Lookup::Fetch(Plan { collapse, ..plan }),
+        serve => serve,
+    }
+}
+
 fn judge(
     req: &RequestHead<'_>,
     variants: Option<&Variants>,

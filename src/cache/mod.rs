@@ -15,6 +15,7 @@ mod deliver;
 mod failure;
 mod fetch;
 mod fill;
+mod from_disk;
 mod head;
 mod invalidate;
 mod lookup;
@@ -47,7 +48,9 @@ use collapse::Fills;
 use deliver::Selected;
 use fetch::Miss;
 use lookup::Lookup;
-use store::{Alone, Memory, StoredResponse};
+use store::{Alone, StoredResponse, Tiers};
+
+pub use store::DiskUsage;
 
 /// How long requests for a key do not wait for one another once a response was
 /// not to be shared: as long as Varnish does (hit-for-miss).
@@ -59,7 +62,7 @@ const FILLS_PART: u64 = 4;
 /// The cache of a process, shared by all of its cores.
 #[derive(Debug)]
 pub struct Cache {
-    memory: Memory,
+    store: Tiers,
     fills: Arc<Fills>,
     budget: Arc<Budget>,
     max_object: u64,
@@ -77,10 +80,13 @@ pub struct CacheUsage {
     pub objects: u64,
     /// Bytes that may be held.
     pub capacity: u64,
+    /// The same of the disk tier, if there is one.
+    pub disk: Option<DiskUsage>,
 }
 
 impl Cache {
-    /// An empty cache.
+    /// A cache of what is on its disk, if it has one, and else empty. What waits
+    /// to be written there is a task of `tasks`.
     pub fn new(
         config: &CacheConfig,
         clock: Arc<dyn Clock>,
@@ -88,7 +94,7 @@ impl Cache {
         metrics: Arc<Metrics>,
     ) -> Arc<Self> {
         Arc::new(Self {
-            memory: Memory::new(config.memory, Arc::clone(&metrics)),
+            store: Tiers::open(config, Arc::clone(&clock), tasks, &metrics),
             fills: Fills::new(),
             budget: Budget::new(config.memory / FILLS_PART),
             max_object: config.max_object,
@@ -113,7 +119,7 @@ impl Cache {
             let (cache, rules, origin) = (Arc::clone(self), Arc::clone(rules), Arc::clone(origin));
             return Handling::pending(pass::forward(cache, req, rules, origin, status));
         }
-        match lookup::look(&self.memory, &req, rules) {
+        match lookup::look(&self.store.memory, &req, rules) {
             Lookup::Serve { stored, ttl } => Handling::ready(Ok(hit(&req, &stored, ttl))),
             Lookup::ServeStale { stored, ttl, refresh } => {
                 let response = hit(&req, &stored, ttl);
@@ -122,7 +128,7 @@ impl Cache {
                 }
                 Handling::ready(Ok(response))
             }
-            Lookup::Fetch(_) if policy::only_if_cached(&asked::head(&req)) => {
+            Lookup::Fetch(_) if !self.store.has_disk() && policy::only_if_cached(&asked::head(&req)) => {
                 Handling::ready(Err(Failure::OnlyIfCached))
             }
             Lookup::Fetch(plan) => {
@@ -135,15 +141,16 @@ impl Cache {
     /// Forgets everything; says how many responses there were. What is being
     /// fetched now is not stored.
     pub fn purge_all(&self) -> u64 {
-        let purged = self.memory.clear();
+        let purged = self.store.clear();
         self.fills.close_all();
         purged
     }
 
     /// How full it is.
     pub fn usage(&self) -> CacheUsage {
-        let memory = &self.memory;
-        CacheUsage { bytes: memory.bytes(), objects: memory.objects(), capacity: memory.capacity() }
+        let memory = &self.store.memory;
+        let disk = self.store.disk_usage();
+        CacheUsage { bytes: memory.bytes(), objects: memory.objects(), capacity: memory.capacity(), disk }
     }
 
     /// What follows from a response that could not be shared: with all

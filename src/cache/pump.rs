@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::Cache;
 use super::collapse::FillGuard;
-use super::store::{Alone, Generation, StoredResponse};
+use super::store::{Alone, Generation, StoredBody, StoredResponse};
 use super::stream::{Pace, Stream};
 use crate::exchange::Body;
 use crate::policy::{CacheKey, StoredHead};
@@ -102,7 +102,7 @@ impl Pump {
             self.stream.outgrow();
             // Nobody else is to wait for it; and it ends the fill, not the exchange.
             self.guard = None;
-            self.cache.memory.mark(&self.key, self.cache.alone(false)).await;
+            self.cache.store.mark(&self.key, self.cache.alone(false)).await;
         }
     }
 
@@ -114,8 +114,8 @@ impl Pump {
         };
         let body = joined(&chunks, &last).await;
         let (head, received) = (Arc::clone(&self.head), self.received);
-        let stored = Arc::new(StoredResponse { head, body: body.clone(), received });
-        if self.cache.memory.keep(&self.key, &stored, self.since, self.alone).await {
+        let stored = Arc::new(StoredResponse::new(head, StoredBody::Memory(body.clone()), received));
+        if self.cache.store.keep(&self.key, &stored, self.since, self.alone).await {
             self.cache.metrics.fills_stored.increment();
         }
         self.stream.finish(body);

@@ -15,6 +15,7 @@ mod acme;
 mod command_line;
 mod config;
 mod connections;
+mod disk;
 mod end_to_end;
 mod floors;
 mod front;

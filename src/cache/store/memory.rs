@@ -1,9 +1,7 @@
 //! The memory tier: moka bounds its bytes and decides what makes room, never
 //! what is fresh.
 
-use std::hash::BuildHasher;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use foldhash::fast::RandomState;
 use futures_util::FutureExt;
@@ -12,6 +10,7 @@ use moka::future::Cache;
 use moka::notification::RemovalCause;
 use moka::ops::compute::{CompResult, Op};
 
+use super::generations::{Generation, Generations};
 use super::{Alone, StoredResponse, Variants};
 use crate::policy::CacheKey;
 use crate::telemetry::Metrics;
@@ -26,31 +25,24 @@ const KEY_OVERHEAD: u64 = 400;
 /// for good, always to the smaller side.
 const TOLERATED: u64 = 8;
 
-/// How many counters stand for the invalidations of all keys. Two keys that
-/// share one cost each other the storing of a fill, no more.
-const GENERATIONS: usize = 1 << 14;
-
 /// Stored responses by key, up to a number of bytes.
 #[derive(Debug)]
 pub(in crate::cache) struct Memory {
     entries: Cache<CacheKey, Arc<Variants>, RandomState>,
-    hasher: RandomState,
-    generations: Box<[AtomicU64]>,
+    generations: Arc<Generations>,
     most_per_key: u64,
     capacity: u64,
     metrics: Arc<Metrics>,
 }
 
-/// The state of a key's invalidations at some moment: what was asked for
-/// before an invalidation is not stored after it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::cache) struct Generation(u64);
-
 impl Memory {
     /// An empty tier of `capacity` bytes.
-    pub(in crate::cache) fn new(capacity: u64, metrics: Arc<Metrics>) -> Self {
+    pub(in crate::cache) fn new(
+        capacity: u64,
+        generations: &Arc<Generations>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         let counted = Arc::clone(&metrics);
-        let hasher = RandomState::default();
         let entries = Cache::builder()
             .max_capacity(capacity)
             .weigher(|key: &CacheKey, variants: &Arc<Variants>| {
@@ -62,9 +54,9 @@ impl Memory {
                     counted.evictions.add(variants.responses.len() as u64);
                 }
             })
-            .build_with_hasher(hasher.clone());
-        let generations = std::iter::repeat_with(AtomicU64::default).take(GENERATIONS).collect();
-        Self { entries, hasher, generations, most_per_key: capacity / 2, capacity, metrics }
+            .build_with_hasher(RandomState::default());
+        let generations = Arc::clone(generations);
+        Self { entries, generations, most_per_key: capacity / 2, capacity, metrics }
     }
 
     /// What is kept under `key`, without waiting.
@@ -109,6 +101,16 @@ impl Memory {
         .await
     }
 
+    /// Keeps a response that was read from the disk, as [`Memory::keep`] does.
+    pub(in crate::cache) async fn promote(
+        &self,
+        key: &CacheKey,
+        response: &Arc<StoredResponse>,
+        since: Generation,
+    ) {
+        self.put(key, response, since, |kept, new| kept.with(new, kept.alone, self.most_per_key)).await;
+    }
+
     async fn put(
         &self,
         key: &CacheKey,
@@ -140,24 +142,27 @@ impl Memory {
     /// Forgets all variants of `key`, and what is being fetched for it now is
     /// not stored; says whether there was one.
     pub(in crate::cache) async fn invalidate(&self, key: &CacheKey) -> bool {
-        self.slot(key).fetch_add(1, Ordering::AcqRel);
+        self.generations.advance(key);
         self.replace(key, |_| Some(Variants::default())).await
     }
 
     /// Forgets everything, and what is being fetched now is not stored; says
     /// how many responses there were.
     pub(in crate::cache) fn clear(&self) -> u64 {
-        for slot in &self.generations {
-            slot.fetch_add(1, Ordering::AcqRel);
-        }
+        self.generations.advance_all();
         let objects = self.objects();
         self.entries.invalidate_all();
         objects
     }
 
+    /// What is being fetched for `key` now is not stored.
+    pub(in crate::cache) fn outdate(&self, key: &CacheKey) {
+        self.generations.advance(key);
+    }
+
     /// The state of the key's invalidations now.
     pub(in crate::cache) fn generation(&self, key: &CacheKey) -> Generation {
-        Generation(self.slot(key).load(Ordering::Acquire))
+        self.generations.of(key)
     }
 
     /// How many bytes it may hold.
@@ -227,13 +232,6 @@ impl Memory {
             }
             self.entries.invalidate(&*key).await;
         }
-    }
-
-    fn slot(&self, key: &CacheKey) -> &AtomicU64 {
-        let hash = self.hasher.hash_one(key);
-        #[expect(clippy::cast_possible_truncation, reason = "any bits of the hash do")]
-        let index = hash as usize % self.generations.len();
-        &self.generations[index]
     }
 }
 

@@ -1,23 +1,27 @@
 //! What is kept: whole responses, by key, in variants. It holds no rule of
 //! HTTP; which response may be kept or used is asked of `policy`.
 
-#[allow(dead_code, reason = "the engine keeps them next")]
 mod body;
-#[allow(dead_code, unused_imports, unreachable_pub, reason = "the engine asks it next")]
 mod disk;
-#[allow(dead_code, reason = "the engine counts them next")]
 mod generations;
 mod memory;
+mod tiers;
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use tokio::time::Instant;
 
 use crate::policy::{self, StoredHead};
 
+pub use disk::DiskUsage;
+
+use disk::RecordId;
+
 pub(super) use body::StoredBody;
-pub(super) use memory::{Generation, Memory};
+pub(super) use disk::FileBody;
+pub(super) use generations::Generation;
+pub(super) use memory::Memory;
+pub(super) use tiers::Tiers;
 
 /// Bytes that one stored response needs besides its head and its body:
 /// counters, pointers and what the allocator adds (measured).
@@ -31,15 +35,27 @@ const MOST_VARIANTS: usize = 32;
 pub(super) struct StoredResponse {
     /// Status and fields, parsed.
     pub(super) head: Arc<StoredHead>,
-    /// The content, in a buffer of exactly its size.
-    pub(super) body: Bytes,
+    /// The content.
+    pub(super) body: StoredBody,
     /// When the head came, by the monotonic clock.
     pub(super) received: Instant,
+    /// The record it was read from, if it was.
+    record: Option<RecordId>,
 }
 
 impl StoredResponse {
+    /// What was received at this time.
+    pub(super) fn new(head: Arc<StoredHead>, body: StoredBody, received: Instant) -> Self {
+        Self { head, body, received, record: None }
+    }
+
+    /// True if it was read from the disk.
+    pub(super) fn is_from_disk(&self) -> bool {
+        self.record.is_some()
+    }
+
     fn weight(&self) -> u64 {
-        RESPONSE_OVERHEAD + (self.head.weight() + self.body.len()) as u64
+        RESPONSE_OVERHEAD + self.head.weight() as u64 + self.body.weight()
     }
 }
 
@@ -70,6 +86,11 @@ impl Variants {
     pub(super) fn collapses(&self, personal: bool, now: Instant) -> bool {
         let until = if personal { self.alone.all.max(self.alone.personal) } else { self.alone.all };
         until.is_none_or(|until| until <= now)
+    }
+
+    /// Only this one.
+    pub(super) fn one(response: Arc<StoredResponse>) -> Self {
+        Self { responses: vec![response], alone: Alone::default() }
     }
 
     /// The same with `new` in place of its own older version; `None` if there

@@ -98,8 +98,8 @@ async fn nobody_hangs_and_nobody_gets_a_mixture() {
 
 /// How many bytes `edge` holds, as it counted and added up anew.
 async fn held(edge: &Edge) -> (u64, u64) {
-    edge.cache.memory.settle().await;
-    (edge.cache.usage().bytes, edge.cache.memory.added_up())
+    edge.cache.store.memory.settle().await;
+    (edge.cache.usage().bytes, edge.cache.store.memory.added_up())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]

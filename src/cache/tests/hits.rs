@@ -143,7 +143,7 @@ async fn memory_is_bounded_and_counted() {
         let _ = edge.exchange().await.answer.send(Ok(Exchange::response(200, FRESH, body)));
         answer(client).await;
     }
-    edge.cache.memory.settle().await;
+    edge.cache.store.memory.settle().await;
     let usage = edge.cache.usage();
     assert!((1..=15).contains(&usage.objects), "{usage:?}");
     assert!(usage.bytes <= usage.capacity, "{usage:?}");
@@ -160,7 +160,7 @@ async fn room_is_made_where_moka_lost_count() {
     edge.metrics.cache_bytes.add(lost);
     edge.store("/4", FRESH, "hello").await;
     edge.metrics.cache_bytes.add(-lost);
-    edge.cache.memory.settle().await;
+    edge.cache.store.memory.settle().await;
     assert_eq!((edge.cache.usage().bytes, edge.cache.usage().objects), (0, 0));
 }
 

@@ -4,6 +4,7 @@
 mod bodies;
 mod collapse;
 mod crowd;
+mod disk;
 mod hits;
 mod personal;
 mod races;
@@ -79,12 +80,15 @@ impl Edge {
     }
 
     fn sized(memory: u64, max_object: u64) -> Self {
-        let config = CacheConfig { memory, max_object, disk: None };
+        Self::configured(&CacheConfig { memory, max_object, disk: None })
+    }
+
+    fn configured(config: &CacheConfig) -> Self {
         let start = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
         let clock = Arc::new(ManualClock::at(start));
         let metrics = Arc::new(Metrics::default());
         let cache =
-            Cache::new(&config, Arc::clone(&clock) as Arc<dyn Clock>, &Tasks::new(), Arc::clone(&metrics));
+            Cache::new(config, Arc::clone(&clock) as Arc<dyn Clock>, &Tasks::new(), Arc::clone(&metrics));
         let (sender, exchanges) = mpsc::unbounded_channel();
         Self {
             cache,

@@ -193,6 +193,16 @@ impl Seawall {
         Pid::from_child(&self.process.0)
     }
 
+    /// Ends it as a crash would.
+    pub(crate) fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    /// What it has said of itself so far.
+    pub(crate) fn diagnostics(&self) -> String {
+        self.read("stdout") + &self.read("stderr")
+    }
+
     /// Waits until it takes no new connections.
     pub(crate) async fn refuses_connections(&self) {
         eventually("the program stops listening", || TcpStream::connect(self.http).err()).await;

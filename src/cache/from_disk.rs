@@ -1,0 +1,38 @@
+//! What a request gets of the disk tier, when memory has nothing for it.
+
+use http::Method;
+
+use super::fetch::{Miss, refresh};
+use super::lookup::{self, Lookup};
+use crate::exchange::Response;
+
+impl Miss {
+    /// The response, if the disk has one that may answer; what has to be
+    /// fetched or validated is the new plan.
+    pub(super) async fn look_on_disk(&mut self) -> Option<Response> {
+        if self.plan.validate.is_some() || !self.cache.store.has_disk() {
+            return None;
+        }
+        let found = self.cache.store.look_on_disk(&self.asked.head(), &self.plan.key).await?;
+        self.cache.store.promote(&self.plan.key, &found).await;
+        let now = self.cache.clock.wall();
+        match lookup::judge_one(&self.asked, &self.plan, found.stored, now) {
+            Lookup::Serve { stored, ttl } => Some(self.hit(&stored, ttl, now)),
+            Lookup::ServeStale { stored, ttl, refresh: plan } => {
+                if let Some(plan) = plan.filter(|_| self.asked.method == Method::GET) {
+                    refresh(&self.cache, &self.asked, &plan);
+                }
+                Some(self.hit(&stored, ttl, now))
+            }
+            Lookup::Fetch(plan) => {
+                self.plan = plan;
+                None
+            }
+        }
+    }
+
+    /// True if what is to be validated was read from the disk.
+    pub(super) fn validates_record(&self) -> bool {
+        self.plan.validate.as_ref().is_some_and(|stored| stored.is_from_disk())
+    }
+}
