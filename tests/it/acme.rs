@@ -2,7 +2,6 @@
 //! all nonces rejected.
 
 use std::fs;
-use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,11 +10,7 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName};
 use seawall::base::{Backoff, Clock, SystemClock, Tasks};
 use seawall::certs::{CertificateStatus, Certificates, IssuerKind};
-use seawall::config::Config;
-use seawall::config::model::{
-    AccessLogFormat, AccessLogTarget, Acme, AcmeChallenge, Admin, CacheConfig, Frequency, Limits, Listen,
-    Log, Site, SiteTls,
-};
+use seawall::config::{self, Config};
 use seawall::telemetry::Metrics;
 use seawall::tls;
 use tempfile::TempDir;
@@ -40,7 +35,7 @@ struct Edge {
 
 impl Edge {
     /// Brings it up on the state in `state`; nothing answers challenges yet.
-    async fn start(state: &TempDir, authority: &Authority, challenges: &[AcmeChallenge]) -> Self {
+    async fn start(state: &TempDir, authority: &Authority, challenges: &[&str]) -> Self {
         let (tasks, metrics) = (Tasks::new(), Arc::<Metrics>::default());
         let config = config(state.path(), authority, challenges);
         let clock = Arc::new(SystemClock);
@@ -143,7 +138,7 @@ async fn http01_issues_once_and_restarts_order_nothing() {
     let pebble = authority.start().await;
     let state = tempfile::tempdir().unwrap();
 
-    let edge = Edge::start(&state, &authority, &[AcmeChallenge::Http01]).await;
+    let edge = Edge::start(&state, &authority, &["http-01"]).await;
     edge.serve_http(http);
     edge.serve_tls(tls);
     let status = edge.certified().await;
@@ -156,7 +151,7 @@ async fn http01_issues_once_and_restarts_order_nothing() {
     edge.stop().await;
     assert_eq!(files(&state, ".order.json"), [] as [PathBuf; 0]);
 
-    let edge = Edge::start(&state, &authority, &[AcmeChallenge::Http01]).await;
+    let edge = Edge::start(&state, &authority, &["http-01"]).await;
     assert_eq!(edge.status().not_after, status.not_after);
     let tls = listener().await;
     let address = tls.local_addr().unwrap();
@@ -174,7 +169,7 @@ async fn tls_alpn01_issues_and_the_account_is_used_again() {
     let pebble = authority.start().await;
     let state = tempfile::tempdir().unwrap();
 
-    let edge = Edge::start(&state, &authority, &[AcmeChallenge::TlsAlpn01]).await;
+    let edge = Edge::start(&state, &authority, &["tls-alpn-01"]).await;
     edge.serve_tls(tls);
     edge.certified().await;
     let first = leaf(address, ALIAS, &pebble.issuer).await.unwrap();
@@ -184,7 +179,7 @@ async fn tls_alpn01_issues_and_the_account_is_used_again() {
     let credentials = fs::read(&account).unwrap();
     let [certificate] = files(&state, ".pem").try_into().unwrap();
     fs::write(certificate, "broken").unwrap();
-    let edge = Edge::start(&state, &authority, &[AcmeChallenge::TlsAlpn01]).await;
+    let edge = Edge::start(&state, &authority, &["tls-alpn-01"]).await;
     edge.serve_tls(TcpListener::bind(address).await.unwrap());
     edge.certified().await;
     assert_ne!(leaf(address, SITE, &pebble.issuer).await.unwrap(), first);
@@ -201,7 +196,7 @@ async fn an_authority_that_is_down_harms_nothing() {
     let state = tempfile::tempdir().unwrap();
 
     let begun = SystemClock.now();
-    let edge = Edge::start(&state, &authority, &[AcmeChallenge::TlsAlpn01, AcmeChallenge::Http01]).await;
+    let edge = Edge::start(&state, &authority, &["tls-alpn-01", "http-01"]).await;
     assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
     edge.serve_http(http);
     edge.serve_tls(tls);
@@ -218,64 +213,22 @@ async fn an_authority_that_is_down_harms_nothing() {
 }
 
 /// The one site, ordered from `authority`.
-fn config(state: &Path, authority: &Authority, challenges: &[AcmeChallenge]) -> Config {
-    let site = Site {
-        name: SITE.into(),
-        aliases: vec![ALIAS.into()],
-        redirect_aliases: false,
-        pool: None,
-        tls: SiteTls::Acme,
-        redirect_http: true,
-        hsts: false,
-        forward_fields: Vec::new(),
-        routes: Vec::new(),
-    };
-    Config {
-        email: Some("admin@example.test".to_owned()),
-        state_dir: state.to_owned(),
-        workers: NonZeroUsize::MIN,
-        tls_default: None,
-        listen: Listen { http: Vec::new(), https: Vec::new(), trusted_proxies: Vec::new() },
-        log: Log {
-            access: AccessLogTarget::Off,
-            format: AccessLogFormat::Json,
-            redact_query: Vec::new(),
-            level: String::new(),
-        },
-        limits: limits(),
-        acme: Acme {
-            directories: vec![authority.url()],
-            own_directory: true,
-            challenges: challenges.to_owned(),
-            ca: Some(authority.root_file()),
-        },
-        cache: CacheConfig { memory: 0, max_object: 0, disk: None },
-        pools: Default::default(),
-        sites: vec![Arc::new(site)],
-        admin: Admin { socket: state.join("admin.sock"), metrics: None },
-    }
-}
-
-fn limits() -> Limits {
-    Limits {
-        connections: 0,
-        connections_per_ip: None,
-        request_line: 0,
-        header_bytes: 0,
-        headers: 0,
-        body: 0,
-        handshake_timeout: DEADLINE,
-        header_timeout: DEADLINE,
-        body_timeout: DEADLINE,
-        min_rate: 0,
-        write_timeout: DEADLINE,
-        idle_timeout: DEADLINE,
-        stream_idle: DEADLINE,
-        tunnel_idle: DEADLINE,
-        drain_timeout: DEADLINE,
-        h2_streams: 0,
-        h2_resets: Frequency { times: 0, within: DEADLINE },
-        origin_header_bytes: 0,
-        origin_headers: 0,
-    }
+fn config(state: &Path, authority: &Authority, challenges: &[&str]) -> Config {
+    let (state_dir, url, root) = (state.display(), authority.url(), authority.root_file());
+    let text = format!(
+        r#"
+email = "admin@example.test"
+state_dir = "{state_dir}"
+log = {{ access = "off" }}
+[acme]
+directory = ["{url}"]
+ca = "{root}"
+challenges = {challenges:?}
+[site."{SITE}"]
+aliases = ["{ALIAS}"]
+origins = ["127.0.0.1:9"]
+"#,
+        root = root.display()
+    );
+    config::parse("test", &text, state).unwrap().config
 }
