@@ -28,6 +28,11 @@ const TRUST_FIELDS: [&str; 19] = [
     "x-url-scheme",
 ];
 
+/// What a trusted proxy tells of a client. The others change what is answered,
+/// and a proxy that does not know them passes on what a client wrote.
+const OF_TRUSTED_PROXIES: [&str; 6] =
+    ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "x-request-id"];
+
 /// Names that frame, route or identify a message. Many origin servers take `_`
 /// for `-` (CGI turns both into `_`), so `Content_Length` is no harmless name.
 const ALIASED: [&str; 11] = [
@@ -44,13 +49,17 @@ const ALIASED: [&str; 11] = [
     "user-agent",
 ];
 
-/// Removes what a client that is no trusted proxy may not tell an origin
-/// server: the trust fields except those in `kept`, and every name with `_`
-/// that stands for one of them or for a field that frames the message.
-pub fn drop_untrusted(fields: &mut HeaderMap, kept: &[HeaderName]) {
+/// Removes what the sender of a request may not tell an origin server: the trust
+/// fields except those in `kept`, and every name with `_` that stands for one of
+/// them or for a field that frames the message. A trusted proxy may send those by
+/// which proxies tell of the client.
+pub fn drop_untrusted(fields: &mut HeaderMap, kept: &[HeaderName], is_trusted_proxy: bool) {
+    let may_stay = |name: &HeaderName| {
+        kept.contains(name) || is_trusted_proxy && OF_TRUSTED_PROXIES.contains(&name.as_str())
+    };
     // Most requests carry none, and then nothing is collected.
     let dropped: Vec<HeaderName> =
-        fields.keys().filter(|name| is_untrusted(name) && !kept.contains(name)).cloned().collect();
+        fields.keys().filter(|name| is_untrusted(name) && !may_stay(name)).cloned().collect();
     for name in dropped {
         fields.remove(name);
     }
@@ -86,11 +95,15 @@ mod tests {
     use super::*;
 
     fn left(names: &[&'static str], kept: &[HeaderName]) -> Vec<String> {
+        left_of(names, kept, false)
+    }
+
+    fn left_of(names: &[&'static str], kept: &[HeaderName], is_trusted_proxy: bool) -> Vec<String> {
         let mut fields = HeaderMap::new();
         for name in names {
             fields.append(HeaderName::from_static(name), HeaderValue::from_static("1"));
         }
-        drop_untrusted(&mut fields, kept);
+        drop_untrusted(&mut fields, kept, is_trusted_proxy);
         fields.keys().map(ToString::to_string).collect()
     }
 
@@ -118,6 +131,13 @@ mod tests {
         let kept = [HeaderName::from_static("x-http-method-override")];
         let names = ["x-http-method-override", "x_http_method_override", "x-forwarded-for"];
         assert_eq!(left(&names, &kept), ["x-http-method-override"]);
+    }
+
+    #[test]
+    fn a_trusted_proxy_tells_of_the_client_and_no_more() {
+        assert_eq!(left_of(&OF_TRUSTED_PROXIES, &[], true), OF_TRUSTED_PROXIES);
+        let names = ["x-forwarded-for", "x-original-url", "x-http-method-override", "x_forwarded_for"];
+        assert_eq!(left_of(&names, &[], true), ["x-forwarded-for"]);
     }
 
     #[test]

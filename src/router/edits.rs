@@ -29,9 +29,7 @@ impl Origin for Edited {
         // Before any edit, so that no client's Connection takes away a field that
         // the route sets.
         hop_by_hop::remove(&mut req.fields);
-        if !req.trusted {
-            forwarding::drop_untrusted(&mut req.fields, &self.site.forward_fields);
-        }
+        forwarding::drop_untrusted(&mut req.fields, &self.site.forward_fields, req.trusted);
         if self.route.cache.enabled && self.route.cache.ignore_query && req.target.query().is_some() {
             let path = req.target.path().parse();
             req.target.path_and_query = path.unwrap_or(req.target.path_and_query);
