@@ -26,9 +26,11 @@ impl Edited {
 
 impl Origin for Edited {
     fn fetch(self: Arc<Self>, mut req: Request) -> BoxFuture<'static, Result<Response, FetchError>> {
-        // Before any edit, so that no client's Connection takes away a field that
-        // the route sets.
-        hop_by_hop::remove(&mut req.fields);
+        if !self.route.request_fields.is_empty() {
+            // Before any edit, so that no client's Connection takes away a field
+            // that the route sets. Without edits it is done once, on sending.
+            hop_by_hop::remove(&mut req.fields);
+        }
         forwarding::drop_untrusted(&mut req.fields, &self.site.forward_fields, req.trusted);
         if self.route.cache.enabled && self.route.cache.ignore_query && req.target.query().is_some() {
             let path = req.target.path().parse();
