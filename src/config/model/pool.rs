@@ -1,0 +1,163 @@
+//! Pools of origin servers, checked.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::StatusCode;
+
+/// A pool of origin servers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PoolConfig {
+    /// Its name in the config.
+    pub name: Arc<str>,
+    /// The servers, at least one.
+    pub servers: Vec<ServerConfig>,
+    /// How one is picked.
+    pub balance: Balance,
+    /// How servers are checked; `None`: not at all.
+    pub health: Option<HealthCheck>,
+    /// When a server is ejected for failing exchanges; `None`: never.
+    pub eject: Option<Ejection>,
+    /// With every server down: let one live request a second and server through.
+    pub panic: bool,
+    /// When a request is tried again.
+    pub retry: Retry,
+    /// Connections to one server at a time.
+    pub max_connections: usize,
+    /// How many requests may wait for a connection, and how long.
+    pub queue: Queue,
+    /// The deadlines of a request.
+    pub timeouts: OriginTimeouts,
+    /// TLS to the origin servers with `https://`.
+    pub tls: OriginTls,
+    /// Bytes of the fields of a response.
+    pub header_bytes: usize,
+    /// Number of fields of a response.
+    pub headers: usize,
+}
+
+/// One origin server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerConfig {
+    /// As the config writes it: names it in logs.
+    pub label: Arc<str>,
+    /// Host name or address to connect to; IPv6 without brackets.
+    pub host: String,
+    /// Port to connect to.
+    pub port: u16,
+    /// True for `https://`.
+    pub tls: bool,
+    /// Its share against the others, at least 1.
+    pub weight: u32,
+    /// Only picked when every other server is down.
+    pub backup: bool,
+}
+
+impl ServerConfig {
+    /// The scheme and authority a check or a request is made for, such as
+    /// `http://10.0.0.1:8080`.
+    pub fn url(&self) -> String {
+        let scheme = if self.tls { "https" } else { "http" };
+        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+        format!("{scheme}://{host}:{}", self.port)
+    }
+}
+
+/// How a server is picked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Balance {
+    /// The better of two picked by chance: fewer requests, faster answers.
+    PowerOfTwo,
+    /// One after the other, by weight, smoothly.
+    RoundRobin,
+}
+
+/// How servers are checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HealthCheck {
+    /// GET this path; `None`: a TCP (and TLS) connection is enough.
+    pub path: Option<String>,
+    /// The Host of the check; `None`: the server's own.
+    pub host: Option<String>,
+    /// From one check to the next.
+    pub every: Duration,
+    /// A check that takes longer has failed.
+    pub timeout: Duration,
+    /// Passes in a row that bring a server up that was down.
+    pub rise: u32,
+    /// Failures in a row that take it down.
+    pub fall: u32,
+    /// The statuses that pass, ends included.
+    pub expect: (u16, u16),
+}
+
+/// When a server is ejected.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ejection {
+    /// This many failures in a row...
+    pub errors: u32,
+    /// ... within this time...
+    pub within: Duration,
+    /// ... eject it for this long.
+    pub duration: Duration,
+}
+
+/// When a request is tried again on another server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Retry {
+    /// At most this many further tries.
+    pub times: u32,
+    /// None begins later than this after the first.
+    pub within: Duration,
+    /// The reasons that count.
+    pub on: Vec<RetryOn>,
+    /// Retries a hundred live requests pay for; ten a second are always allowed.
+    pub budget_percent: u32,
+}
+
+/// A reason to try again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RetryOn {
+    /// No connection came about.
+    Connect,
+    /// The connection ended before the first byte of the response.
+    Reset,
+    /// No response in time.
+    Timeout,
+    /// This status.
+    Status(StatusCode),
+}
+
+/// How requests wait for a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Queue {
+    /// How many.
+    pub max: usize,
+    /// How long.
+    pub timeout: Duration,
+}
+
+/// The deadlines of a request to an origin server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OriginTimeouts {
+    /// For the TCP connection and the TLS handshake together.
+    pub connect: Duration,
+    /// From the request to the head of the response.
+    pub first_byte: Duration,
+    /// Between two parts of the body.
+    pub between_bytes: Duration,
+    /// How long an unused connection is kept.
+    pub keep_alive: Duration,
+}
+
+/// TLS to origin servers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OriginTls {
+    /// False: any certificate is taken.
+    pub verify: bool,
+    /// PEM file with the roots to trust in place of the system's.
+    pub ca: Option<PathBuf>,
+    /// The server name; `None`: the Host of the request.
+    pub server_name: Option<String>,
+}
