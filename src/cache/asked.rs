@@ -50,7 +50,7 @@ impl Asked {
 
     /// What policy reads of it.
     pub(super) fn head(&self) -> RequestHead<'_> {
-        RequestHead { method: &self.method, fields: &self.fields }
+        RequestHead { method: &self.method, path: self.target.path(), fields: &self.fields }
     }
 
     /// The same as a request that can be sent.
@@ -74,7 +74,7 @@ impl Asked {
 
 /// What policy reads of a request that is still whole.
 pub(super) fn head(req: &Request) -> RequestHead<'_> {
-    RequestHead { method: &req.method, fields: &req.fields }
+    RequestHead { method: &req.method, path: req.target.path(), fields: &req.fields }
 }
 
 /// What the key of a target is made of.

@@ -250,7 +250,7 @@ impl Fill {
     /// Nobody is to wait for what could not even answer a request that came at
     /// this moment.
     fn alone(&self, head: &StoredHead) -> Alone {
-        let plain = RequestHead { method: &Method::GET, fields: &HeaderMap::new() };
+        let plain = RequestHead { method: &Method::GET, fields: &HeaderMap::new(), ..self.asked.head() };
         match policy::reuse(&plain, head, self.cache.clock.wall(), &self.asked.rules) {
             Reuse::Serve { .. } | Reuse::ServeStale { .. } => Alone::default(),
             Reuse::Validate { .. } | Reuse::Forward(_) => self.cache.alone(false),

@@ -50,7 +50,7 @@ impl Miss {
     /// May `head` be stored, as the head of a response to a GET with the same
     /// fields?
     fn storability(&self, head: &StoredHead, timing: Timing) -> Storability {
-        let as_get = RequestHead { method: &Method::GET, fields: &self.asked.fields };
+        let as_get = RequestHead { method: &Method::GET, ..self.asked.head() };
         policy::storability(&as_get, head.status, &head.fields(), timing, &self.asked.rules)
     }
 }

@@ -71,7 +71,7 @@ mod tests {
             (&disabled, Method::GET, &[], Some(BypassReason::Disabled)),
         ] {
             let fields = fields(lines);
-            assert_eq!(bypass(&RequestHead { method: &method, fields: &fields }, rules), expected);
+            assert_eq!(bypass(&RequestHead { method: &method, path: "/", fields: &fields }, rules), expected);
         }
     }
 }

@@ -127,7 +127,7 @@ mod tests {
         ] {
             let (asked, response) = (fields(asked), fields(response));
             for method in [Method::GET, Method::HEAD] {
-                let req = RequestHead { method: &method, fields: &asked };
+                let req = RequestHead { method: &method, path: "/", fields: &asked };
                 assert_eq!(evaluate(&req, StatusCode::OK, &response), expected, "{asked:?} {response:?}");
                 assert_eq!(evaluate(&req, StatusCode::NOT_FOUND, &response), Proceed);
             }

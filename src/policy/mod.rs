@@ -54,6 +54,8 @@ pub use vary::{same_variant, select};
 pub struct RequestHead<'a> {
     /// The method.
     pub method: &'a Method,
+    /// The path of its target, as it is forwarded.
+    pub path: &'a str,
     /// The fields.
     pub fields: &'a HeaderMap,
 }

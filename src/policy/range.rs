@@ -99,7 +99,7 @@ mod tests {
             let asked = fields(lines);
             assert_eq!(range(&get(&asked), StatusCode::OK, &fields(&[]), 11), expected, "{lines:?}");
             assert_eq!(asks_for_part(&get(&asked)), expected != Whole, "{lines:?}");
-            let head = RequestHead { method: &Method::HEAD, fields: &asked };
+            let head = RequestHead { method: &Method::HEAD, path: "/", fields: &asked };
             assert_eq!(range(&head, StatusCode::OK, &fields(&[]), 11), Whole);
             assert_eq!(range(&get(&asked), StatusCode::NOT_FOUND, &fields(&[]), 11), Whole);
         }

@@ -287,7 +287,7 @@ mod tests {
     fn by_request() {
         let rules = CacheRules::default();
         let (asked, response) = (fields(&[]), fields(&[FRESH]));
-        let post = RequestHead { method: &Method::POST, fields: &asked };
+        let post = RequestHead { method: &Method::POST, ..get(&asked) };
         let answer = storability(&post, StatusCode::OK, &response, at_once(now()), &rules);
         assert_eq!(answer, Storability::DoNotStore(Reason::Method));
         let unwanted = refused(&[("cache-control", "no-store")], 200, &[FRESH], &rules);
