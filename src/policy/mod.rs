@@ -3,7 +3,7 @@
 //!
 //! One file for each question: where a response is kept (`key`), whether the
 //! cache is asked at all (`bypass`), whether a response is kept
-//! (`storability`), for how long it is fresh (`freshness`), which of several
+//! (`storability`) and is what its path promises (`static_path`), for how long it is fresh (`freshness`), which of several
 //! answers a request (`vary`) and may it (`reuse`), how it is validated
 //! (`validate`) and updated (`update`), what of it the client wants
 //! (`conditional`, `range`), and what a write makes void (`invalidate`).
@@ -19,6 +19,7 @@ mod reference;
 mod reuse;
 mod rules;
 mod stated;
+mod static_path;
 mod status;
 mod storability;
 mod stored;

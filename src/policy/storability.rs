@@ -3,7 +3,9 @@
 use http::{HeaderMap, Method, StatusCode, header};
 
 use super::stated::Stated;
-use super::{CacheRules, FreshnessLifetime, LifetimeSource, RequestHead, Timing, freshness, status};
+use super::{
+    CacheRules, FreshnessLifetime, LifetimeSource, RequestHead, Timing, freshness, static_path, status,
+};
 use crate::fields::cache_control::{NoCache, RequestDirectives};
 use crate::fields::date;
 use crate::fields::entity_tag::EntityTag;
@@ -42,6 +44,9 @@ pub enum NoStoreReason {
     Authorization,
     /// The request had cookies, and the response states no lifetime.
     Cookie,
+    /// Its path looks like that of a file for everyone, it is something else,
+    /// and the request had cookies or credentials.
+    Deception,
     /// It sets cookies, and does not say that they are for all.
     SetCookie,
     /// It is not to be used without validation, and nothing validates it.
@@ -56,7 +61,10 @@ impl NoStoreReason {
     /// True if it lies in who asked, not in the response: what is stored for
     /// others is as good as before.
     pub fn is_of_request(self) -> bool {
-        matches!(self, Self::Method | Self::RequestNoStore | Self::Authorization | Self::Cookie)
+        matches!(
+            self,
+            Self::Method | Self::RequestNoStore | Self::Authorization | Self::Cookie | Self::Deception
+        )
     }
 
     /// Its name, the detail in Cache-Status and in logs.
@@ -72,6 +80,7 @@ impl NoStoreReason {
             Self::VaryStar => "vary-star",
             Self::Authorization => "authorization",
             Self::Cookie => "cookie",
+            Self::Deception => "deception",
             Self::SetCookie => "set-cookie",
             Self::NoCache => "no-cache",
             Self::NoLifetime => "no-lifetime",
@@ -84,7 +93,8 @@ impl NoStoreReason {
 /// stored when others ask: credentials, or the wish itself?
 pub fn is_personal(req: &RequestHead<'_>, rules: &CacheRules) -> bool {
     req.fields.contains_key(header::AUTHORIZATION)
-        || (!rules.ignore_cookies && req.fields.contains_key(header::COOKIE))
+        || (req.fields.contains_key(header::COOKIE)
+            && (!rules.ignore_cookies || static_path::looks_static(req.path)))
         || is_unwanted(req)
 }
 
@@ -119,7 +129,7 @@ fn refusal(
         .or_else(|| by_status(status))
         .or_else(|| {
             let stated = Stated::of(status, fields, rules);
-            by_directives(&stated, fields).or_else(|| {
+            by_directives(&stated, fields).or_else(|| by_path(req, fields)).or_else(|| {
                 let lifetime = freshness::lifetime(&stated, status, fields, timing, rules);
                 by_credentials(req, &stated, lifetime.source, fields, rules)
                     .or_else(|| by_use(&stated, status, fields, lifetime))
@@ -159,6 +169,15 @@ fn by_directives(stated: &Stated, fields: &HeaderMap) -> Option<NoStoreReason> {
     } else {
         None
     }
+}
+
+/// Nothing is stored of what looks like a file for everyone, is something else,
+/// and may be one user's own: whatever the response and the route say. A route
+/// that ignores cookies is meant for files, and its pattern is how an attacker
+/// has a page taken for one.
+fn by_path(req: &RequestHead<'_>, fields: &HeaderMap) -> Option<NoStoreReason> {
+    let is_known = req.fields.contains_key(header::COOKIE) || req.fields.contains_key(header::AUTHORIZATION);
+    (is_known && static_path::contradicts(req.path, fields)).then_some(NoStoreReason::Deception)
 }
 
 /// What may be one user's own is stored only if the response itself states for
@@ -325,6 +344,35 @@ mod tests {
             assert!(expected.is_none_or(Reason::is_of_request));
             let asked = fields(asked);
             assert!(expected.is_none() || is_personal(&get(&asked), rules));
+        }
+    }
+
+    #[test]
+    fn by_what_the_path_promises() {
+        let strict = CacheRules { ttl: Some(Duration::from_secs(60)), ..CacheRules::default() };
+        let lax = CacheRules { ignore_cookies: true, ..strict.clone() };
+        let forced = CacheRules { force: true, ..lax.clone() };
+        let (page, style) = (("content-type", "text/html"), ("content-type", "text/css"));
+        let (cookie, login) = (&[("cookie", "a=b")][..], &[("authorization", "x")][..]);
+        let shared = ("cache-control", "public, max-age=60");
+        for (rules, path, asked, response, expected) in [
+            (&strict, "/account/x.css", cookie, &[page, shared][..], Some(Reason::Deception)),
+            (&lax, "/account/x.css", cookie, &[page], Some(Reason::Deception)),
+            (&forced, "/account/x.css", cookie, &[page], Some(Reason::Deception)),
+            (&lax, "/account/x.css", login, &[page, shared], Some(Reason::Deception)),
+            (&lax, "/account/x.css", &[], &[page], None),
+            (&lax, "/account/x.css", cookie, &[style], None),
+            (&lax, "/account", cookie, &[page], None),
+        ] {
+            let (asked, response) = (fields(asked), fields(response));
+            let req = RequestHead { path, ..get(&asked) };
+            let answer = storability(&req, StatusCode::OK, &response, at_once(now()), rules);
+            let reason = match answer {
+                Storability::Store => None,
+                Storability::DoNotStore(reason) => Some(reason),
+            };
+            assert_eq!(reason, expected, "{path} {asked:?} {response:?}");
+            assert!(expected.is_none() || is_personal(&req, rules));
         }
     }
 
