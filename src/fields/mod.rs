@@ -5,6 +5,7 @@ pub mod accept_encoding;
 pub mod age;
 pub mod cache_control;
 pub mod cache_status;
+pub mod coding;
 pub mod compact;
 pub mod date;
 pub mod delta_seconds;

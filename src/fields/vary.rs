@@ -3,6 +3,7 @@
 
 use http::{HeaderMap, HeaderName, header};
 
+use super::accept_encoding::AcceptEncoding;
 use super::list;
 
 /// What a response varies on.
@@ -36,12 +37,16 @@ impl Vary {
 const MOST_SORTED: usize = 16;
 
 /// A request field in the form in which it is compared: lines joined, and no
-/// space around commas. Of lists of preferences (RFC 9110 s12.5.2 to s12.5.4)
-/// neither case nor order nor any space says something. `None` if the request
-/// does not have it.
+/// space around commas. Of lists of preferences (RFC 9110 s12.5.2 and s12.5.4)
+/// neither case nor order nor any space says something, and of Accept-Encoding
+/// only [`AcceptEncoding::normal_form`]. `None` if the request does not have
+/// it.
 pub fn normal_form(fields: &HeaderMap, name: &HeaderName) -> Option<Box<[u8]>> {
     if !fields.contains_key(name) {
         return None;
+    }
+    if *name == header::ACCEPT_ENCODING {
+        return AcceptEncoding::of(fields).map(|accepted| accepted.normal_form().as_bytes().into());
     }
     let mut room = [&b""[..]; MOST_SORTED];
     let form: Vec<u8> = match preferences(fields, name, &mut room) {
@@ -57,6 +62,9 @@ pub fn has_normal_form(fields: &HeaderMap, name: &HeaderName, form: Option<&[u8]
     if !fields.contains_key(name) {
         return false;
     }
+    if *name == header::ACCEPT_ENCODING {
+        return AcceptEncoding::of(fields).is_some_and(|accepted| accepted.normal_form().as_bytes() == form);
+    }
     let form = form.iter().copied();
     let mut room = [&b""[..]; MOST_SORTED];
     match preferences(fields, name, &mut room) {
@@ -71,7 +79,7 @@ fn preferences<'a, 'r>(
     name: &HeaderName,
     room: &'r mut [&'a [u8]; MOST_SORTED],
 ) -> Option<&'r [&'a [u8]]> {
-    if !matches!(*name, header::ACCEPT_LANGUAGE | header::ACCEPT_ENCODING | header::ACCEPT_CHARSET) {
+    if !matches!(*name, header::ACCEPT_LANGUAGE | header::ACCEPT_CHARSET) {
         return None;
     }
     let mut count = 0;
@@ -150,6 +158,10 @@ mod tests {
             (&header::ACCEPT_LANGUAGE, &["en, en"], &["en"], false),
             (&header::ACCEPT_ENCODING, &["GZIP"], &["gzip"], true),
             (&header::ACCEPT_ENCODING, &["br, gzip"], &["gzip, br"], true),
+            (&header::ACCEPT_ENCODING, &["gzip, deflate, br"], &["br;q=1.0, gzip;q=0.9"], true),
+            (&header::ACCEPT_ENCODING, &["gzip"], &["br"], false),
+            (&header::ACCEPT_ENCODING, &["deflate"], &[], false),
+            (&header::ACCEPT_ENCODING, &[], &[""], false),
             (&foo, &["1, 2"], &["2, 1"], false),
         ] {
             let form = normal_form(&with(name, stored), name);
@@ -185,7 +197,7 @@ mod tests {
             one in proptest::collection::vec("[aA1\", \\\\]{0,6}", 0..3),
             other in proptest::collection::vec("[aA1\", \\\\]{0,6}", 0..3),
         ) {
-            for name in [HeaderName::from_static("foo"), header::ACCEPT_LANGUAGE] {
+            for name in [HeaderName::from_static("foo"), header::ACCEPT_LANGUAGE, header::ACCEPT_ENCODING] {
                 let lines = |lines: &[String]| with(&name, &lines.iter().map(String::as_str).collect::<Vec<_>>());
                 let (one, other) = (lines(&one), lines(&other));
                 let form = normal_form(&one, &name);

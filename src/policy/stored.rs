@@ -151,6 +151,14 @@ impl StoredHead {
             .all(|coding| accept_encoding::accepts(req, coding))
     }
 
+    /// Have both of them the same codings?
+    pub(super) fn is_encoded_as(&self, other: &Self) -> bool {
+        let codings = |head: &Self| {
+            head.fields.get_all(&header::CONTENT_ENCODING).map(<[u8]>::to_ascii_lowercase).collect::<Vec<_>>()
+        };
+        self.is_encoded == other.is_encoded && (!self.is_encoded || codings(self) == codings(other))
+    }
+
     /// What orders responses by how recent they are (RFC 9111 s4).
     pub(super) fn made_and_received(&self) -> (SystemTime, SystemTime) {
         (self.made, self.received)

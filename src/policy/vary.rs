@@ -84,9 +84,10 @@ pub fn select<'a, T>(
 }
 
 /// Does a new response take the place of an old one under the same key: do the
-/// same requests select them?
+/// same requests select them? What comes in different codings varies on
+/// Accept-Encoding, even where the origin server does not say so.
 pub fn same_variant(one: &StoredHead, other: &StoredHead) -> bool {
-    one.selecting == other.selecting
+    one.selecting == other.selecting && one.is_encoded_as(other)
 }
 
 #[cfg(test)]
@@ -169,5 +170,16 @@ mod tests {
         assert!(same_variant(&one, &same));
         assert!(!same_variant(&one, &other));
         assert!(!same_variant(&one, &stored_from(&[], now())));
+    }
+
+    /// RFC 9110 s12.5.3, for origin servers that leave Vary out.
+    #[test]
+    fn codings_are_variants_that_nobody_has_to_name() {
+        let in_coding = |coding| stored_from(&[("content-encoding", coding)], now());
+        let (gzip, plain) = (in_coding("gzip"), stored_from(&[("x", "1")], now()));
+        assert!(same_variant(&gzip, &in_coding("gzip")));
+        assert!(!same_variant(&gzip, &in_coding("br")));
+        assert!(!same_variant(&gzip, &plain));
+        assert!(!same_variant(&plain, &gzip));
     }
 }

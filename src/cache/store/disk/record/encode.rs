@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use http::HeaderName;
+use http::{HeaderName, header};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{ABSENT, Blocks, LONGEST_HEAD, MAGIC, PREFIX, PRESENT, SOURCES};
@@ -41,14 +41,23 @@ pub(in super::super) fn encode(key: &[u8], head: &StoredHead, blocks: &Blocks) -
     prefix.u32(length);
     prefix.u64(xxh3_64(&bytes[PREFIX..]));
     bytes[..PREFIX].copy_from_slice(&prefix.0);
-    Some(Encoded { bytes, variant: xxh3_64(&selecting) })
+    Some(Encoded { bytes, variant: variant_of(&parts, selecting) })
 }
 
 /// Which of the variants of its key a response is: the same for those that the
-/// same requests select. Two that share it by chance cost each other their
+/// same requests select, in the same coding. Two that share it by chance cost each other their
 /// place, no more, for it is never taken for the selecting fields themselves.
 pub(in super::super) fn variant(head: &StoredHead) -> u64 {
-    xxh3_64(&selecting(head.to_parts().selecting.as_deref()))
+    let parts = head.to_parts();
+    let selecting = selecting(parts.selecting.as_deref());
+    variant_of(&parts, selecting)
+}
+
+fn variant_of(parts: &HeadParts, mut selecting: Vec<u8>) -> u64 {
+    for codings in parts.fields.get_all(header::CONTENT_ENCODING) {
+        selecting.extend(codings.as_bytes().to_ascii_lowercase());
+    }
+    xxh3_64(&selecting)
 }
 
 fn selecting(values: Option<&[SelectingValue]>) -> Vec<u8> {
