@@ -10,8 +10,8 @@ mod sites;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use http::HeaderValue;
 use http::header::STRICT_TRANSPORT_SECURITY;
+use http::{HeaderValue, Method};
 
 use crate::cache::Cache;
 use crate::config::model::{Config, Route, Site};
@@ -83,21 +83,15 @@ impl Router {
         if let Some(res) = redirect::of_site(&req, &site.site, self.https_port) {
             return Handling::ready(Ok(res));
         }
-        let path = match PathReading::of(&req.target) {
-            Ok(path) => path,
+        let (path, ready) = match site.route(&req.method, req.target.path()) {
+            Ok(found) => found,
             Err(failure) => return Handling::ready(Err(failure)),
-        };
-        let mut routes = site.routes.iter().map(|ready| (&*ready.route, ready));
-        let Some((route, ready)) =
-            routes.find(|(route, _)| route::matches(&route.matches, &req.method, &path))
-        else {
-            return Handling::ready(Err(Failure::UnknownHost));
         };
         let hsts = site.site.hsts && req.target.scheme == Scheme::Https;
         let Some(origin) = &ready.origin else {
-            return Handling::ready(Ok(redirect::of_route(&req, route, &path)));
+            return Handling::ready(Ok(redirect::of_route(&req, &ready.route, &path)));
         };
-        match limited(req, route.body) {
+        match limited(req, ready.route.body) {
             Ok(req) => self.cache.answer(req, &ready.rules, origin),
             Err(failure) => Handling::ready(Err(failure)),
         }
@@ -132,6 +126,13 @@ impl SiteRoutes {
             })
             .collect();
         Self { label: metrics.label(&site.name), site: Arc::clone(site), routes }
+    }
+
+    /// The route that takes a request, and how it reads the path.
+    fn route<'a>(&self, method: &Method, path: &'a str) -> Result<(PathReading<'a>, &ReadyRoute), Failure> {
+        let path = PathReading::of(path)?;
+        let found = route::find(&self.routes, |ready| &ready.route.matches, method, &path)?;
+        found.map(|ready| (path, ready)).ok_or(Failure::UnknownHost)
     }
 }
 

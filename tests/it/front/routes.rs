@@ -102,3 +102,20 @@ async fn what_two_servers_could_read_in_two_ways_is_refused() {
     }
     assert_eq!(origin.requests(), 0);
 }
+
+#[tokio::test]
+async fn what_would_take_two_routes_is_refused() {
+    let keys = "[[site.\"site.test\".route]]\nmatch = { path = \"/admin/*\" }\n\
+                redirect = { to = \"/login\" }\n";
+    let (seawall, origin) = site(keys, "").await;
+    for (target, status) in [
+        ("/admin/x", 308),
+        ("/admin/%78", 308),
+        ("/%61dmin/x", 400),
+        ("/admin%2Fx", 400),
+        ("/a%20b%2Fc%78", 200),
+    ] {
+        assert_eq!(ask(&seawall, "site.test", target).await.status(), status, "{target}");
+    }
+    assert_eq!(origin.requests(), 1);
+}
