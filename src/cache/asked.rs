@@ -88,12 +88,12 @@ pub(super) fn key_parts(target: &Target) -> KeyParts<'_> {
 }
 
 /// The key of another path and query under the same scheme and host.
-pub(super) fn key_beside(target: &Target, path_and_query: &str, rules: &CacheRules) -> CacheKey {
+pub(super) fn key_beside(target: &Target, path_and_query: &str) -> CacheKey {
     let (path, query) = match path_and_query.split_once('?') {
         Some((path, query)) => (path, Some(query)),
         None => (path_and_query, None),
     };
     let mut key = Vec::with_capacity(64);
-    write_key(KeyParts { path, query, ..key_parts(target) }, rules, &mut key);
+    write_key(KeyParts { path, query, ..key_parts(target) }, &mut key);
     CacheKey::new(&key)
 }

@@ -1,25 +1,46 @@
 //! What a response to an unsafe method makes stale is forgotten
 //! (RFC 9111 s4.4), and what is being fetched of it is not stored.
 
+use std::fmt;
+
 use http::{HeaderMap, Method, StatusCode};
 
 use super::Cache;
 use super::asked::{key_beside, key_parts};
 use crate::exchange::Target;
-use crate::policy::{self, CacheRules};
+use crate::policy;
+
+/// Knows how targets are kept: routes decide that, and the one that takes a
+/// write need not be the one that takes a GET of the same target.
+pub trait NormalForms: fmt::Debug + Send + Sync + 'static {
+    /// The path and query under which the response to a GET of this path and
+    /// query is kept, if it is another one.
+    fn of_get(&self, path_and_query: &str) -> Option<String>;
+}
+
+/// Every target is kept as it is written.
+#[derive(Debug)]
+pub(super) struct AsWritten;
+
+impl NormalForms for AsWritten {
+    fn of_get(&self, _: &str) -> Option<String> {
+        None
+    }
+}
 
 /// Invalidates what a response to a request for `target` says has changed.
 pub(super) async fn after(
     cache: &Cache,
     method: &Method,
     target: &Target,
-    rules: &CacheRules,
+    forms: &dyn NormalForms,
     status: StatusCode,
     fields: &HeaderMap,
 ) {
     let changed = policy::invalidated_by(method, key_parts(target), status, fields);
     for path_and_query in changed {
-        let key = key_beside(target, &path_and_query, rules);
+        let kept_as = forms.of_get(&path_and_query).unwrap_or(path_and_query);
+        let key = key_beside(target, &kept_as);
         if cache.store.invalidate(&key).await {
             cache.metrics.invalidations.increment();
         }

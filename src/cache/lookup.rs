@@ -54,7 +54,7 @@ pub(super) fn look(memory: &Memory, req: &Request, rules: &CacheRules) -> Lookup
     KEY.with_borrow_mut(|key| {
         key.clear();
         key.shrink_to(KEPT_KEY_BUFFER);
-        write_key(key_parts(&req.target), rules, key);
+        write_key(key_parts(&req.target), key);
         let variants = memory.look(key);
         judge(&head(req), variants.as_deref(), rules, req.received_wall, req.received, || CacheKey::new(key))
     })

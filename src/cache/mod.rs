@@ -47,9 +47,11 @@ use budget::Budget;
 use collapse::Fills;
 use deliver::Selected;
 use fetch::Miss;
+use invalidate::AsWritten;
 use lookup::Lookup;
 use store::{Alone, StoredResponse, Tiers};
 
+pub use invalidate::NormalForms;
 pub use store::DiskUsage;
 
 /// How long requests for a key do not wait for one another once a response was
@@ -116,8 +118,7 @@ impl Cache {
         origin: &Arc<dyn Origin>,
     ) -> Handling<Result<Response, Failure>> {
         if let Some(status) = pass::past(&req, rules) {
-            let (cache, rules, origin) = (Arc::clone(self), Arc::clone(rules), Arc::clone(origin));
-            return Handling::pending(pass::forward(cache, req, rules, origin, status));
+            return self.forward(req, origin, Arc::new(AsWritten), status);
         }
         match lookup::look(&self.store.memory, &req, rules) {
             Lookup::Serve { stored, ttl } => Handling::ready(Ok(hit(&req, &stored, ttl))),
@@ -136,6 +137,31 @@ impl Cache {
                 Handling::pending(miss.answer())
             }
         }
+    }
+
+    /// Answers a request whose method is not safe, as [`Cache::answer`] does; what
+    /// it makes stale is found by its normal form (RFC 9111 s4.4).
+    pub fn write(
+        self: &Arc<Self>,
+        req: Request,
+        rules: &Arc<CacheRules>,
+        origin: &Arc<dyn Origin>,
+        forms: Arc<dyn NormalForms>,
+    ) -> Handling<Result<Response, Failure>> {
+        match pass::past(&req, rules) {
+            Some(status) => self.forward(req, origin, forms, status),
+            None => self.answer(req, rules, origin),
+        }
+    }
+
+    fn forward(
+        self: &Arc<Self>,
+        req: Request,
+        origin: &Arc<dyn Origin>,
+        forms: Arc<dyn NormalForms>,
+        status: CacheStatus,
+    ) -> Handling<Result<Response, Failure>> {
+        Handling::pending(pass::forward(Arc::clone(self), req, Arc::clone(origin), forms, status))
     }
 
     /// Forgets everything; says how many responses there were. What is being

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::asked::head;
+use super::invalidate::NormalForms;
 use super::{Cache, invalidate};
 use crate::exchange::{Failure, Origin, Request, Response};
 use crate::fields::cache_status::{CacheStatus, ForwardReason};
@@ -29,8 +30,8 @@ pub(super) fn past(req: &Request, rules: &CacheRules) -> Option<CacheStatus> {
 pub(super) async fn forward(
     cache: Arc<Cache>,
     req: Request,
-    rules: Arc<CacheRules>,
     origin: Arc<dyn Origin>,
+    forms: Arc<dyn NormalForms>,
     status: CacheStatus,
 ) -> Result<Response, Failure> {
     let changed = (!req.method.is_safe()).then(|| (req.method.clone(), req.target.clone()));
@@ -39,7 +40,7 @@ pub(super) async fn forward(
         Err(error) => return Err(Failure::Fetch { error, cache: Some(status) }),
     };
     if let Some((method, target)) = changed {
-        invalidate::after(&cache, &method, &target, &rules, response.status, &response.fields).await;
+        invalidate::after(&cache, &method, &target, &*forms, response.status, &response.fields).await;
     }
     response.facts.cache = Some(status);
     Ok(response)

@@ -4,9 +4,10 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use super::key;
 use super::model::{CacheConfig, DiskConfig};
 use super::read::{Diagnostic, Fault, Table, Value};
-use crate::policy::CacheRules;
+use crate::policy::{CacheRules, QueryRules};
 
 const MIB: u64 = 1 << 20;
 const DISK: RangeInclusive<u64> = 64 * MIB..=1 << 60;
@@ -56,14 +57,18 @@ fn rules_table(table: &mut Table<'_>, inherited: &CacheRules) -> CacheRules {
     table.belongs_elsewhere(&["memory", "disk"], "there is one store for all sites: set it in [cache]");
     let ttl = table.value("ttl").and_then(|value| value.duration(LIFETIME)).or(inherited.ttl);
     let force = table.value("force");
+    let common = common_rules(table, inherited);
     let rules = CacheRules {
         enabled: true,
         ttl,
         force: force.as_ref().and_then(Value::flag).unwrap_or(inherited.force),
-        ignore_query: table.flag("ignore_query", inherited.ignore_query),
+        query: QueryRules {
+            ignored: table.flag("ignore_query", inherited.query.ignored),
+            ..common.query.clone()
+        },
         ignore_cookies: table.flag("ignore_cookies", inherited.ignore_cookies),
         max_object: table.size("max_object", inherited.max_object, OBJECT).min(inherited.max_object),
-        ..common_rules(table, inherited)
+        ..common
     };
     if let Some(force) = force.filter(Value::is_true) {
         check_force(&force, &rules);
@@ -92,9 +97,6 @@ fn common_rules(table: &mut Table<'_>, inherited: &CacheRules) -> CacheRules {
         compress
             .not_yet("`compress`", "leave it out, or write false; what the origin compresses passes through");
     }
-    if let Some(key) = table.value("key") {
-        key.table(refuse_other_keys);
-    }
     CacheRules {
         default_ttl: table.duration("default_ttl", inherited.default_ttl, LIFETIME),
         negative_ttl: table.duration("negative_ttl", inherited.negative_ttl, LIFETIME),
@@ -104,23 +106,8 @@ fn common_rules(table: &mut Table<'_>, inherited: &CacheRules) -> CacheRules {
             LIFETIME,
         ),
         stale_if_error: table.duration("stale_if_error", inherited.stale_if_error, LIFETIME),
+        query: key::read(table.value("key"), &inherited.query),
         ..inherited.clone()
-    }
-}
-
-fn refuse_other_keys(table: &mut Table<'_>) {
-    if let Some(query) = table.value("query")
-        && query.choice(&[("exact", false), ("sorted", true)]) == Some(true)
-    {
-        query.not_yet("a sorted query", "write \"exact\", or leave it out");
-    }
-    if let Some(dropped) = table.value("drop_query")
-        && dropped.items().is_some_and(|items| !items.is_empty())
-    {
-        dropped.not_yet(
-            "`drop_query`",
-            "a route can leave out the whole query: cache = { ignore_query = true }",
-        );
     }
 }
 

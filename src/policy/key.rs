@@ -5,8 +5,6 @@
 use std::borrow::Borrow;
 use std::sync::Arc;
 
-use super::CacheRules;
-
 /// The parts of a target URI in normal form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyParts<'a> {
@@ -42,17 +40,17 @@ impl Borrow<[u8]> for CacheKey {
     }
 }
 
-/// Writes the key of a target URI into an emptied buffer, which is reused
-/// between requests. Parts that differ give keys that differ, for no part of a
+/// Writes the key of a target URI in normal form into an emptied buffer, which
+/// is reused between requests. Parts that differ give keys that differ, for no part of a
 /// URI has a NUL.
-pub fn write_key(parts: KeyParts<'_>, rules: &CacheRules, into: &mut Vec<u8>) {
+pub fn write_key(parts: KeyParts<'_>, into: &mut Vec<u8>) {
     into.clear();
     into.extend_from_slice(parts.scheme.as_bytes());
     into.push(0);
     into.extend_from_slice(parts.host.as_bytes());
     into.push(0);
     into.extend_from_slice(parts.path.as_bytes());
-    if let Some(query) = parts.query.filter(|_| !rules.ignore_query) {
+    if let Some(query) = parts.query {
         into.push(b'?');
         into.extend_from_slice(query.as_bytes());
     }
@@ -66,23 +64,17 @@ mod tests {
 
     use super::*;
 
-    fn key(parts: KeyParts<'_>, rules: &CacheRules) -> Vec<u8> {
+    fn key(parts: KeyParts<'_>) -> Vec<u8> {
         let mut into = b"of the last request".to_vec();
-        write_key(parts, rules, &mut into);
+        write_key(parts, &mut into);
         into
     }
 
     #[test]
-    fn the_query_is_part_of_the_key_unless_ignored() {
+    fn the_query_is_part_of_the_key() {
         let parts = KeyParts { scheme: "https", host: "a.test", path: "/x", query: Some("y=1") };
-        let rules = CacheRules::default();
-        assert_eq!(key(parts, &rules), b"https\0a.test\0/x?y=1");
-        assert_ne!(
-            key(KeyParts { query: Some(""), ..parts }, &rules),
-            key(KeyParts { query: None, ..parts }, &rules)
-        );
-        let ignoring = CacheRules { ignore_query: true, ..rules };
-        assert_eq!(key(parts, &ignoring), b"https\0a.test\0/x");
+        assert_eq!(key(parts), b"https\0a.test\0/x?y=1");
+        assert_ne!(key(KeyParts { query: Some(""), ..parts }), key(KeyParts { query: None, ..parts }));
     }
 
     #[test]
@@ -100,10 +92,9 @@ mod tests {
     proptest! {
         #[test]
         fn the_key_is_injective(one in parts(), other in parts()) {
-            let rules = CacheRules::default();
             let write = |parts: &Parts| {
                 let (scheme, host, path, query) = parts;
-                key(KeyParts { scheme, host, path, query: query.as_deref() }, &rules)
+                key(KeyParts { scheme, host, path, query: query.as_deref() })
             };
             prop_assert_eq!(one == other, write(&one) == write(&other));
         }

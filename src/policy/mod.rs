@@ -1,7 +1,8 @@
 //! RFC 9111 as pure functions of fields, rules and `now`. No I/O, no clock, no
 //! state; every refusal has a name.
 //!
-//! One file for each question: where a response is kept (`key`), whether the
+//! One file for each question: where a response is kept (`key`) and what of a
+//! query counts (`query`), whether the
 //! cache is asked at all (`bypass`), whether a response is kept
 //! (`storability`) and is what its path promises (`static_path`), for how long it is fresh (`freshness`), which of several
 //! answers a request (`vary`) and may it (`reuse`), how it is validated
@@ -14,6 +15,7 @@ mod freshness;
 mod invalidate;
 mod key;
 mod parts;
+mod query;
 mod range;
 mod reference;
 mod reuse;
@@ -40,6 +42,7 @@ pub use freshness::{FreshnessLifetime, LifetimeSource, freshness_lifetime};
 pub use invalidate::invalidated_by;
 pub use key::{CacheKey, KeyParts, write_key};
 pub use parts::{HeadParts, SelectingValue};
+pub use query::{ParameterPattern, QueryRules};
 pub use range::{RangeAnswer, asks_for_part, range};
 pub use reuse::{Reuse, only_if_cached, reuse, stale_if_error};
 pub use rules::CacheRules;

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use http::HeaderName;
 
+use super::QueryRules;
+
 /// The cache rules of one route.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CacheRules {
@@ -25,8 +27,8 @@ pub struct CacheRules {
     /// How long past its lifetime a response may be served while no origin
     /// server can answer (RFC 5861 s4), where it does not say.
     pub stale_if_error: Duration,
-    /// True: the query is no part of the key, nor is it forwarded.
-    pub ignore_query: bool,
+    /// The normal form of queries, which is part of the key and forwarded.
+    pub query: QueryRules,
     /// Fields of the request that are part of the key whether or not the
     /// response names them in Vary, for they are passed on from anyone.
     pub key_fields: Vec<HeaderName>,
@@ -46,7 +48,7 @@ impl Default for CacheRules {
             negative_ttl: Duration::ZERO,
             stale_while_revalidate: Duration::ZERO,
             stale_if_error: Duration::from_secs(24 * 3600),
-            ignore_query: false,
+            query: QueryRules::default(),
             key_fields: Vec::new(),
             ignore_cookies: false,
             max_object: 512 << 20,

@@ -32,10 +32,6 @@ impl Origin for Edited {
             hop_by_hop::remove(&mut req.fields);
         }
         forwarding::drop_untrusted(&mut req.fields, &self.site.forward_fields, req.trusted);
-        if self.route.cache.enabled && self.route.cache.ignore_query && req.target.query().is_some() {
-            let path = req.target.path().parse();
-            req.target.path_and_query = path.unwrap_or(req.target.path_and_query);
-        }
         apply(&self.route.request_fields, &mut req.fields);
         Arc::clone(&self.origin).fetch(req)
     }

@@ -1,11 +1,14 @@
-//! From requests to routes: which site answers, by which of its routes, and what
-//! that changes on the request and on the response. It asks the cache for the
-//! answer and never an origin server.
+//! From requests to routes: which site answers, by which of its routes, which
+//! form of the target is keyed and forwarded, and what that changes on the
+//! request and on the response. It asks the cache for the answer and never an
+//! origin server.
 
 mod edits;
 mod redirect;
 mod route;
 mod sites;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,7 +16,7 @@ use std::sync::Arc;
 use http::header::STRICT_TRANSPORT_SECURITY;
 use http::{HeaderValue, Method};
 
-use crate::cache::Cache;
+use crate::cache::{Cache, NormalForms};
 use crate::config::model::{Config, Route, Site};
 use crate::exchange::{Answer, Failure, Handler, Handling, Origin, Request, Response, Scheme, SiteLabel};
 use crate::policy::CacheRules;
@@ -79,7 +82,7 @@ impl Router {
         }
     }
 
-    fn answer(&self, req: Request, site: &SiteRoutes) -> Handling<Result<Response, Failure>> {
+    fn answer(&self, req: Request, site: &Arc<SiteRoutes>) -> Handling<Result<Response, Failure>> {
         if let Some(res) = redirect::of_site(&req, &site.site, self.https_port) {
             return Handling::ready(Ok(res));
         }
@@ -91,8 +94,9 @@ impl Router {
         let Some(origin) = &ready.origin else {
             return Handling::ready(Ok(redirect::of_route(&req, &ready.route, &path)));
         };
-        match limited(req, ready.route.body) {
-            Ok(req) => self.cache.answer(req, &ready.rules, origin),
+        match limited(req, ready.route.body).and_then(|req| ready.normalize(req)) {
+            Ok(req) if req.method.is_safe() => self.cache.answer(req, &ready.rules, origin),
+            Ok(req) => self.cache.write(req, &ready.rules, origin, Arc::clone(site) as Arc<dyn NormalForms>),
             Err(failure) => Handling::ready(Err(failure)),
         }
         .map_response(&ready.route, hsts)
@@ -133,6 +137,36 @@ impl SiteRoutes {
         let path = PathReading::of(path)?;
         let found = route::find(&self.routes, |ready| &ready.route.matches, method, &path)?;
         found.map(|ready| (path, ready)).ok_or(Failure::UnknownHost)
+    }
+}
+
+impl NormalForms for SiteRoutes {
+    fn of_get(&self, path_and_query: &str) -> Option<String> {
+        let (path, query) = path_and_query.split_once('?')?;
+        let (_, ready) = self.route(&Method::GET, path).ok()?;
+        ready.normal_form(path, query)
+    }
+}
+
+impl ReadyRoute {
+    /// Gives the target of a request that the cache may answer its normal form:
+    /// from here on it is what is looked up and what is forwarded.
+    fn normalize(&self, mut req: Request) -> Result<Request, Failure> {
+        let is_read = req.method == Method::GET || req.method == Method::HEAD;
+        let normal = match req.target.query() {
+            Some(query) if is_read && req.upgrade.is_none() => self.normal_form(req.target.path(), query),
+            _ => None,
+        };
+        if let Some(normal) = normal {
+            let normal = normal.try_into();
+            req.target.path_and_query =
+                normal.map_err(|_| Failure::BadRequest("the query has no normal form"))?;
+        }
+        Ok(req)
+    }
+
+    fn normal_form(&self, path: &str, query: &str) -> Option<String> {
+        if self.rules.enabled { self.rules.query.normal_form(path, query) } else { None }
     }
 }
 

@@ -10,8 +10,9 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use seawall::config::model::{DiskConfig, SiteTls};
+use seawall::config::model::{DiskConfig, Route, SiteTls};
 use seawall::config::{self, ConfigError, Loaded, Machine};
+use seawall::policy::ParameterPattern;
 
 const REFERENCE: &str = include_str!("../../config/seawall.toml");
 
@@ -174,7 +175,10 @@ fn certificates_come_from_where_the_name_allows() {
 fn a_site_inherits_and_a_route_refines() {
     let config = accepted(
         r#"
-        cache = { stale_if_error = "1h", max_object = "1MiB", memory = "64MiB" }
+        cache.memory = "64MiB"
+        cache.max_object = "1MiB"
+        cache.stale_if_error = "1h"
+        cache.key = { query = "sorted", drop_query = ["utm_*"] }
         [site.a]
         tls = "internal"
         origins = ["app"]
@@ -184,7 +188,7 @@ fn a_site_inherits_and_a_route_refines() {
         cache = { ttl = "1m", ignore_cookies = true }
         [[site.a.route]]
         match.path = "*.css"
-        cache = { ttl = "2m" }
+        cache = { ttl = "2m", key = { drop_query = ["v"] } }
         body = "2KiB"
         [[site.a.route]]
         cache = false
@@ -199,6 +203,9 @@ fn a_site_inherits_and_a_route_refines() {
     );
     assert_eq!((css.cache.stale_if_error, css.cache.max_object), (Duration::from_secs(3600), 1 << 20));
     assert_eq!((rest.cache.enabled, rest.body), (false, 1024));
+    let dropped = |route: &Route| (route.cache.query.sorted, route.cache.query.dropped.clone());
+    assert_eq!(dropped(css), (true, vec![ParameterPattern::Name("v".into())]));
+    assert_eq!(dropped(rest), (true, vec![ParameterPattern::Prefix("utm_".into())]));
     for route in [css, rest] {
         assert_eq!(route.cache.key_fields, config.sites[0].forward_fields);
         assert_eq!(route.cache.key_fields, ["x-forwarded-prefix"]);
