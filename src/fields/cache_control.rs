@@ -3,7 +3,7 @@
 
 use http::{HeaderMap, HeaderName, header};
 
-use super::{delta_seconds, list};
+use super::{delta_seconds, list, targeted};
 
 /// What a client asks of caches (RFC 9111 s5.2.1).
 ///
@@ -92,6 +92,15 @@ pub struct ResponseDirectives {
     /// Usable this long past its lifetime in place of an error, in seconds
     /// (RFC 5861 s4).
     pub stale_if_error: Option<u32>,
+}
+
+/// Do these fields, of a request or a response, say `no-transform`: that the
+/// content has to stay as it is (RFC 9111 s5.2.1.6, s5.2.2.6)? In
+/// CDN-Cache-Control, too.
+pub fn forbids_transform(fields: &HeaderMap) -> bool {
+    [header::CACHE_CONTROL, targeted::CDN_CACHE_CONTROL].iter().any(|name| {
+        list::field_members(fields, name).any(|member| Directive::parse(member).is(b"no-transform"))
+    })
 }
 
 /// The two forms of the response directive `no-cache`.

@@ -13,6 +13,7 @@ pub mod entity_tag;
 pub mod forwarding;
 pub mod hop_by_hop;
 pub mod list;
+pub mod media_type;
 pub mod proxy_status;
 pub mod range;
 pub mod targeted;

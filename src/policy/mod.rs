@@ -7,9 +7,11 @@
 //! (`storability`) and is what its path promises (`static_path`), for how long it is fresh (`freshness`), which of several
 //! answers a request (`vary`) and may it (`reuse`), how it is validated
 //! (`validate`) and updated (`update`), what of it the client wants
-//! (`conditional`, `range`), and what a write makes void (`invalidate`).
+//! (`conditional`, `range`), in which coding (`compression`), and what a write
+//! makes void (`invalidate`).
 
 mod bypass;
+mod compression;
 mod conditional;
 mod freshness;
 mod invalidate;
@@ -37,6 +39,7 @@ use std::time::SystemTime;
 use http::{HeaderMap, Method};
 
 pub use bypass::{BypassReason, bypass};
+pub use compression::{CompressionRules, Representation, encode_fields, representation};
 pub use conditional::{Precondition, evaluate, not_modified_fields};
 pub use freshness::{FreshnessLifetime, LifetimeSource, freshness_lifetime};
 pub use invalidate::invalidated_by;

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, HeaderName, StatusCode, header};
 
+use super::compression::is_compressible;
 use super::vary::{Selecting, Value};
 use super::{FreshnessLifetime, StoredHead};
 use crate::fields::cache_control::ResponseDirectives;
@@ -64,15 +65,17 @@ impl StoredHead {
 
     /// Puts one together that had been taken apart.
     pub fn from_parts(parts: HeadParts) -> Self {
+        let selecting = parts.selecting.map_or(Selecting::Unknown, |values| {
+            Selecting::Values(values.into_iter().map(|(name, form)| Value { name, form }).collect())
+        });
         Self {
             status: parts.status,
             last_modified: parts.fields.get(header::LAST_MODIFIED).and_then(date::of),
             is_encoded: parts.fields.contains_key(header::CONTENT_ENCODING),
+            is_compressible: is_compressible(parts.status, &parts.fields, &parts.directives, &selecting),
             fields: CompactFields::of(&parts.fields),
+            selecting,
             directives: parts.directives,
-            selecting: parts.selecting.map_or(Selecting::Unknown, |values| {
-                Selecting::Values(values.into_iter().map(|(name, form)| Value { name, form }).collect())
-            }),
             lifetime: parts.lifetime,
             initial_age: parts.initial_age,
             made: parts.made,

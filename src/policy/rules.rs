@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::HeaderName;
 
-use super::QueryRules;
+use super::{CompressionRules, QueryRules};
 
 /// The cache rules of one route.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +36,8 @@ pub struct CacheRules {
     pub ignore_cookies: bool,
     /// The largest body that is stored, in bytes.
     pub max_object: u64,
+    /// How content is compressed; `None`: it is sent as it came.
+    pub compression: Option<CompressionRules>,
 }
 
 impl Default for CacheRules {
@@ -52,6 +54,7 @@ impl Default for CacheRules {
             key_fields: Vec::new(),
             ignore_cookies: false,
             max_object: 512 << 20,
+            compression: Some(CompressionRules::default()),
         }
     }
 }

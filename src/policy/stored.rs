@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, HeaderName, StatusCode, header};
 
+use super::compression::is_compressible;
 use super::stated::Stated;
 use super::vary::Selecting;
 use super::{CacheRules, FreshnessLifetime, RequestHead, Timing, freshness};
@@ -28,6 +29,7 @@ pub struct StoredHead {
     pub(super) received: SystemTime,
     pub(super) last_modified: Option<SystemTime>,
     pub(super) is_encoded: bool,
+    pub(super) is_compressible: bool,
 }
 
 impl StoredHead {
@@ -72,6 +74,7 @@ impl StoredHead {
             status,
             last_modified: fields.get(header::LAST_MODIFIED).and_then(date::of),
             is_encoded: fields.contains_key(header::CONTENT_ENCODING),
+            is_compressible: is_compressible(status, &fields, &stated.directives, &selecting),
             fields: CompactFields::of(&fields),
             directives: stated.directives,
             selecting,

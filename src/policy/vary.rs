@@ -54,6 +54,14 @@ impl Selecting {
         }
     }
 
+    /// Does the response vary on this field, or on what nobody knows?
+    pub(super) fn names(&self, name: &HeaderName) -> bool {
+        match self {
+            Self::Unknown => true,
+            Self::Values(values) => values.iter().any(|value| value.name == *name),
+        }
+    }
+
     /// Bytes of memory behind it.
     pub(super) fn weight(&self) -> usize {
         match self {
