@@ -8,7 +8,9 @@ const GET: &str = "GET / HTTP/1.1\r\nHost: site.test\r\n\r\n";
 
 /// Two connections that are served and stay open.
 async fn two_open(seawall: &Seawall) -> [RawClient; 2] {
-    // Until the connections that found out whether it listens are gone.
+    // Until the two connections that found out whether it listens have come and
+    // gone: one that still waits to be taken would count, too.
+    seawall.metric_is("seawall_connections_total", 2).await;
     seawall.metric_is("seawall_connections_open", 0).await;
     let mut open = [RawClient::connect(seawall.http).await, RawClient::connect(seawall.http).await];
     for client in &mut open {
