@@ -7,10 +7,12 @@ use bytes::Bytes;
 use http::header::{AGE, CONTENT_LENGTH, CONTENT_RANGE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
+use super::multipart::multipart;
 use super::reader::Reader;
 use super::store::{FileBody, StoredBody, StoredResponse};
 use crate::exchange::{Body, Facts, Response};
 use crate::fields::cache_status::CacheStatus;
+use crate::fields::range::{ContentRange, Span};
 use crate::policy::{self, Precondition, RangeAnswer, RequestHead, StoredHead};
 
 /// The content a response is made of.
@@ -52,6 +54,20 @@ impl Content {
             Self::File(body) => Body::boxed(body.read_part(first, last)),
             Self::Running(reader) => Body::boxed(reader.part(first, last)),
         }
+    }
+
+    /// The same of several spans; `None` of a running fill, which is read once,
+    /// from its beginning on.
+    fn parts(&self, spans: &[Span]) -> Option<Vec<(Span, Body)>> {
+        let part = |span: &Span| {
+            let again = match self {
+                Self::Whole(bytes) => Self::Whole(bytes.clone()),
+                Self::File(body) => Self::File(body.clone()),
+                Self::Running(_) => return None,
+            };
+            Some((*span, again.part(span.first, span.last)))
+        };
+        spans.iter().map(part).collect()
     }
 }
 
@@ -117,14 +133,25 @@ impl Selected {
             RangeAnswer::Whole => self.whole(),
             RangeAnswer::Part { first, last } => {
                 let mut fields = self.fields;
-                fields.insert(CONTENT_RANGE, content_range(format!("bytes {first}-{last}/{length}")));
+                let range = ContentRange::Part { first, last, complete: Some(length) };
+                fields.insert(CONTENT_RANGE, content_range(range));
                 fields.insert(CONTENT_LENGTH, HeaderValue::from(last - first + 1));
                 let (status, body) = (StatusCode::PARTIAL_CONTENT, self.content.part(first, last));
                 Response { status, fields, body, facts: self.facts, tunnel: None }
             }
+            RangeAnswer::Parts(spans) => match self.content.parts(&spans) {
+                Some(parts) => {
+                    let mut fields = self.fields;
+                    let body = multipart(&mut fields, parts, length);
+                    let status = StatusCode::PARTIAL_CONTENT;
+                    Response { status, fields, body, facts: self.facts, tunnel: None }
+                }
+                None => self.whole(),
+            },
             RangeAnswer::Unsatisfiable => {
                 let mut response = Response::empty(StatusCode::RANGE_NOT_SATISFIABLE);
-                response.fields.insert(CONTENT_RANGE, content_range(format!("bytes */{length}")));
+                let range = ContentRange::Unsatisfied { complete: length };
+                response.fields.insert(CONTENT_RANGE, content_range(range));
                 Response { facts: self.facts, ..response }
             }
         }
@@ -166,6 +193,6 @@ fn failed(facts: Facts) -> Response {
 }
 
 #[expect(clippy::expect_used, reason = "letters, digits, a space, a slash and a star are field content")]
-fn content_range(value: String) -> HeaderValue {
-    HeaderValue::try_from(value).expect("a field value")
+pub(super) fn content_range(range: ContentRange) -> HeaderValue {
+    HeaderValue::try_from(range.to_string()).expect("a field value")
 }

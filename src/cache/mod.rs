@@ -10,6 +10,7 @@
 
 mod asked;
 mod budget;
+mod chain;
 mod collapse;
 mod deliver;
 mod failure;
@@ -19,6 +20,7 @@ mod from_disk;
 mod head;
 mod invalidate;
 mod lookup;
+mod multipart;
 mod pass;
 mod pump;
 mod reader;

@@ -1,8 +1,32 @@
-//! `Range` and `Content-Range` for bytes (RFC 9110 s14): one range.
+//! `Range` and `Content-Range` for bytes (RFC 9110 s14). Which ranges are
+//! answered, and how, is decided by `policy`.
 
 use std::fmt;
 
-/// The only range of a Range field, as it is written.
+use super::list;
+
+/// A stretch of bytes in a representation, both positions inside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// The position of the first byte.
+    pub first: u64,
+    /// The position of the last byte, not before the first.
+    pub last: u64,
+}
+
+impl Span {
+    /// How many bytes it has.
+    pub fn length(self) -> u64 {
+        (self.last - self.first).saturating_add(1)
+    }
+
+    /// Are all bytes of `other` in it?
+    pub fn contains(self, other: Self) -> bool {
+        self.first <= other.first && other.last <= self.last
+    }
+}
+
+/// One range of a Range field, as it is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ByteRange {
     /// From the first position to the last, or to the end.
@@ -36,11 +60,17 @@ impl ByteRange {
     /// The value of a Range field. `None` if it is invalid, of another unit, or
     /// has several ranges: then the field may be ignored (RFC 9110 s14.2).
     pub fn parse(value: &[u8]) -> Option<Self> {
-        let (unit, ranges) = split(value.trim_ascii(), b'=')?;
-        if !unit.eq_ignore_ascii_case(b"bytes") {
-            return None;
-        }
-        match split(ranges.trim_ascii(), b'-')? {
+        Self::of_spec(range_set(value)?.trim_ascii())
+    }
+
+    /// The ranges of a Range field, several or one, each `None` if it is
+    /// invalid: then the whole field is. `None` for another unit.
+    pub fn parse_each(value: &[u8]) -> Option<impl Iterator<Item = Option<Self>>> {
+        Some(list::members(range_set(value)?).map(Self::of_spec))
+    }
+
+    fn of_spec(spec: &[u8]) -> Option<Self> {
+        match split(spec, b'-')? {
             (b"", length) => position(length).map(Self::Suffix),
             (first, b"") => Some(Self::From { first: position(first)?, last: None }),
             (first, last) => {
@@ -114,6 +144,12 @@ impl fmt::Display for ContentRange {
     }
 }
 
+/// What follows the unit, if that is bytes.
+fn range_set(value: &[u8]) -> Option<&[u8]> {
+    let (unit, set) = split(value.trim_ascii(), b'=')?;
+    unit.eq_ignore_ascii_case(b"bytes").then_some(set)
+}
+
 fn split(text: &[u8], at: u8) -> Option<(&[u8], &[u8])> {
     let found = text.iter().position(|byte| *byte == at)?;
     Some((text.get(..found)?, text.get(found + 1..)?))
@@ -172,6 +208,26 @@ mod tests {
         }
     }
 
+    /// RFC 9110 s14.1.2
+    #[test]
+    fn sets_of_ranges_are_read_one_by_one() {
+        let first = |first, last| Some(ByteRange::From { first, last });
+        for (text, expected) in [
+            ("bytes=0-1", Some(vec![first(0, Some(1))])),
+            (
+                "bytes= 0-1 ,, 5-,\t-3",
+                Some(vec![first(0, Some(1)), first(5, None), Some(ByteRange::Suffix(3))]),
+            ),
+            ("bytes=0-1,5-4", Some(vec![first(0, Some(1)), None])),
+            ("bytes=,", Some(vec![])),
+            ("items=0-1", None),
+            ("bytes 0-1", None),
+        ] {
+            let read = ByteRange::parse_each(text.as_bytes()).map(Iterator::collect::<Vec<_>>);
+            assert_eq!(read, expected, "{text}");
+        }
+    }
+
     /// RFC 9110 s14.4
     #[test]
     fn content_ranges_are_read_and_written() {
@@ -198,6 +254,7 @@ mod tests {
         #[test]
         fn no_text_panics(text: Vec<u8>) {
             let _ = (ByteRange::parse(&text), ContentRange::parse(&text));
+            let _ = ByteRange::parse_each(&text).map(Iterator::count);
         }
     }
 }

@@ -34,7 +34,7 @@ impl Edge {
         next
     }
 
-    async fn written(&self, written: u64) {
+    pub(super) async fn written(&self, written: u64) {
         soon(async {
             while self.metrics.disk_writes.value() < written {
                 tokio::task::yield_now().await;

@@ -8,6 +8,7 @@ mod disk;
 mod hits;
 mod personal;
 mod races;
+mod ranges;
 mod validation;
 mod window;
 

@@ -1,0 +1,94 @@
+//! Ranges of what is stored whole.
+
+use super::*;
+use crate::cache::multipart::tests::taken_apart;
+use crate::config::model::DiskConfig;
+use crate::fields::range::{ContentRange, Span};
+
+const FRESH: &[(&str, &str)] =
+    &[("cache-control", "max-age=60"), ("etag", "\"1\""), ("content-type", "text/plain")];
+
+/// Bytes that tell their positions.
+pub(super) fn counted(length: usize) -> &'static str {
+    let numbers = (0..=length / 8).map(|at| format!("{at:08}"));
+    let mut text: String = numbers.collect();
+    text.truncate(length);
+    String::leak(text)
+}
+
+/// Each part of a 206 with its place, whether it has one or several.
+pub(super) async fn parts(response: Response, complete: u64) -> Vec<(Span, Vec<u8>)> {
+    assert_eq!(response.status, StatusCode::PARTIAL_CONTENT);
+    let fields = response.fields.clone();
+    let content = soon(response.body.collect()).await.unwrap().to_bytes();
+    assert_eq!(fields["content-length"], content.len().to_string());
+    let read = match fields.get("content-range") {
+        Some(range) => vec![(ContentRange::parse(range.as_bytes()).unwrap(), content.to_vec())],
+        None => taken_apart(fields["content-type"].to_str().unwrap(), &content),
+    };
+    let place = |(range, bytes): (ContentRange, Vec<u8>)| match range {
+        ContentRange::Part { first, last, complete: Some(length) } if length == complete => {
+            (Span { first, last }, bytes)
+        }
+        other => panic!("{other}"),
+    };
+    read.into_iter().map(place).collect()
+}
+
+/// Are these parts of `whole` what they say?
+pub(super) fn are_of(parts: &[(Span, Vec<u8>)], whole: &str) -> bool {
+    let at = |position: u64| usize::try_from(position).unwrap();
+    parts.iter().all(|(span, bytes)| &whole.as_bytes()[at(span.first)..=at(span.last)] == bytes.as_slice())
+}
+
+#[tokio::test]
+async fn several_ranges_are_parts_of_one_answer() {
+    let mut edge = Edge::new();
+    let whole = counted(10_000);
+    edge.store("/", FRESH, whole).await;
+    let response = edge.hit("/", &[("range", "bytes=0-9, 5000-5099, -10")]);
+    assert!(!response.fields.contains_key("content-range"));
+    let boundary = response.fields["content-type"].clone();
+    let answered = parts(response, 10_000).await;
+    assert_eq!(answered.iter().map(|(span, _)| span.first).collect::<Vec<_>>(), [0, 5000, 9990]);
+    assert!(are_of(&answered, whole));
+    let again = edge.hit("/", &[("range", "bytes=0-9, 5000-5099, -10")]);
+    assert_ne!(again.fields["content-type"], boundary);
+    let abuse = format!("bytes={}", vec!["0-"; 500].join(","));
+    assert_eq!(edge.hit("/", &[("range", &abuse)]).status, StatusCode::OK);
+    let other = edge.hit("/", &[("range", "bytes=0-9, 5000-5099"), ("if-range", "\"2\"")]);
+    assert_eq!(text(other).await.unwrap(), whole);
+    assert!(edge.is_idle());
+}
+
+#[tokio::test]
+async fn parts_come_from_a_file_as_well() {
+    let directory = tempfile::TempDir::new().unwrap();
+    let disk = Some(DiskConfig { path: directory.path().to_owned(), size: 1 << 30 });
+    let mut edge = Edge::configured(&CacheConfig { memory: 64 << 20, max_object: 8 << 20, disk });
+    let whole = counted(3_000_000);
+    edge.store("/", FRESH, whole).await;
+    edge.written(1).await;
+    edge.cache.store.memory.clear();
+    edge.cache.store.memory.settle().await;
+    let ranges = [("range", "bytes=2000000-2999999, 5-1000004, -1")];
+    let response = edge.ask(edge.request(Method::GET, "/", &ranges)).await.unwrap();
+    let answered = parts(response, 3_000_000).await;
+    assert_eq!(answered.len(), 2);
+    assert!(are_of(&answered, whole));
+}
+
+#[tokio::test]
+async fn a_running_fill_is_whole_for_several_ranges() {
+    let mut edge = Edge::new();
+    let length = &[("cache-control", "max-age=60"), ("content-length", "1000")];
+    let leader = edge.get("/", &[]);
+    let content = edge.exchange().await.respond(200, length);
+    let follower = answer(edge.get("/", &[("range", "bytes=0-9, 500-509")])).await;
+    assert_eq!(follower.status, StatusCode::OK);
+    content.send(counted(1000)).await;
+    drop(content);
+    assert_eq!(text(follower).await.unwrap(), counted(1000));
+    answer(leader).await;
+    assert!(edge.is_idle());
+}
