@@ -2,13 +2,13 @@
 //! state; every refusal has a name.
 //!
 //! One file for each question: where a response is kept (`key`) and what of a
-//! query counts (`query`), whether the
-//! cache is asked at all (`bypass`), whether a response is kept
-//! (`storability`) and is what its path promises (`static_path`), for how long it is fresh (`freshness`), which of several
+//! query counts (`query`), whether the cache is asked at all (`bypass`), whether
+//! a response is kept (`storability`) and is what its path promises
+//! (`static_path`), for how long it is fresh (`freshness`), which of several
 //! answers a request (`vary`) and may it (`reuse`), how it is validated
 //! (`validate`) and updated (`update`), what of it the client wants
-//! (`conditional`, `range`), in which coding (`compression`), and what a write
-//! makes void (`invalidate`).
+//! (`conditional`, `range`), in which coding (`compression`), whether it is
+//! fetched part by part (`slice`), and what a write makes void (`invalidate`).
 
 mod bypass;
 mod compression;
@@ -22,6 +22,7 @@ mod range;
 mod reference;
 mod reuse;
 mod rules;
+mod slice;
 mod stated;
 mod static_path;
 mod status;
@@ -49,6 +50,7 @@ pub use query::{ParameterPattern, QueryRules};
 pub use range::{RangeAnswer, asks_for_part, range};
 pub use reuse::{Reuse, only_if_cached, reuse, stale_if_error};
 pub use rules::CacheRules;
+pub use slice::{PartAnswer, ask_for_part, is_fetched_in_parts, part_answer};
 pub use status::is_of_resource;
 pub use storability::{NoStoreReason, Storability, is_personal, is_unwanted, storability};
 pub use stored::StoredHead;
