@@ -3,13 +3,14 @@
 
 use std::collections::HashMap;
 use std::hash::BuildHasher;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use foldhash::fast::RandomState;
 use http::StatusCode;
 use tokio::sync::watch;
 
-use super::store::StoredBody;
+use super::slices::Audience;
+use super::store::{Sliced, StoredBody};
 use super::stream::Stream;
 use crate::exchange::FetchError;
 use crate::policy::{CacheKey, StoredHead};
@@ -40,6 +41,8 @@ pub(super) enum OpenedContent {
     Whole(StoredBody),
     /// It is coming.
     Running(Arc<Stream>),
+    /// It is coming slice by slice; who reads it is counted.
+    Slices(Sliced, Weak<Audience>),
 }
 
 /// What came of a fill, as its followers see it.
@@ -165,6 +168,16 @@ impl FillGuard {
             told.get_or_insert(outcome);
             first
         });
+    }
+
+    /// What its followers know it by.
+    pub(super) fn watch(&self) -> Arc<FillWatch> {
+        Arc::clone(&self.fill)
+    }
+
+    /// True if a follower waits for the head of the response.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.fill.0.receiver_count() > 0
     }
 
     /// Lets nobody join any more.

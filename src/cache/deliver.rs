@@ -9,7 +9,8 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
 use super::multipart::multipart;
 use super::reader::Reader;
-use super::store::{FileBody, StoredBody, StoredResponse};
+use super::slices::SliceReader;
+use super::store::{FileBody, Sliced, StoredBody};
 use crate::exchange::{Body, Facts, Response};
 use crate::fields::cache_status::CacheStatus;
 use crate::fields::range::{ContentRange, Span};
@@ -24,6 +25,8 @@ pub(super) enum Content {
     File(FileBody),
     /// As a fill brings it.
     Running(Reader),
+    /// In slices, on the disk or as they are fetched.
+    Sliced(SliceReader),
 }
 
 impl Content {
@@ -32,6 +35,7 @@ impl Content {
             Self::Whole(bytes) => Some(bytes.len() as u64),
             Self::File(body) => Some(body.length()),
             Self::Running(reader) => reader.length(),
+            Self::Sliced(reader) => Some(reader.complete_length()),
         }
     }
 
@@ -40,6 +44,7 @@ impl Content {
             Self::Whole(bytes) => Body::Full(bytes),
             Self::File(body) => Body::boxed(body.read()),
             Self::Running(reader) => Body::boxed(reader),
+            Self::Sliced(reader) => Body::boxed(reader),
         }
     }
 
@@ -53,6 +58,7 @@ impl Content {
             }
             Self::File(body) => Body::boxed(body.read_part(first, last)),
             Self::Running(reader) => Body::boxed(reader.part(first, last)),
+            Self::Sliced(reader) => Body::boxed(reader.part(first, last)),
         }
     }
 
@@ -63,19 +69,21 @@ impl Content {
             let again = match self {
                 Self::Whole(bytes) => Self::Whole(bytes.clone()),
                 Self::File(body) => Self::File(body.clone()),
+                Self::Sliced(reader) => Self::Sliced(reader.again()),
                 Self::Running(_) => return None,
             };
             Some((*span, again.part(span.first, span.last)))
         };
         spans.iter().map(part).collect()
     }
-}
 
-impl From<StoredBody> for Content {
-    fn from(body: StoredBody) -> Self {
+    /// The content of a stored response that is in one piece; fails with the
+    /// slices it is in if it is not.
+    pub(super) fn of(body: &StoredBody) -> Result<Self, Sliced> {
         match body {
-            StoredBody::Memory(bytes) => Self::Whole(bytes),
-            StoredBody::File(body) => Self::File(body),
+            StoredBody::Memory(bytes) => Ok(Self::Whole(bytes.clone())),
+            StoredBody::File(body) => Ok(Self::File(body.clone())),
+            StoredBody::Sliced(sliced) => Err(*sliced),
         }
     }
 }
@@ -90,12 +98,7 @@ pub(super) struct Selected {
 }
 
 impl Selected {
-    /// What is stored, for a request that nobody else is asked for.
-    pub(super) fn stored(stored: &StoredResponse, cache: CacheStatus) -> Self {
-        Self::shared(&stored.head, stored.body.clone().into(), cache)
-    }
-
-    /// What another request brought.
+    /// What is stored, or what another request brought.
     pub(super) fn shared(head: &StoredHead, content: Content, cache: CacheStatus) -> Self {
         let facts = Facts { cache: Some(cache), ..Facts::default() };
         Self { status: head.status, fields: head.fields(), content, facts }

@@ -4,7 +4,7 @@
 use std::ops::ControlFlow::{self, Break, Continue};
 use std::slice;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use http::header::{IF_MODIFIED_SINCE, IF_NONE_MATCH};
 use http::{Method, StatusCode};
@@ -18,7 +18,7 @@ use super::fill::{Fill, Received, Shared};
 use super::lookup::{self, Lookup, Plan};
 use super::reader::Reader;
 use super::resume::Resume;
-use super::store::StoredResponse;
+use super::slices::{self, SliceReader, Slices};
 use crate::exchange::{Failure, FetchError, RequestProgress, Response};
 use crate::fields::cache_status::{CacheStatus, ForwardReason};
 use crate::fields::proxy_status::ProxyErrorType;
@@ -62,8 +62,8 @@ impl Miss {
     /// The response, or why there is none. Dropping it leaves the fill that it
     /// leads or follows to run on.
     pub(super) async fn answer(mut self) -> Result<Response, Failure> {
-        if let Some(response) = self.look_on_disk().await {
-            return Ok(response);
+        if let Some(answer) = self.look_on_disk().await {
+            return answer;
         }
         if policy::only_if_cached(&self.asked.head()) {
             return Err(Failure::OnlyIfCached);
@@ -89,8 +89,8 @@ impl Miss {
 
     async fn lead(mut self, guard: FillGuard) -> Result<Response, Failure> {
         // The fill that would have answered may have ended since the lookup.
-        if let Some(response) = self.look_again().await {
-            return Ok(response);
+        if let Some(answer) = self.look_again().await {
+            return answer;
         }
         let fill = Fill::new(&self.cache, &self.asked, &self.plan, Some(guard));
         match self.cache.tasks.spawn(fill.receive()).await {
@@ -124,7 +124,7 @@ impl Miss {
                 }
             }
             Outcome::GivenUp => match self.look_again().await {
-                Some(response) => Break(Ok(response)),
+                Some(answer) => Break(answer),
                 None => Continue(Next::Join),
             },
         }
@@ -143,7 +143,13 @@ impl Miss {
             return Continue(Next::GoAlone);
         };
         let content = match &opened.content {
-            OpenedContent::Whole(body) => body.clone().into(),
+            OpenedContent::Whole(body) => {
+                slices::content(&self.cache, &self.asked, &self.plan.key, head, body)
+            }
+            OpenedContent::Slices(sliced, audience) => {
+                let slices = Slices::new(&self.cache, &self.asked, &self.plan.key, head, *sliced);
+                Content::Sliced(SliceReader::new(&slices, audience.upgrade()))
+            }
             OpenedContent::Running(stream) => {
                 Content::Running(Reader::new(stream, Some(Resume::new(&self.asked, head))))
             }
@@ -214,16 +220,18 @@ impl Miss {
                 detail: Some("stale-if-error"),
                 ..self.forwarded()
             };
-            Selected::stored(stored, cache).answer_aged(&req, stored.head.age(now))
+            let content =
+                slices::content(&self.cache, &self.asked, &self.plan.key, &stored.head, &stored.body);
+            Selected::shared(&stored.head, content, cache).answer_aged(&req, stored.head.age(now))
         })
     }
 
     /// Looks it up once more; what has to be fetched is the new plan.
-    async fn look_again(&mut self) -> Option<Response> {
+    async fn look_again(&mut self) -> Option<Result<Response, Failure>> {
         let (now, instant) = (self.cache.clock.wall(), self.cache.clock.now());
         match lookup::look_again(&self.cache.store.memory, &self.asked, &self.plan.key, now, instant).await {
             Lookup::Serve { stored, ttl } | Lookup::ServeStale { stored, ttl, .. } => {
-                Some(self.hit(&stored, ttl, now))
+                self.hit(&stored, ttl, now).await
             }
             // What was found on the disk memory does not know.
             Lookup::Fetch(_) if self.validates_record() => None,
@@ -232,11 +240,6 @@ impl Miss {
                 None
             }
         }
-    }
-
-    pub(super) fn hit(&self, stored: &StoredResponse, ttl: i64, now: SystemTime) -> Response {
-        let cache = CacheStatus { hit: true, ttl: Some(ttl), ..CacheStatus::default() };
-        Selected::stored(stored, cache).answer_aged(&self.asked.head(), stored.head.age(now))
     }
 
     pub(super) fn forwarded(&self) -> CacheStatus {

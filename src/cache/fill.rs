@@ -2,6 +2,8 @@
 //! its response: is it stored, does it freshen what is stored, or is it for
 //! the one client that asked? What follows the head is in `pump`.
 
+mod sliced;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -16,6 +18,7 @@ use super::deliver::Content;
 use super::lookup::Plan;
 use super::pump::Pump;
 use super::reader::Reader;
+use super::slices;
 use super::store::{Alone, Generation, StoredBody, StoredResponse};
 use super::stream::Stream;
 use crate::exchange::{Body, Facts, FetchError, Request, Response};
@@ -140,8 +143,8 @@ impl Fill {
         }
         Received::Opened(Shared {
             fields: with_cookies(&head, &response.fields),
+            content: slices::content(&self.cache, &self.asked, &self.key, &head, &stored.body),
             head,
-            content: stored.body.clone().into(),
             facts: response.facts,
             age: response.fields.contains_key(AGE),
             fwd_status: response.status,
@@ -156,6 +159,11 @@ impl Fill {
         match policy::storability(&self.asked.head(), response.status, &response.fields, timing, rules) {
             Storability::DoNotStore(reason) => {
                 self.refuse(response, reason.as_str(), reason.is_of_request()).await
+            }
+            Storability::Store
+                if let Some((head, sliced)) = self.head_of_slices(&response, length, timing) =>
+            {
+                self.open_slices(response, head, sliced).await
             }
             Storability::Store if length.is_some_and(|length| length > self.max_object()) => {
                 self.refuse(response, "too-large", false).await
@@ -276,7 +284,7 @@ impl Fill {
     }
 }
 
-fn declared_length(response: &Response) -> Option<u64> {
+pub(super) fn declared_length(response: &Response) -> Option<u64> {
     let written = response.fields.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
     written.or_else(|| response.body.size_hint().exact())
 }

@@ -4,12 +4,12 @@ use http::Method;
 
 use super::fetch::{Miss, refresh};
 use super::lookup::{self, Lookup};
-use crate::exchange::Response;
+use crate::exchange::{Failure, Response};
 
 impl Miss {
     /// The response, if the disk has one that may answer; what has to be
     /// fetched or validated is the new plan.
-    pub(super) async fn look_on_disk(&mut self) -> Option<Response> {
+    pub(super) async fn look_on_disk(&mut self) -> Option<Result<Response, Failure>> {
         if self.plan.validate.is_some() || !self.cache.store.has_disk() {
             return None;
         }
@@ -17,12 +17,12 @@ impl Miss {
         self.cache.store.promote(&self.plan.key, &found).await;
         let now = self.cache.clock.wall();
         match lookup::judge_one(&self.asked, &self.plan, found.stored, now) {
-            Lookup::Serve { stored, ttl } => Some(self.hit(&stored, ttl, now)),
+            Lookup::Serve { stored, ttl } => self.hit(&stored, ttl, now).await,
             Lookup::ServeStale { stored, ttl, refresh: plan } => {
                 if let Some(plan) = plan.filter(|_| self.asked.method == Method::GET) {
                     refresh(&self.cache, &self.asked, &plan);
                 }
-                Some(self.hit(&stored, ttl, now))
+                self.hit(&stored, ttl, now).await
             }
             Lookup::Fetch(plan) => {
                 self.plan = plan;

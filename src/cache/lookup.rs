@@ -72,6 +72,21 @@ pub(super) async fn look_again(
     judge(&asked.head(), variants.as_deref(), &asked.rules, now, instant, || key.clone())
 }
 
+/// The plan for what is not there of a response that is: it is asked for part by
+/// part.
+pub(super) fn plan_of_parts(asked: &Asked) -> Plan {
+    let mut key = Vec::new();
+    write_key(key_parts(&asked.target), &mut key);
+    Plan {
+        key: CacheKey::new(&key),
+        reason: ForwardReason::Partial,
+        detail: None,
+        validate: None,
+        if_error: None,
+        collapse: true,
+    }
+}
+
 /// What a response that was found on the disk is worth to a request for which
 /// memory had the plan `before`.
 pub(super) fn judge_one(asked: &Asked, before: &Plan, found: Arc<StoredResponse>, now: SystemTime) -> Lookup {

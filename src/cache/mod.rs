@@ -25,6 +25,7 @@ mod pass;
 mod pump;
 mod reader;
 mod resume;
+mod slices;
 mod store;
 mod stream;
 
@@ -47,11 +48,11 @@ use crate::telemetry::Metrics;
 use asked::Asked;
 use budget::Budget;
 use collapse::Fills;
-use deliver::Selected;
+use deliver::{Content, Selected};
 use fetch::Miss;
 use invalidate::AsWritten;
 use lookup::Lookup;
-use store::{Alone, StoredResponse, Tiers};
+use store::{Alone, SLICE, StoredResponse, Tiers};
 
 pub use invalidate::NormalForms;
 pub use store::DiskUsage;
@@ -63,6 +64,9 @@ const ALONE: Duration = Duration::from_secs(120);
 /// Running fills may hold this part of the memory tier's size besides it.
 const FILLS_PART: u64 = 4;
 
+/// So many slices are let in at least, where there is a disk to keep them on.
+const SLICES_HELD: u64 = 4;
+
 /// The cache of a process, shared by all of its cores.
 #[derive(Debug)]
 pub struct Cache {
@@ -70,6 +74,8 @@ pub struct Cache {
     fills: Arc<Fills>,
     budget: Arc<Budget>,
     max_object: u64,
+    /// Bytes of a slice.
+    slice: u64,
     clock: Arc<dyn Clock>,
     tasks: Tasks,
     metrics: Arc<Metrics>,
@@ -97,11 +103,24 @@ impl Cache {
         tasks: &Tasks,
         metrics: Arc<Metrics>,
     ) -> Arc<Self> {
+        Self::with_slices(config, clock, tasks, metrics, SLICE)
+    }
+
+    /// The same with slices of so many bytes.
+    fn with_slices(
+        config: &CacheConfig,
+        clock: Arc<dyn Clock>,
+        tasks: &Tasks,
+        metrics: Arc<Metrics>,
+        slice: u64,
+    ) -> Arc<Self> {
+        let fills = config.memory / FILLS_PART;
         Arc::new(Self {
             store: Tiers::open(config, Arc::clone(&clock), tasks, &metrics),
             fills: Fills::new(),
-            budget: Budget::new(config.memory / FILLS_PART),
+            budget: Budget::new(if config.disk.is_some() { fills.max(SLICES_HELD * slice) } else { fills }),
             max_object: config.max_object,
+            slice,
             clock,
             tasks: tasks.clone(),
             metrics,
@@ -123,13 +142,28 @@ impl Cache {
             return self.forward(req, origin, Arc::new(AsWritten), status);
         }
         match lookup::look(&self.store.memory, &req, rules) {
-            Lookup::Serve { stored, ttl } => Handling::ready(Ok(hit(&req, &stored, ttl))),
+            Lookup::Serve { stored, ttl } => match Content::of(&stored.body) {
+                Ok(content) => Handling::ready(Ok(hit(&req, &stored, content, ttl))),
+                Err(_) => self.answer_in_slices(Asked::new(req, rules, origin), stored, ttl),
+            },
             Lookup::ServeStale { stored, ttl, refresh } => {
-                let response = hit(&req, &stored, ttl);
-                if let Some(plan) = refresh.filter(|_| req.method == Method::GET) {
-                    fetch::refresh(self, &Asked::new(req, rules, origin), &plan);
+                let refresh = refresh.filter(|_| req.method == Method::GET);
+                match Content::of(&stored.body) {
+                    Ok(content) => {
+                        let response = hit(&req, &stored, content, ttl);
+                        if let Some(plan) = refresh {
+                            fetch::refresh(self, &Asked::new(req, rules, origin), &plan);
+                        }
+                        Handling::ready(Ok(response))
+                    }
+                    Err(_) => {
+                        let asked = Asked::new(req, rules, origin);
+                        if let Some(plan) = refresh {
+                            fetch::refresh(self, &asked, &plan);
+                        }
+                        self.answer_in_slices(asked, stored, ttl)
+                    }
                 }
-                Handling::ready(Ok(response))
             }
             Lookup::Fetch(_) if !self.store.has_disk() && policy::only_if_cached(&asked::head(&req)) => {
                 Handling::ready(Err(Failure::OnlyIfCached))
@@ -166,6 +200,18 @@ impl Cache {
         Handling::pending(pass::forward(Arc::clone(self), req, Arc::clone(origin), forms, status))
     }
 
+    /// Answers with a stored response that is kept in slices: what is not there
+    /// of it has to be waited for.
+    fn answer_in_slices(
+        self: &Arc<Self>,
+        asked: Arc<Asked>,
+        stored: Arc<StoredResponse>,
+        ttl: i64,
+    ) -> Handling<Result<Response, Failure>> {
+        let plan = lookup::plan_of_parts(&asked);
+        Handling::pending(Miss::new(Arc::clone(self), asked, plan).answer_in_slices(stored, ttl))
+    }
+
     /// Forgets everything; says how many responses there were. What is being
     /// fetched now is not stored.
     pub fn purge_all(&self) -> u64 {
@@ -193,7 +239,8 @@ impl Cache {
     }
 }
 
-fn hit(req: &Request, stored: &StoredResponse, ttl: i64) -> Response {
+fn hit(req: &Request, stored: &StoredResponse, content: Content, ttl: i64) -> Response {
     let cache = CacheStatus { hit: true, ttl: Some(ttl), ..CacheStatus::default() };
-    Selected::stored(stored, cache).answer_aged(&asked::head(req), stored.head.age(req.received_wall))
+    let selected = Selected::shared(&stored.head, content, cache);
+    selected.answer_aged(&asked::head(req), stored.head.age(req.received_wall))
 }

@@ -137,7 +137,7 @@ impl Drop for Pump {
 
 /// The same bytes in one buffer of exactly their size, copied in steps that
 /// hold up no other task of this core for long.
-async fn joined(chunks: &[Bytes], last: &[u8]) -> Bytes {
+pub(super) async fn joined(chunks: &[Bytes], last: &[u8]) -> Bytes {
     let length = chunks.iter().map(Bytes::len).sum::<usize>() + last.len();
     let mut whole = Vec::with_capacity(length);
     let mut since_yield = 0;

@@ -164,12 +164,32 @@ impl Stream {
 
     /// Ends it well; readers go on in `whole`, the same bytes in one piece.
     pub(super) fn finish(&self, whole: Bytes) {
+        self.state().share.release();
+        self.finish_held(whole);
+    }
+
+    /// The same, and it stays within the budget: nobody else keeps it yet.
+    pub(super) fn finish_held(&self, whole: Bytes) {
         let mut state = self.state();
         state.end = whole.len() as u64;
         state.chunks.clear();
         state.chunks.push_back(Chunk { start: 0, bytes: whole });
-        state.share.release();
         Self::end(state, Ending::Whole);
+    }
+
+    /// Drops all that was added: who has not read it finds it elsewhere.
+    pub(super) fn clear(&self) {
+        let mut state = self.state();
+        state.chunks.clear();
+        state.share.release();
+        let wakers = state.wakers();
+        drop(state);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// True if somebody has a seat.
+    pub(super) fn has_readers(&self) -> bool {
+        self.state().readers.iter().any(Option::is_some)
     }
 
     /// Ends a stream well of which only a window was kept.

@@ -2,16 +2,20 @@
 
 use bytes::Bytes;
 
+use super::Sliced;
 use super::disk::FileBody;
 
-/// The content of a stored response. The memory tier keeps none that is on the
-/// disk: it would keep a file open.
+/// The content of a stored response. The memory tier keeps none that is in a
+/// file: it would keep the file open.
 #[derive(Clone, Debug)]
 pub(in crate::cache) enum StoredBody {
     /// In memory, in a buffer of exactly its size.
     Memory(Bytes),
     /// On the disk only.
     File(FileBody),
+    /// In slices, of which some are on the disk and the others are fetched when
+    /// they are asked for.
+    Sliced(Sliced),
 }
 
 impl StoredBody {
@@ -19,7 +23,7 @@ impl StoredBody {
     pub(super) fn weight(&self) -> u64 {
         match self {
             Self::Memory(bytes) => bytes.len() as u64,
-            Self::File(_) => 0,
+            Self::File(_) | Self::Sliced(_) => 0,
         }
     }
 }

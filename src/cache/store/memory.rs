@@ -11,7 +11,7 @@ use moka::notification::RemovalCause;
 use moka::ops::compute::{CompResult, Op};
 
 use super::generations::{Generation, Generations};
-use super::{Alone, StoredResponse, Variants};
+use super::{Alone, Sliced, StoredBody, StoredResponse, Variants};
 use crate::policy::CacheKey;
 use crate::telemetry::Metrics;
 
@@ -137,6 +137,17 @@ impl Memory {
     /// Forgets one variant.
     pub(in crate::cache) async fn forget(&self, key: &CacheKey, gone: &Arc<StoredResponse>) {
         self.replace(key, |kept| Some(kept.without(gone))).await;
+    }
+
+    /// Forgets the one response that is kept in these slices.
+    pub(in crate::cache) async fn forget_sliced(&self, key: &CacheKey, sliced: Sliced) {
+        let is_other =
+            |kept: &&Arc<StoredResponse>| !matches!(kept.body, StoredBody::Sliced(own) if own == sliced);
+        self.replace(key, |kept| {
+            let responses = kept.responses.iter().filter(is_other).cloned().collect();
+            Some(Variants { responses, alone: kept.alone })
+        })
+        .await;
     }
 
     /// Forgets all variants of `key`, and what is being fetched for it now is

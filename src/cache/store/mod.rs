@@ -5,6 +5,7 @@ mod body;
 mod disk;
 mod generations;
 mod memory;
+mod sliced;
 mod tiers;
 
 use std::sync::Arc;
@@ -18,9 +19,10 @@ pub use disk::DiskUsage;
 use disk::RecordId;
 
 pub(super) use body::StoredBody;
-pub(super) use disk::FileBody;
+pub(super) use disk::{FileBody, FileReader};
 pub(super) use generations::Generation;
 pub(super) use memory::Memory;
+pub(super) use sliced::{SLICE, Sliced};
 pub(super) use tiers::Tiers;
 
 /// Bytes that one stored response needs besides its head and its body:

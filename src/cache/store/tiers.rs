@@ -4,9 +4,11 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::disk::{Disk, DiskUsage, Found, Ground, Storing};
 use super::generations::Generations;
-use super::{Alone, Generation, Memory, StoredBody, StoredResponse};
+use super::{Alone, FileBody, Generation, Memory, SLICE, Sliced, StoredBody, StoredResponse};
 use crate::base::{Clock, Tasks};
 use crate::config::model::CacheConfig;
 use crate::policy::{self, CacheKey, RequestHead, StoredHead};
@@ -15,6 +17,9 @@ use crate::telemetry::Metrics;
 /// What waits to be written to the disk may hold this part of the memory tier's
 /// size besides it.
 const QUEUE_PART: u64 = 4;
+
+/// So many slices can wait at least.
+const SLICES_QUEUED: u64 = 4;
 
 /// Stored responses, in memory and on the disk.
 #[derive(Debug)]
@@ -45,7 +50,7 @@ impl Tiers {
     ) -> Self {
         let generations = Arc::new(Generations::new());
         let memory = Memory::new(config.memory, &generations, Arc::clone(metrics));
-        let queue = config.memory / QUEUE_PART;
+        let queue = (config.memory / QUEUE_PART).max(SLICES_QUEUED * SLICE);
         let ground = Ground { generations: &generations, queue, clock: &clock, tasks, metrics };
         let disk = config.disk.as_ref().and_then(|disk| Disk::open(disk, &ground));
         Self { memory, disk, clock }
@@ -81,9 +86,16 @@ impl Tiers {
         Some(OnDisk { stored, again, since })
     }
 
-    /// Keeps in memory what was used from the disk before, if it is there now.
+    /// Keeps in memory what was used from the disk before, if it is there now,
+    /// and the head of what is in slices.
     pub(in crate::cache) async fn promote(&self, key: &CacheKey, found: &OnDisk) {
-        if found.again && matches!(found.stored.body, StoredBody::Memory(_)) {
+        let is_wanted = match found.stored.body {
+            StoredBody::Memory(_) => found.again,
+            StoredBody::File(_) => false,
+            // Only its head takes memory.
+            StoredBody::Sliced(_) => true,
+        };
+        if is_wanted {
             self.memory.promote(key, &found.stored, found.since).await;
         }
     }
@@ -137,6 +149,40 @@ impl Tiers {
         if let Some(disk) = &self.disk {
             self.memory.outdate(key);
             disk.forget(key, &gone.head).await;
+        }
+    }
+
+    /// Forgets the one response of `key` that is kept in these slices, whatever
+    /// became of its head: no slice of it is found any more.
+    pub(in crate::cache) async fn forget_sliced(&self, key: &CacheKey, head: &StoredHead, sliced: Sliced) {
+        self.memory.forget_sliced(key, sliced).await;
+        if let Some(disk) = &self.disk {
+            self.memory.outdate(key);
+            disk.forget(key, head).await;
+        }
+    }
+
+    /// True if slices can be kept now.
+    pub(in crate::cache) fn takes_slices(&self) -> bool {
+        self.disk.as_ref().is_some_and(|disk| disk.takes_slices())
+    }
+
+    /// True if a slice is known to be there.
+    pub(in crate::cache) fn knows_slice(&self, key: &CacheKey) -> bool {
+        self.disk.as_ref().is_some_and(|disk| disk.knows_slice(key))
+    }
+
+    /// The slice that is kept under `key`, if it has this length. Cancel safe.
+    pub(in crate::cache) async fn slice(&self, key: &CacheKey, length: u64) -> Option<FileBody> {
+        self.disk.as_ref()?.slice(key, length).await
+    }
+
+    /// Keeps a slice, unless its key was invalidated after `since`; says
+    /// whether it is found from now on.
+    pub(in crate::cache) async fn keep_slice(&self, key: &CacheKey, bytes: Bytes, since: Generation) -> bool {
+        match &self.disk {
+            Some(disk) => disk.keep_slice(key, bytes, since).await,
+            None => false,
         }
     }
 

@@ -43,7 +43,12 @@ impl Edge {
         .await;
     }
 
-    async fn ask_and_wait(&self, method: Method, path: &str, fields: &[(&'static str, &str)]) -> Answered {
+    pub(super) async fn ask_and_wait(
+        &self,
+        method: Method,
+        path: &str,
+        fields: &[(&'static str, &str)],
+    ) -> Answered {
         soon(self.ask(self.request(method, path, fields))).await
     }
 

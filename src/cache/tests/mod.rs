@@ -9,6 +9,7 @@ mod hits;
 mod personal;
 mod races;
 mod ranges;
+mod slices;
 mod validation;
 mod window;
 
@@ -25,6 +26,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::Cache;
+use super::store::SLICE;
 use crate::base::{Clock, ManualClock, Tasks};
 use crate::config::model::CacheConfig;
 use crate::exchange::{
@@ -85,11 +87,16 @@ impl Edge {
     }
 
     fn configured(config: &CacheConfig) -> Self {
+        Self::with_slices(config, SLICE)
+    }
+
+    /// One that keeps large responses in slices of so many bytes.
+    fn with_slices(config: &CacheConfig, slice: u64) -> Self {
         let start = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
         let clock = Arc::new(ManualClock::at(start));
         let metrics = Arc::new(Metrics::default());
-        let cache =
-            Cache::new(config, Arc::clone(&clock) as Arc<dyn Clock>, &Tasks::new(), Arc::clone(&metrics));
+        let dyn_clock = Arc::clone(&clock) as Arc<dyn Clock>;
+        let cache = Cache::with_slices(config, dyn_clock, &Tasks::new(), Arc::clone(&metrics), slice);
         let (sender, exchanges) = mpsc::unbounded_channel();
         Self {
             cache,

@@ -12,6 +12,7 @@ use rustix::io::{Errno, ReadWriteFlags, preadv2};
 use super::directory::Access;
 use super::name::RecordId;
 use super::record::{self, BLOCK, Blocks, Decoded, PREFIX, Refused};
+use crate::cache::store::Sliced;
 use crate::policy::{CacheKey, StoredHead};
 
 /// Bytes that are read first: the head and the content of most responses.
@@ -34,6 +35,8 @@ pub(super) enum ReadError {
 pub(super) struct RecordFile {
     pub(super) id: RecordId,
     pub(super) blocks: Blocks,
+    /// How the content is kept in other records, if it is.
+    pub(super) sliced: Option<Sliced>,
     file: File,
     head_length: u64,
     /// The beginning of the content, as far as it came with the head.
@@ -58,7 +61,7 @@ impl RecordFile {
             start = read_at(&file, 0, head_length, access)?;
         }
         let bytes = start.get(..head_length).ok_or(Refused::Length)?;
-        let Decoded { key: found, head, blocks } = record::decode(bytes)?;
+        let Decoded { key: found, head, sliced, blocks } = record::decode(bytes)?;
         let head_length = head_length as u64;
         if found[..] != *key.as_bytes() || record::variant(&head) != id.name.variant {
             return Err(Refused::Foreign.into());
@@ -67,7 +70,7 @@ impl RecordFile {
             return Err(Refused::Length.into());
         }
         let first = start.slice(bytes.len()..);
-        Ok((Self { id, blocks, file, head_length, first }, head))
+        Ok((Self { id, blocks, sliced, file, head_length, first }, head))
     }
 
     /// A block of the content.

@@ -17,6 +17,7 @@ mod name;
 mod read;
 mod record;
 mod scan;
+mod slices;
 mod write;
 
 #[cfg(test)]
@@ -44,6 +45,7 @@ use health::Health;
 use index::Index;
 use name::{KeyId, Name};
 
+pub(in crate::cache) use body::FileReader;
 pub(in crate::cache) use file::FileBody;
 pub(in crate::cache) use name::RecordId;
 pub(in crate::cache) use read::Found;
@@ -60,6 +62,8 @@ const NAME_LOCKS: usize = 64;
 const LOOKUP_WAIT: Duration = Duration::from_secs(1);
 /// How long a client waits for the next block of a content.
 const READ_WAIT: Duration = Duration::from_secs(10);
+/// How long a fill waits for a slice to be written before it goes on without.
+const WRITE_WAIT: Duration = Duration::from_secs(10);
 /// How long an invalidation waits for files to be deleted; they are found no
 /// more from its beginning on.
 const REMOVE_WAIT: Duration = Duration::from_secs(10);

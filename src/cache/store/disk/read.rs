@@ -30,6 +30,10 @@ impl Found {
     pub(in crate::cache) fn id(&self) -> RecordId {
         self.record.id
     }
+
+    pub(super) fn into_record(self) -> Arc<RecordFile> {
+        self.record
+    }
 }
 
 impl Disk {
@@ -49,11 +53,13 @@ impl Disk {
     }
 
     /// The content of a response that was found: in memory, or to be read as
-    /// it is sent. `None` if it turns out to be damaged. Says whether the
+    /// it is sent, as a whole or in slices. `None` if it turns out to be damaged. Says whether the
     /// response was used before.
     pub(in crate::cache) async fn load(self: &Arc<Self>, found: &Found) -> Option<(StoredBody, bool)> {
         let record = &found.record;
-        let body = if record.blocks.length() > LOADED {
+        let body = if let Some(sliced) = record.sliced {
+            StoredBody::Sliced(sliced)
+        } else if record.blocks.length() > LOADED {
             StoredBody::File(FileBody { record: Arc::clone(record), disk: Arc::clone(self) })
         } else {
             StoredBody::Memory(self.load_whole(record).await?)

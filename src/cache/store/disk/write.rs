@@ -48,33 +48,46 @@ impl Disk {
     /// Has a response written behind the requests. Where too many wait it is
     /// not.
     pub(in crate::cache) fn store(self: &Arc<Self>, storing: Storing) {
+        if let Some(writing) = self.queue_up(storing) {
+            self.tasks.spawn(writing);
+        }
+    }
+
+    /// A response that waits to be written, and whether it was; `None` where
+    /// too many wait. Once it was polled, what has begun is done to the end.
+    pub(super) fn queue_up(
+        self: &Arc<Self>,
+        storing: Storing,
+    ) -> Option<impl Future<Output = bool> + Send + 'static> {
         if self.writing.rests() {
-            return;
+            return None;
         }
         let mut share = self.queue.share();
         let held = match &storing.body {
             StoredBody::Memory(bytes) => bytes.len() as u64,
-            StoredBody::File(_) => 0,
+            StoredBody::File(_) | StoredBody::Sliced(_) => 0,
         };
         if !share.grow(held + WAITING) {
             self.metrics.disk_writes_dropped.increment();
-            return;
+            return None;
         }
         let sequence = self.sequence.fetch_add(1, Ordering::Relaxed);
         let disk = Arc::clone(self);
-        self.tasks.spawn(async move {
-            let Ok(turn) = Arc::clone(&disk.writers).acquire_owned().await else { return };
+        Some(async move {
+            let Ok(turn) = Arc::clone(&disk.writers).acquire_owned().await else { return false };
             let write = move || {
-                match disk.write(&storing, sequence) {
+                let written = disk.write(&storing, sequence);
+                match &written {
                     Ok(true) => disk.metrics.disk_writes.increment(),
                     Ok(false) => {}
-                    Err(error) => disk.writing.failed(&error),
+                    Err(error) => disk.writing.failed(error),
                 }
                 drop((turn, share));
+                written.unwrap_or(false)
             };
             // A panic is the loss of one record.
-            let _ = spawn_blocking(write).await;
-        });
+            spawn_blocking(write).await.unwrap_or(false)
+        })
     }
 
     /// Removes all records of a key, and returns when no process finds them any
@@ -107,11 +120,12 @@ impl Disk {
     /// False if it is not to be stored after all.
     pub(super) fn write(&self, storing: &Storing, sequence: u64) -> io::Result<bool> {
         let Storing { key, head, body, since, instead } = storing;
-        let blocks = match body {
-            StoredBody::Memory(bytes) => Blocks::of(bytes),
-            StoredBody::File(body) => body.record.blocks.clone(),
+        let (blocks, sliced) = match body {
+            StoredBody::Memory(bytes) => (Blocks::of(bytes), None),
+            StoredBody::File(body) => (body.record.blocks.clone(), None),
+            StoredBody::Sliced(sliced) => (Blocks::of(&[]), Some(*sliced)),
         };
-        let Some(encoded) = record::encode(key.as_bytes(), head, &blocks) else { return Ok(false) };
+        let Some(encoded) = record::encode(key.as_bytes(), head, sliced, &blocks) else { return Ok(false) };
         let length = encoded.bytes.len() as u64 + blocks.length();
         if !self.make_room(on_disk(length))? {
             return Ok(false);
@@ -121,6 +135,7 @@ impl Disk {
         match body {
             StoredBody::Memory(bytes) => new.file.write_all(bytes)?,
             StoredBody::File(body) => body.record.copy_to(&new.file)?,
+            StoredBody::Sliced(_) => {}
         }
         let name = Name { key: KeyId::of(key), variant: encoded.variant };
         let too_many = {

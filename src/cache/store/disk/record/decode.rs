@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{ABSENT, Blocks, LONGEST_HEAD, MAGIC, PREFIX, PRESENT, SOURCES};
+use crate::cache::store::Sliced;
 use crate::fields::cache_control::{NoCache, ResponseDirectives};
 use crate::policy::{FreshnessLifetime, HeadParts, SelectingValue, StoredHead};
 
@@ -18,6 +19,8 @@ pub(in super::super) struct Decoded {
     pub(in super::super) key: Box<[u8]>,
     /// The head of the response.
     pub(in super::super) head: StoredHead,
+    /// How its content is kept in other records, if it is.
+    pub(in super::super) sliced: Option<Sliced>,
     /// What its content has to be like.
     pub(in super::super) blocks: Blocks,
 }
@@ -72,11 +75,17 @@ impl<'a> Reader<'a> {
         let key = self.bytes()?.into();
         let mut parts = self.head()?;
         parts.selecting = self.selecting()?;
+        let sliced = self.optional(Self::sliced)?;
         let length = self.u64()?;
         let (sums, []) = self.0.as_chunks() else { return None };
         let sums: Arc<[u64]> = sums.iter().map(|sum| u64::from_le_bytes(*sum)).collect();
         self.0 = &[];
-        Some(Decoded { key, head: StoredHead::from_parts(parts), blocks: Blocks::from_parts(length, sums)? })
+        Some(Decoded {
+            key,
+            head: StoredHead::from_parts(parts),
+            sliced,
+            blocks: Blocks::from_parts(length, sums)?,
+        })
     }
 
     fn head(&mut self) -> Option<HeadParts> {
@@ -126,6 +135,10 @@ impl<'a> Reader<'a> {
             fields.try_append(name, HeaderValue::from_bytes(self.bytes()?).ok()?).ok()?;
         }
         Some(fields)
+    }
+
+    fn sliced(&mut self) -> Option<Sliced> {
+        Sliced::from_parts(self.u64()?, self.u64()?, self.u128()?)
     }
 
     fn selecting(&mut self) -> Option<Option<Vec<SelectingValue>>> {
@@ -179,6 +192,11 @@ impl<'a> Reader<'a> {
 
     fn u32(&mut self) -> Option<u32> {
         self.number().map(u32::from_le_bytes)
+    }
+
+    fn u128(&mut self) -> Option<u128> {
+        let (low, high) = (self.u64()?, self.u64()?);
+        Some(u128::from(high) << 64 | u128::from(low))
     }
 
     fn u64(&mut self) -> Option<u64> {

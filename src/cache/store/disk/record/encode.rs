@@ -6,6 +6,7 @@ use http::{HeaderName, header};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{ABSENT, Blocks, LONGEST_HEAD, MAGIC, PREFIX, PRESENT, SOURCES};
+use crate::cache::store::Sliced;
 use crate::fields::cache_control::{NoCache, ResponseDirectives};
 use crate::policy::{HeadParts, SelectingValue, StoredHead};
 
@@ -19,14 +20,25 @@ pub(in super::super) struct Encoded {
 }
 
 /// Writes the head of a response kept under `key`, whose content has these
-/// `blocks`; `None` if it would be longer than any that is read.
-pub(in super::super) fn encode(key: &[u8], head: &StoredHead, blocks: &Blocks) -> Option<Encoded> {
+/// `blocks`, or is kept in other records; `None` if it would be longer than any
+/// that is read.
+pub(in super::super) fn encode(
+    key: &[u8],
+    head: &StoredHead,
+    sliced: Option<Sliced>,
+    blocks: &Blocks,
+) -> Option<Encoded> {
     let parts = head.to_parts();
     let selecting = selecting(parts.selecting.as_deref());
     let mut into = Writer(vec![0; PREFIX]);
     into.bytes(key);
     into.head(&parts);
     into.0.extend_from_slice(&selecting);
+    into.optional(sliced, |into, sliced| {
+        into.u64(sliced.length);
+        into.u64(sliced.slice);
+        into.u128(sliced.id);
+    });
     into.u64(blocks.length());
     for sum in blocks.sums() {
         into.u64(*sum);
@@ -172,6 +184,10 @@ impl Writer {
     }
 
     fn u32(&mut self, number: u32) {
+        self.0.extend_from_slice(&number.to_le_bytes());
+    }
+
+    fn u128(&mut self, number: u128) {
         self.0.extend_from_slice(&number.to_le_bytes());
     }
 

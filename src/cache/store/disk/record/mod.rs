@@ -23,7 +23,7 @@ pub(super) use encode::{encode, variant};
 
 /// Names the form; the last byte is its version. What another version wrote is
 /// refused, and so fetched again.
-const MAGIC: [u8; 8] = *b"seawall\x01";
+const MAGIC: [u8; 8] = *b"seawall\x02";
 
 /// Bytes before the part of the head that the checksum is of: the magic, the
 /// length of the head and the checksum.

@@ -141,6 +141,7 @@ async fn read(body: StoredBody) -> Result<Bytes, BodyError> {
     match body {
         StoredBody::Memory(bytes) => Ok(bytes),
         StoredBody::File(body) => Ok(Body::boxed(body.read()).collect().await?.to_bytes()),
+        StoredBody::Sliced(sliced) => panic!("in slices: {sliced:?}"),
     }
 }
 
