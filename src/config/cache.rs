@@ -30,13 +30,16 @@ pub(super) fn read(table: &mut Table<'_>) -> CacheSection {
     let memory = memory(table);
     let disk = table.value("disk").and_then(|value| value.table(disk)?);
     let defaults = CacheRules::default();
-    // Objects share the memory tier: one must not push out all others.
-    let inherited = CacheRules { max_object: defaults.max_object.min(memory / 8), ..defaults };
+    // Objects share the memory tier: one must not push out all others. The disk
+    // takes larger ones, in slices.
+    let in_memory = memory / 8;
+    let most = if disk.is_some() { u64::MAX } else { in_memory };
+    let inherited = CacheRules { max_object: defaults.max_object.min(most), ..defaults };
     let rules = CacheRules {
-        max_object: table.size("max_object", inherited.max_object, OBJECT).min(memory / 8),
+        max_object: table.size("max_object", inherited.max_object, OBJECT).min(most),
         ..common_rules(table, &inherited)
     };
-    CacheSection { store: CacheConfig { memory, max_object: rules.max_object, disk }, rules }
+    CacheSection { store: CacheConfig { memory, max_object: rules.max_object.min(in_memory), disk }, rules }
 }
 
 /// Reads the `cache` of a site or route: `false`, `true` or a table, over what

@@ -179,7 +179,8 @@ pub enum AcmeChallenge {
 pub struct CacheConfig {
     /// Bytes of the memory tier.
     pub memory: u64,
-    /// The largest object it takes, in bytes.
+    /// The largest object it takes, in bytes. What is larger is kept on the disk
+    /// alone, in slices, as far as the rules of its route allow.
     pub max_object: u64,
     /// The disk tier, if there is one.
     pub disk: Option<DiskConfig>,

@@ -145,6 +145,19 @@ fn four_lines_are_a_config() {
 }
 
 #[test]
+fn a_disk_takes_larger_objects_than_memory() {
+    let cache = |lines: &str| {
+        let config = accepted(&format!("[cache]\n{lines}\n[site.localhost]\norigins = [\"10.0.0.1\"]\n"));
+        (config.cache.max_object, config.sites[0].routes[0].cache.max_object)
+    };
+    let disk = "disk = { path = \"/var/cache/seawall\", size = \"1GiB\" }";
+    assert_eq!(cache("memory = \"64MiB\""), (8 << 20, 8 << 20));
+    assert_eq!(cache(&format!("memory = \"64MiB\"\n{disk}")), (8 << 20, 512 << 20));
+    assert_eq!(cache(&format!("memory = \"64MiB\"\nmax_object = \"4MiB\"\n{disk}")), (4 << 20, 4 << 20));
+    assert_eq!(cache(&format!("max_object = \"20GiB\"\n{disk}")), (128 << 20, 20 << 30));
+}
+
+#[test]
 fn serve_stands_for_a_config() {
     let to = ["10.0.0.1:8080".to_owned(), "10.0.0.2:8080".to_owned()];
     let text = config::serve_text("example.com", &to);
