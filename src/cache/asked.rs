@@ -31,7 +31,8 @@ pub(super) struct Asked {
 
 impl Asked {
     /// Takes a request whose content is empty.
-    pub(super) fn new(req: Request, rules: &Arc<CacheRules>, origin: &Arc<dyn Origin>) -> Arc<Self> {
+    pub(super) fn new(mut req: Request, rules: &Arc<CacheRules>, origin: &Arc<dyn Origin>) -> Arc<Self> {
+        origin.cleanse(&mut req.fields, req.trusted);
         Arc::new(Self {
             method: req.method,
             target: req.target,

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures_util::future::BoxFuture;
+use http::HeaderMap;
 
 use super::{Failure, FetchError, Request, Response, SiteLabel};
 
@@ -81,6 +82,13 @@ impl<T> fmt::Debug for Handling<T> {
 /// Where responses come from that are not stored: a pool of origin servers, or
 /// something that edits requests on their way to one.
 pub trait Origin: fmt::Debug + Send + Sync + 'static {
+    /// Takes out of a request what would not reach an origin server anyway.
+    /// Called once nothing stored answers the request, so that the choice among
+    /// stored responses depends on nothing that no origin server sees.
+    fn cleanse(&self, fields: &mut HeaderMap, is_trusted_proxy: bool) {
+        let _ = (fields, is_trusted_proxy);
+    }
+
     /// Sends `req` to an origin server and resolves with the head of its
     /// response; the body follows as it comes. Dropping the future cancels the
     /// request.

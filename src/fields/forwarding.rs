@@ -4,27 +4,55 @@
 
 use http::{HeaderMap, HeaderName};
 
-/// What origin servers commonly believe of a proxy, and so must not take from
-/// a client; besides these, every name that begins with `x-forwarded`.
-const TRUST_FIELDS: [&str; 19] = [
+/// What origin servers and frameworks commonly believe of a proxy: who asks, by
+/// what scheme, for which host and path, with which method. They must not take
+/// it from a client. Besides these, every name that begins with `x-forwarded`.
+const TRUST_FIELDS: [&str; 46] = [
     "cf-connecting-ip",
+    "cf-connecting-ipv6",
+    "cf-pseudo-ipv4",
+    "cf-visitor",
     "client-ip",
+    "cloudfront-forwarded-proto",
     "fastly-client-ip",
+    "fly-client-ip",
     "forwarded",
     "front-end-https",
+    "proxy",
+    "proxy-client-ip",
     "true-client-ip",
+    "wl-proxy-client-ip",
+    "x-appengine-user-ip",
+    "x-arr-ssl",
+    "x-azure-clientip",
+    "x-backend-host",
     "x-client-ip",
     "x-cluster-client-ip",
+    "x-envoy-external-address",
+    "x-envoy-original-path",
     "x-host",
+    "x-http-host-override",
     "x-http-method",
     "x-http-method-override",
+    "x-http-path-override",
     "x-method-override",
+    "x-original-forwarded-for",
     "x-original-host",
+    "x-original-path",
+    "x-original-uri",
     "x-original-url",
+    "x-originating-ip",
+    "x-override-url",
+    "x-proto",
+    "x-proxyuser-ip",
     "x-real-ip",
+    "x-remote-addr",
+    "x-remote-ip",
     "x-request-id",
+    "x-rewrite-uri",
     "x-rewrite-url",
     "x-scheme",
+    "x-ssl",
     "x-url-scheme",
 ];
 
@@ -33,15 +61,24 @@ const TRUST_FIELDS: [&str; 19] = [
 const OF_TRUSTED_PROXIES: [&str; 6] =
     ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "x-request-id"];
 
-/// Names that frame, route or identify a message. Many origin servers take `_`
+/// Names that frame, describe, select or identify a message. Many origin servers take `_`
 /// for `-` (CGI turns both into `_`), so `Content_Length` is no harmless name.
-const ALIASED: [&str; 11] = [
+const ALIASED: [&str; 20] = [
+    "accept-charset",
+    "accept-encoding",
+    "accept-language",
     "cache-control",
     "content-encoding",
     "content-length",
+    "content-range",
     "content-type",
+    "if-match",
+    "if-modified-since",
     "if-none-match",
+    "if-range",
+    "if-unmodified-since",
     "keep-alive",
+    "max-forwards",
     "proxy-authorization",
     "proxy-connection",
     "set-cookie",
@@ -49,20 +86,40 @@ const ALIASED: [&str; 11] = [
     "user-agent",
 ];
 
+/// What the edge itself writes of every client, and so differs between them
+/// without any of them having sent it.
+const OF_EACH_CLIENT: [&str; 3] = ["forwarded", "x-forwarded-for", "x-request-id"];
+
 /// Removes what the sender of a request may not tell an origin server: the trust
 /// fields except those in `kept`, and every name with `_` that stands for one of
 /// them or for a field that frames the message. A trusted proxy may send those by
 /// which proxies tell of the client.
-pub fn drop_untrusted(fields: &mut HeaderMap, kept: &[HeaderName], is_trusted_proxy: bool) {
-    let may_stay = |name: &HeaderName| {
-        kept.contains(name) || is_trusted_proxy && OF_TRUSTED_PROXIES.contains(&name.as_str())
-    };
+/// Says how many fields went.
+pub fn drop_untrusted(fields: &mut HeaderMap, kept: &[HeaderName], is_trusted_proxy: bool) -> usize {
     // Most requests carry none, and then nothing is collected.
-    let dropped: Vec<HeaderName> =
-        fields.keys().filter(|name| is_untrusted(name) && !may_stay(name)).cloned().collect();
-    for name in dropped {
+    let dropped: Vec<HeaderName> = untrusted(fields, kept, is_trusted_proxy).cloned().collect();
+    for name in &dropped {
         fields.remove(name);
     }
+    dropped.len()
+}
+
+/// The names of the fields that [`drop_untrusted`] would remove.
+pub fn untrusted<'a>(
+    fields: &'a HeaderMap,
+    kept: &'a [HeaderName],
+    is_trusted_proxy: bool,
+) -> impl Iterator<Item = &'a HeaderName> {
+    let may_stay = move |name: &HeaderName| {
+        kept.contains(name) || is_trusted_proxy && OF_TRUSTED_PROXIES.contains(&name.as_str())
+    };
+    fields.keys().filter(move |name| is_untrusted(name) && !may_stay(name))
+}
+
+/// True for a field that the edge writes differently for every client, so that
+/// no request tells what an origin server saw of it.
+pub fn differs_by_client(name: &HeaderName) -> bool {
+    OF_EACH_CLIENT.contains(&name.as_str())
 }
 
 fn is_untrusted(name: &HeaderName) -> bool {
@@ -75,7 +132,7 @@ fn is_untrusted(name: &HeaderName) -> bool {
 }
 
 fn is_trust_field(name: &str) -> bool {
-    matches!(name.as_bytes().first(), Some(b'c' | b'f' | b't' | b'x'))
+    matches!(name.as_bytes().first(), Some(b'c' | b'f' | b'p' | b't' | b'w' | b'x'))
         && (name.starts_with("x-forwarded") || TRUST_FIELDS.binary_search(&name).is_ok())
 }
 
@@ -103,13 +160,16 @@ mod tests {
         for name in names {
             fields.append(HeaderName::from_static(name), HeaderValue::from_static("1"));
         }
-        drop_untrusted(&mut fields, kept, is_trusted_proxy);
+        let before = fields.keys_len();
+        let dropped = drop_untrusted(&mut fields, kept, is_trusted_proxy);
+        assert_eq!(dropped, before - fields.keys_len());
         fields.keys().map(ToString::to_string).collect()
     }
 
     #[test]
     fn the_names_are_sorted() {
         assert!(TRUST_FIELDS.is_sorted());
+        assert!(TRUST_FIELDS.iter().all(|name| is_trust_field(name)));
     }
 
     #[test]
@@ -121,8 +181,7 @@ mod tests {
 
     #[test]
     fn aliases_go_and_other_underscores_stay() {
-        let names =
-            ["x_forwarded_for", "x_forwarded-proto", "content_length", "transfer_encoding", "my_field"];
+        let names = ["x_forwarded_for", "x_forwarded-proto", "content_length", "accept_language", "my_field"];
         assert_eq!(left(&names, &[]), ["my_field"]);
     }
 

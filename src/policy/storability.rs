@@ -9,6 +9,7 @@ use super::{
 use crate::fields::cache_control::{NoCache, RequestDirectives};
 use crate::fields::date;
 use crate::fields::entity_tag::EntityTag;
+use crate::fields::forwarding;
 use crate::fields::vary::Vary;
 
 /// Whether a response is stored.
@@ -39,6 +40,8 @@ pub enum NoStoreReason {
     Private,
     /// It varies on something that no request tells.
     VaryStar,
+    /// It varies on a field that the edge writes for each client.
+    VaryClient,
     /// The request had credentials, and the response does not say that it is
     /// for others too (s3.5).
     Authorization,
@@ -78,6 +81,7 @@ impl NoStoreReason {
             Self::NoStore => "no-store",
             Self::Private => "private",
             Self::VaryStar => "vary-star",
+            Self::VaryClient => "vary-client",
             Self::Authorization => "authorization",
             Self::Cookie => "cookie",
             Self::Deception => "deception",
@@ -164,10 +168,14 @@ fn by_directives(stated: &Stated, fields: &HeaderMap) -> Option<NoStoreReason> {
         Some(NoStoreReason::NoStore)
     } else if stated.directives.private {
         Some(NoStoreReason::Private)
-    } else if Vary::of(fields) == Vary::Unknown {
-        Some(NoStoreReason::VaryStar)
     } else {
-        None
+        match Vary::of(fields) {
+            Vary::Unknown => Some(NoStoreReason::VaryStar),
+            Vary::Fields(names) if names.iter().any(forwarding::differs_by_client) => {
+                Some(NoStoreReason::VaryClient)
+            }
+            Vary::Fields(_) => None,
+        }
     }
 }
 
@@ -291,6 +299,8 @@ mod tests {
             (200, &[FRESH, ("cdn-cache-control", "private")], Some(Reason::Private)),
             (200, &[("cache-control", "no-store"), ("cdn-cache-control", "max-age=60")], None),
             (200, &[FRESH, ("vary", "a"), ("vary", "b, *")], Some(Reason::VaryStar)),
+            (200, &[FRESH, ("vary", "accept, X-Forwarded-For")], Some(Reason::VaryClient)),
+            (200, &[FRESH, ("vary", "X-Forwarded-Host")], None),
             (206, &[FRESH], Some(Reason::Partial)),
             (304, &[FRESH], Some(Reason::Status)),
             (103, &[FRESH], Some(Reason::Status)),

@@ -9,6 +9,7 @@ use http::HeaderMap;
 use crate::config::model::{FieldEdits, Route, Site};
 use crate::exchange::{FetchError, Origin, Request, Response};
 use crate::fields::{forwarding, hop_by_hop};
+use crate::telemetry::Metrics;
 
 /// An origin that is asked with edited requests.
 #[derive(Debug)]
@@ -16,22 +17,34 @@ pub(super) struct Edited {
     origin: Arc<dyn Origin>,
     site: Arc<Site>,
     route: Arc<Route>,
+    metrics: Arc<Metrics>,
 }
 
 impl Edited {
-    pub(super) fn new(origin: Arc<dyn Origin>, site: &Arc<Site>, route: &Arc<Route>) -> Self {
-        Self { origin, site: Arc::clone(site), route: Arc::clone(route) }
+    pub(super) fn new(
+        origin: Arc<dyn Origin>,
+        site: &Arc<Site>,
+        route: &Arc<Route>,
+        metrics: &Arc<Metrics>,
+    ) -> Self {
+        let (site, route, metrics) = (Arc::clone(site), Arc::clone(route), Arc::clone(metrics));
+        Self { origin, site, route, metrics }
     }
 }
 
 impl Origin for Edited {
+    fn cleanse(&self, fields: &mut HeaderMap, is_trusted_proxy: bool) {
+        let dropped = forwarding::drop_untrusted(fields, &self.site.forward_fields, is_trusted_proxy);
+        self.metrics.fields_dropped.add(dropped as u64);
+    }
+
     fn fetch(self: Arc<Self>, mut req: Request) -> BoxFuture<'static, Result<Response, FetchError>> {
         if !self.route.request_fields.is_empty() {
             // Before any edit, so that no client's Connection takes away a field
             // that the route sets. Without edits it is done once, on sending.
             hop_by_hop::remove(&mut req.fields);
         }
-        forwarding::drop_untrusted(&mut req.fields, &self.site.forward_fields, req.trusted);
+        self.cleanse(&mut req.fields, req.trusted);
         apply(&self.route.request_fields, &mut req.fields);
         Arc::clone(&self.origin).fetch(req)
     }

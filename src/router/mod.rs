@@ -60,7 +60,7 @@ impl Router {
         config: &Config,
         pools: &BTreeMap<Arc<str>, Arc<dyn Origin>>,
         cache: Arc<Cache>,
-        metrics: &Metrics,
+        metrics: &Arc<Metrics>,
     ) -> Self {
         let mut sites = Sites::default();
         for site in &config.sites {
@@ -116,7 +116,7 @@ impl Handler for Router {
 }
 
 impl SiteRoutes {
-    fn new(site: &Arc<Site>, pools: &BTreeMap<Arc<str>, Arc<dyn Origin>>, metrics: &Metrics) -> Self {
+    fn new(site: &Arc<Site>, pools: &BTreeMap<Arc<str>, Arc<dyn Origin>>, metrics: &Arc<Metrics>) -> Self {
         let pool = site.pool.as_ref().and_then(|pool| pools.get(&pool.name));
         let routes = site
             .routes
@@ -124,9 +124,9 @@ impl SiteRoutes {
             .map(|route| ReadyRoute {
                 route: Arc::clone(route),
                 rules: Arc::clone(&route.cache),
-                origin: pool
-                    .filter(|_| route.redirect.is_none())
-                    .map(|pool| Arc::new(Edited::new(Arc::clone(pool), site, route)) as Arc<dyn Origin>),
+                origin: pool.filter(|_| route.redirect.is_none()).map(|pool| {
+                    Arc::new(Edited::new(Arc::clone(pool), site, route, metrics)) as Arc<dyn Origin>
+                }),
             })
             .collect();
         Self { label: metrics.label(&site.name), site: Arc::clone(site), routes }

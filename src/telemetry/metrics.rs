@@ -236,6 +236,8 @@ pub struct Metrics {
     pub disk_damaged: Counter,
     /// Times that the disk failed or did not answer in time.
     pub disk_errors: Counter,
+    /// Fields that clients may not send, taken out of requests to origin servers.
+    pub fields_dropped: Counter,
     /// Requests that were sent to an origin server, retries included.
     pub origin_requests: Counter,
     /// Connections opened to origin servers.

@@ -89,6 +89,11 @@ fn process_wide(page: &mut Page, metrics: &Metrics) {
         ("seawall_cache_fills_total", "Responses that the cache fetched, to store them or not.", &m.fills),
         ("seawall_cache_fills_stored_total", "Fills that were stored.", &m.fills_stored),
         ("seawall_cache_fills_failed_total", "Fills that failed or were given up.", &m.fills_failed),
+        (
+            "seawall_fields_dropped_total",
+            "Fields that clients may not send, taken out of requests to origin servers.",
+            &m.fields_dropped,
+        ),
         ("seawall_cache_fills_joined_total", "Requests that joined the fill of another.", &m.fills_joined),
         ("seawall_cache_evictions_total", "Stored responses that made room for others.", &m.evictions),
         (

@@ -19,5 +19,6 @@ mod disk;
 mod end_to_end;
 mod floors;
 mod front;
+mod keys;
 mod origins;
 mod process;
