@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Method, Response, StatusCode};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use serde::Serialize;
 use serde_json::json;
@@ -23,6 +25,17 @@ impl AdminApi {
         Self { inspect, lifecycle }
     }
 
+    async fn resource(&self, resource: Resource) -> Response<Full<Bytes>> {
+        match resource {
+            Resource::Status => as_json(&self.inspect.status()),
+            Resource::Config => content("application/toml", self.inspect.config_text()),
+            Resource::Metrics => content(prometheus::CONTENT_TYPE, self.inspect.metrics_text()),
+            Resource::Origins => as_json(&self.inspect.origins()),
+            Resource::Certificates => as_json(&self.inspect.certificates()),
+            Resource::Drain => self.drain(),
+        }
+    }
+
     fn drain(&self) -> Response<Full<Bytes>> {
         tracing::info!("a graceful stop was asked for on the admin socket");
         self.lifecycle.drain();
@@ -33,21 +46,15 @@ impl AdminApi {
 }
 
 impl Answer for AdminApi {
-    fn answer(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
-        let Some(resource) = Resource::at(path) else {
-            return refusal(StatusCode::NOT_FOUND, "nothing is at this path");
-        };
-        if *method != resource.method() {
-            return wrong_method(&resource.method());
+    fn answer(&self, req: Request<Bytes>) -> BoxFuture<'_, Response<Full<Bytes>>> {
+        async move {
+            match Resource::at(req.uri().path()) {
+                None => refusal(StatusCode::NOT_FOUND, "nothing is at this path"),
+                Some(resource) if *req.method() != resource.method() => wrong_method(&resource.method()),
+                Some(resource) => self.resource(resource).await,
+            }
         }
-        match resource {
-            Resource::Status => as_json(&self.inspect.status()),
-            Resource::Config => content("application/toml", self.inspect.config_text()),
-            Resource::Metrics => content(prometheus::CONTENT_TYPE, self.inspect.metrics_text()),
-            Resource::Origins => as_json(&self.inspect.origins()),
-            Resource::Certificates => as_json(&self.inspect.certificates()),
-            Resource::Drain => self.drain(),
-        }
+        .boxed()
     }
 }
 

@@ -5,7 +5,9 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Method, Response, StatusCode};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 
 use super::server::{self, Answer, content, refusal, wrong_method};
@@ -49,11 +51,12 @@ impl MetricsEndpoint {
 struct MetricsPage(Arc<dyn Inspect>);
 
 impl Answer for MetricsPage {
-    fn answer(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
-        match (path, method) {
+    fn answer(&self, req: Request<Bytes>) -> BoxFuture<'_, Response<Full<Bytes>>> {
+        let answer = match (req.uri().path(), req.method()) {
             ("/metrics", &Method::GET) => content(prometheus::CONTENT_TYPE, self.0.metrics_text()),
             ("/metrics", _) => wrong_method(&Method::GET),
             _ => refusal(StatusCode::NOT_FOUND, "only /metrics is here"),
-        }
+        };
+        std::future::ready(answer).boxed()
     }
 }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
@@ -31,9 +32,10 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(30);
 const ACCEPT_BACKOFF: Backoff = Backoff { first: Duration::from_millis(50), most: Duration::from_secs(1) };
 
-/// Answers requests whose content means nothing.
+/// Answers requests, whose content is at hand. A connection's deadline is that
+/// of its answer.
 pub(super) trait Answer: Send + Sync + 'static {
-    fn answer(&self, method: &Method, path: &str) -> Response<Full<Bytes>>;
+    fn answer(&self, req: Request<Bytes>) -> BoxFuture<'_, Response<Full<Bytes>>>;
 }
 
 /// Where connections come from.
@@ -127,7 +129,7 @@ where
 async fn respond(req: Request<Incoming>, answers: &dyn Answer) -> Response<Full<Bytes>> {
     let (head, body) = req.into_parts();
     match Limited::new(body, BODY_LIMIT).collect().await {
-        Ok(_) => answers.answer(&head.method, head.uri.path()),
+        Ok(content) => answers.answer(Request::from_parts(head, content.to_bytes())).await,
         Err(error) if error.is::<LengthLimitError>() => {
             refusal(StatusCode::PAYLOAD_TOO_LARGE, "the content is larger than 64 KiB")
         }

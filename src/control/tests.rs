@@ -174,8 +174,13 @@ async fn beyond_the_limit_connections_wait_for_a_place() {
     for _ in 0..64 {
         silent.push(UnixStream::connect(&served.socket).await.unwrap());
     }
-    let waiting =
-        client::request_within(Duration::from_millis(100), &served.socket, Method::GET, "/v1/status");
+    let waiting = client::request_within(
+        Duration::from_millis(100),
+        &served.socket,
+        Method::GET,
+        "/v1/status",
+        Bytes::new(),
+    );
     assert!(matches!(waiting.await, Err(ControlError::TimedOut { .. })));
     silent.pop();
     json_of(&served.socket, "/v1/status").await;
@@ -197,7 +202,8 @@ async fn one_who_never_answers_is_given_up() {
     let socket = directory.path().join("admin.sock");
     let _mute = tokio::net::UnixListener::bind(&socket).unwrap();
     let timeout = Duration::from_millis(50);
-    let error = client::request_within(timeout, &socket, Method::GET, "/v1/status").await.unwrap_err();
+    let error =
+        client::request_within(timeout, &socket, Method::GET, "/v1/status", Bytes::new()).await.unwrap_err();
     assert!(error.to_string().contains("no answer in time on the admin socket /"), "{error}");
 }
 
