@@ -8,7 +8,8 @@
 //! answers a request (`vary`) and may it (`reuse`), how it is validated
 //! (`validate`) and updated (`update`), what of it the client wants
 //! (`conditional`, `range`), in which coding (`compression`), whether it is
-//! fetched part by part (`slice`), and what a write makes void (`invalidate`).
+//! fetched part by part (`slice`), what a write makes void (`invalidate`), and
+//! what there is to say of a refusal (`why`).
 
 mod bypass;
 mod compression;
@@ -31,6 +32,7 @@ mod stored;
 mod update;
 mod validate;
 mod vary;
+mod why;
 
 #[cfg(test)]
 mod testing;
@@ -48,7 +50,7 @@ pub use key::{CacheKey, KeyParts, write_key};
 pub use parts::{HeadParts, SelectingValue};
 pub use query::{ParameterPattern, QueryRules};
 pub use range::{RangeAnswer, asks_for_part, range};
-pub use reuse::{Reuse, only_if_cached, reuse, stale_if_error};
+pub use reuse::{Reuse, only_if_cached, reuse, stale_if_error, stale_windows};
 pub use rules::CacheRules;
 pub use slice::{PartAnswer, ask_for_part, is_fetched_in_parts, part_answer};
 pub use status::is_of_resource;
@@ -57,6 +59,7 @@ pub use stored::StoredHead;
 pub use update::{HeadUpdate, freshened, head_freshens};
 pub use validate::{conditional, matches_validator, strip_conditional};
 pub use vary::{same_variant, select};
+pub use why::{FieldLine, Refusal, Remedy, Sender, Verdict, remedy_of, why};
 
 /// What policy reads of a request.
 #[derive(Clone, Copy, Debug)]

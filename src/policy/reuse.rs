@@ -117,6 +117,19 @@ fn may_stand_in(
         && (stored.is_fresh(now) || (may_be_served_stale(stored) && is_stale_within(allowed, stored, now)))
 }
 
+/// For how long past its lifetime a stored response may be served: while it is
+/// validated (RFC 5861 s3), and while no origin server can answer (s4).
+pub fn stale_windows(stored: &StoredHead, rules: &CacheRules) -> (Duration, Duration) {
+    if !may_be_served_stale(stored) {
+        return (Duration::ZERO, Duration::ZERO);
+    }
+    let said = &stored.directives;
+    (
+        window(said.stale_while_revalidate, rules.stale_while_revalidate),
+        window(said.stale_if_error, rules.stale_if_error),
+    )
+}
+
 /// False if the response forbids all stale use of it (RFC 9111 s4.2.4), or was
 /// never fresh.
 fn may_be_served_stale(stored: &StoredHead) -> bool {

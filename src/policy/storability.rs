@@ -61,6 +61,26 @@ pub enum NoStoreReason {
 }
 
 impl NoStoreReason {
+    /// Every reason.
+    pub const ALL: [Self; 16] = [
+        Self::Disabled,
+        Self::Method,
+        Self::RequestNoStore,
+        Self::Status,
+        Self::Partial,
+        Self::NoStore,
+        Self::Private,
+        Self::VaryStar,
+        Self::VaryClient,
+        Self::Authorization,
+        Self::Cookie,
+        Self::Deception,
+        Self::SetCookie,
+        Self::NoCache,
+        Self::NoLifetime,
+        Self::TooLarge,
+    ];
+
     /// True if it lies in who asked, not in the response: what is stored for
     /// others is as good as before.
     pub fn is_of_request(self) -> bool {
@@ -116,46 +136,79 @@ pub fn storability(
     timing: Timing,
     rules: &CacheRules,
 ) -> Storability {
-    match refusal(req, status, fields, timing, rules) {
+    match Case::new(req, status, fields, timing, rules).refusals().next() {
         Some(reason) => Storability::DoNotStore(reason),
         None => Storability::Store,
     }
 }
 
-fn refusal(
-    req: &RequestHead<'_>,
-    status: StatusCode,
-    fields: &HeaderMap,
-    timing: Timing,
-    rules: &CacheRules,
-) -> Option<NoStoreReason> {
-    by_request(req, rules)
-        .or_else(|| by_status(status))
-        .or_else(|| {
-            let stated = Stated::of(status, fields, rules);
-            by_directives(&stated, fields).or_else(|| by_path(req, fields)).or_else(|| {
-                let lifetime = freshness::lifetime(&stated, status, fields, timing, rules);
-                by_credentials(req, &stated, lifetime.source, fields, rules)
-                    .or_else(|| by_use(&stated, status, fields, lifetime))
-            })
-        })
-        .or_else(|| by_size(fields, rules))
+/// A response to decide on, with what was read of it.
+#[derive(Debug)]
+pub(super) struct Case<'a> {
+    pub(super) req: RequestHead<'a>,
+    pub(super) status: StatusCode,
+    pub(super) fields: &'a HeaderMap,
+    pub(super) rules: &'a CacheRules,
+    pub(super) stated: Stated,
+    pub(super) lifetime: FreshnessLifetime,
 }
 
-fn by_request(req: &RequestHead<'_>, rules: &CacheRules) -> Option<NoStoreReason> {
-    if !rules.enabled {
-        Some(NoStoreReason::Disabled)
-    } else if *req.method != Method::GET {
-        Some(NoStoreReason::Method)
-    } else if is_unwanted(req) {
-        Some(NoStoreReason::RequestNoStore)
-    } else {
-        None
+/// One rule: says why it forbids to store the response, if it does.
+type Rule = fn(&Case<'_>) -> Option<NoStoreReason>;
+
+/// Every rule, in the order in which they are named.
+const RULES: [Rule; 12] = [
+    by_route,
+    by_method,
+    by_request,
+    by_status,
+    by_directives,
+    by_vary,
+    by_path,
+    by_authorization,
+    by_cookie,
+    by_set_cookie,
+    by_use,
+    by_size,
+];
+
+impl<'a> Case<'a> {
+    pub(super) fn new(
+        req: &RequestHead<'a>,
+        status: StatusCode,
+        fields: &'a HeaderMap,
+        timing: Timing,
+        rules: &'a CacheRules,
+    ) -> Self {
+        let stated = Stated::of(status, fields, rules);
+        let lifetime = freshness::lifetime(&stated, status, fields, timing, rules);
+        Self { req: *req, status, fields, rules, stated, lifetime }
+    }
+
+    /// What each rule says that forbids to store it.
+    pub(super) fn refusals(&self) -> impl Iterator<Item = NoStoreReason> {
+        RULES.iter().filter_map(|rule| rule(self))
+    }
+
+    fn is_explicit(&self) -> bool {
+        self.lifetime.source.is_explicit()
     }
 }
 
-fn by_status(status: StatusCode) -> Option<NoStoreReason> {
-    match status {
+fn by_route(case: &Case<'_>) -> Option<NoStoreReason> {
+    (!case.rules.enabled).then_some(NoStoreReason::Disabled)
+}
+
+fn by_method(case: &Case<'_>) -> Option<NoStoreReason> {
+    (*case.req.method != Method::GET).then_some(NoStoreReason::Method)
+}
+
+fn by_request(case: &Case<'_>) -> Option<NoStoreReason> {
+    is_unwanted(&case.req).then_some(NoStoreReason::RequestNoStore)
+}
+
+fn by_status(case: &Case<'_>) -> Option<NoStoreReason> {
+    match case.status {
         StatusCode::PARTIAL_CONTENT => Some(NoStoreReason::Partial),
         StatusCode::NOT_MODIFIED => Some(NoStoreReason::Status),
         status if status.is_informational() => Some(NoStoreReason::Status),
@@ -163,19 +216,23 @@ fn by_status(status: StatusCode) -> Option<NoStoreReason> {
     }
 }
 
-fn by_directives(stated: &Stated, fields: &HeaderMap) -> Option<NoStoreReason> {
-    if stated.directives.no_store {
+fn by_directives(case: &Case<'_>) -> Option<NoStoreReason> {
+    if case.stated.directives.no_store {
         Some(NoStoreReason::NoStore)
-    } else if stated.directives.private {
+    } else if case.stated.directives.private {
         Some(NoStoreReason::Private)
     } else {
-        match Vary::of(fields) {
-            Vary::Unknown => Some(NoStoreReason::VaryStar),
-            Vary::Fields(names) if names.iter().any(forwarding::differs_by_client) => {
-                Some(NoStoreReason::VaryClient)
-            }
-            Vary::Fields(_) => None,
+        None
+    }
+}
+
+fn by_vary(case: &Case<'_>) -> Option<NoStoreReason> {
+    match Vary::of(case.fields) {
+        Vary::Unknown => Some(NoStoreReason::VaryStar),
+        Vary::Fields(names) if names.iter().any(forwarding::differs_by_client) => {
+            Some(NoStoreReason::VaryClient)
         }
+        Vary::Fields(_) => None,
     }
 }
 
@@ -183,54 +240,45 @@ fn by_directives(stated: &Stated, fields: &HeaderMap) -> Option<NoStoreReason> {
 /// and may be one user's own: whatever the response and the route say. A route
 /// that ignores cookies is meant for files, and its pattern is how an attacker
 /// has a page taken for one.
-fn by_path(req: &RequestHead<'_>, fields: &HeaderMap) -> Option<NoStoreReason> {
-    let is_known = req.fields.contains_key(header::COOKIE) || req.fields.contains_key(header::AUTHORIZATION);
-    (is_known && static_path::contradicts(req.path, fields)).then_some(NoStoreReason::Deception)
+fn by_path(case: &Case<'_>) -> Option<NoStoreReason> {
+    let sent = &case.req.fields;
+    let is_known = sent.contains_key(header::COOKIE) || sent.contains_key(header::AUTHORIZATION);
+    (is_known && static_path::contradicts(case.req.path, case.fields)).then_some(NoStoreReason::Deception)
 }
 
 /// What may be one user's own is stored only if the response itself states for
 /// how long, and, with credentials (RFC 9111 s3.5) or Set-Cookie, that it is
 /// for others too.
-fn by_credentials(
-    req: &RequestHead<'_>,
-    stated: &Stated,
-    source: LifetimeSource,
-    fields: &HeaderMap,
-    rules: &CacheRules,
-) -> Option<NoStoreReason> {
-    let is_explicit = source.is_explicit();
-    let is_shared = stated.is_for_all() || stated.directives.must_revalidate;
-    if req.fields.contains_key(header::AUTHORIZATION) && !(is_explicit && is_shared) {
-        return Some(NoStoreReason::Authorization);
-    }
-    if rules.ignore_cookies {
-        return None;
-    }
-    if req.fields.contains_key(header::COOKIE) && !is_explicit {
-        return Some(NoStoreReason::Cookie);
-    }
-    let sets_cookie = stated.sets_cookie(fields) && !(is_explicit && stated.is_for_all());
-    sets_cookie.then_some(NoStoreReason::SetCookie)
+fn by_authorization(case: &Case<'_>) -> Option<NoStoreReason> {
+    let is_shared = case.stated.is_for_all() || case.stated.directives.must_revalidate;
+    let is_own = case.req.fields.contains_key(header::AUTHORIZATION) && !(case.is_explicit() && is_shared);
+    is_own.then_some(NoStoreReason::Authorization)
+}
+
+fn by_cookie(case: &Case<'_>) -> Option<NoStoreReason> {
+    let is_own = case.req.fields.contains_key(header::COOKIE) && !case.is_explicit();
+    (is_own && !case.rules.ignore_cookies).then_some(NoStoreReason::Cookie)
+}
+
+fn by_set_cookie(case: &Case<'_>) -> Option<NoStoreReason> {
+    let is_for_all = case.is_explicit() && case.stated.is_for_all();
+    let is_own = case.stated.sets_cookie(case.fields) && !is_for_all;
+    (is_own && !case.rules.ignore_cookies).then_some(NoStoreReason::SetCookie)
 }
 
 /// What could never be used is not stored. A validator makes a use of what is
 /// stale, but only for a successful response: preconditions are not evaluated
 /// for any other (RFC 9110 s13.2.1).
-fn by_use(
-    stated: &Stated,
-    status: StatusCode,
-    fields: &HeaderMap,
-    lifetime: FreshnessLifetime,
-) -> Option<NoStoreReason> {
-    let may_be_stored = lifetime.source != LifetimeSource::None
-        || stated.directives.public
-        || status::is_heuristically_cacheable(status);
-    let is_validated = status.is_success() && has_validator(fields);
+fn by_use(case: &Case<'_>) -> Option<NoStoreReason> {
+    let may_be_stored = case.lifetime.source != LifetimeSource::None
+        || case.stated.directives.public
+        || status::is_heuristically_cacheable(case.status);
+    let is_validated = case.status.is_success() && has_validator(case.fields);
     if may_be_stored && is_validated {
         None
-    } else if stated.directives.no_cache == NoCache::Whole {
+    } else if case.stated.directives.no_cache == NoCache::Whole {
         Some(NoStoreReason::NoCache)
-    } else if !may_be_stored || lifetime.duration.is_zero() {
+    } else if !may_be_stored || case.lifetime.duration.is_zero() {
         Some(NoStoreReason::NoLifetime)
     } else {
         None
@@ -241,9 +289,9 @@ fn has_validator(fields: &HeaderMap) -> bool {
     EntityTag::of(fields).is_some() || fields.get(header::LAST_MODIFIED).and_then(date::of).is_some()
 }
 
-fn by_size(fields: &HeaderMap, rules: &CacheRules) -> Option<NoStoreReason> {
-    let length = fields.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse::<u64>().ok()?;
-    (length > rules.max_object).then_some(NoStoreReason::TooLarge)
+fn by_size(case: &Case<'_>) -> Option<NoStoreReason> {
+    let length = case.fields.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse::<u64>().ok()?;
+    (length > case.rules.max_object).then_some(NoStoreReason::TooLarge)
 }
 
 #[cfg(test)]
