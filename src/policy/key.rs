@@ -56,6 +56,18 @@ pub fn write_key(parts: KeyParts<'_>, into: &mut Vec<u8>) {
     }
 }
 
+/// What the keys of a host begin with under one scheme, or those of its targets
+/// whose path begins with `path`. A host without a port stands for that name at
+/// every port, unless there is a path.
+pub fn key_prefixes(scheme: &str, host: &str, has_port: bool, path: Option<&str>) -> Vec<Box<[u8]>> {
+    let prefix = |end: &str| format!("{scheme}\0{host}{end}").into_bytes().into_boxed_slice();
+    match path {
+        Some(path) => vec![prefix(&format!("\0{path}"))],
+        None if has_port => vec![prefix("\0")],
+        None => vec![prefix("\0"), prefix(":")],
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::HashMap;
@@ -75,6 +87,28 @@ mod tests {
         let parts = KeyParts { scheme: "https", host: "a.test", path: "/x", query: Some("y=1") };
         assert_eq!(key(parts), b"https\0a.test\0/x?y=1");
         assert_ne!(key(KeyParts { query: Some(""), ..parts }), key(KeyParts { query: None, ..parts }));
+    }
+
+    #[test]
+    fn the_keys_of_a_host_have_their_beginning_in_common() {
+        let covers = |prefixes: Vec<Box<[u8]>>, host, path| {
+            let parts = KeyParts { scheme: "https", host, path, query: None };
+            let key = key(parts, &CacheRules::default());
+            prefixes.iter().any(|prefix| key.starts_with(prefix))
+        };
+        for (has_port, host, path, other, other_path, expected) in [
+            (false, "a.test", None, "a.test", "/x", true),
+            (false, "a.test", None, "a.test:8443", "/x", true),
+            (false, "a.test", None, "a.test.b", "/x", false),
+            (true, "a.test:8443", None, "a.test:8443", "/x", true),
+            (true, "a.test:84", None, "a.test:8443", "/x", false),
+            (false, "a.test", Some("/x"), "a.test", "/x/y", true),
+            (false, "a.test", Some("/x/"), "a.test", "/x", false),
+            (false, "a.test", Some("/"), "a.test:8443", "/", false),
+        ] {
+            let prefixes = key_prefixes("https", host, has_port, path);
+            assert_eq!(covers(prefixes, other, other_path), expected, "{host} {path:?} {other}{other_path}");
+        }
     }
 
     #[test]

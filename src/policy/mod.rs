@@ -1,15 +1,20 @@
 //! RFC 9111 as pure functions of fields, rules and `now`. No I/O, no clock, no
 //! state; every refusal has a name.
 //!
-//! One file for each question: where a response is kept (`key`) and what of a
-//! query counts (`query`), whether the cache is asked at all (`bypass`), whether
-//! a response is kept (`storability`) and is what its path promises
-//! (`static_path`), for how long it is fresh (`freshness`), which of several
-//! answers a request (`vary`) and may it (`reuse`), how it is validated
-//! (`validate`) and updated (`update`), what of it the client wants
-//! (`conditional`, `range`), in which coding (`compression`), whether it is
-//! fetched part by part (`slice`), what a write makes void (`invalidate`), and
-//! what there is to say of a refusal (`why`).
+//! One file for each question:
+//!
+//! - where a response is kept: `key`, and what of a query counts: `query`
+//! - whether the cache is asked at all: `bypass`
+//! - whether a response is kept: `storability`, and is what its path promises:
+//!   `static_path`; what there is to say of a refusal: `why`
+//! - for how long it is fresh: `freshness`
+//! - which of several answers a request: `vary`, and may it: `reuse`
+//! - how it is validated: `validate`, and updated: `update`
+//! - what of it the client wants: `conditional`, `range`, in which coding:
+//!   `compression`
+//! - whether it is fetched part by part: `slice`
+//! - what a write makes void: `invalidate`
+//! - by which tags it is purged: `tags`
 
 mod bypass;
 mod compression;
@@ -29,6 +34,7 @@ mod static_path;
 mod status;
 mod storability;
 mod stored;
+mod tags;
 mod update;
 mod validate;
 mod vary;
@@ -46,7 +52,7 @@ pub use compression::{CompressionRules, Representation, encode_fields, represent
 pub use conditional::{Precondition, evaluate, not_modified_fields};
 pub use freshness::{FreshnessLifetime, LifetimeSource, freshness_lifetime};
 pub use invalidate::invalidated_by;
-pub use key::{CacheKey, KeyParts, write_key};
+pub use key::{CacheKey, KeyParts, key_prefixes, write_key};
 pub use parts::{HeadParts, SelectingValue};
 pub use query::{ParameterPattern, QueryRules};
 pub use range::{RangeAnswer, asks_for_part, range};
@@ -56,6 +62,7 @@ pub use slice::{PartAnswer, ask_for_part, is_fetched_in_parts, part_answer};
 pub use status::is_of_resource;
 pub use storability::{NoStoreReason, Storability, is_personal, is_unwanted, storability};
 pub use stored::StoredHead;
+pub use tags::{LONGEST_TAG, SURROGATE_KEY, requested_tags, tags};
 pub use update::{HeadUpdate, freshened, head_freshens};
 pub use validate::{conditional, matches_validator, strip_conditional};
 pub use vary::{same_variant, select};

@@ -140,6 +140,19 @@ impl StoredHead {
         self.age(now).saturating_sub(self.lifetime.duration)
     }
 
+    /// The same, stale from `time` on as if its lifetime had ended then; `None`
+    /// if it was stale already.
+    pub fn stale_from(&self, time: SystemTime) -> Option<Self> {
+        if !self.is_fresh(time) {
+            return None;
+        }
+        let mut stale = self.clone();
+        // A lifetime of zero would say that it was never fresh.
+        stale.initial_age = stale.initial_age.max(Duration::from_nanos(1));
+        stale.lifetime.duration = stale.age(time);
+        Some(stale)
+    }
+
     /// Is it an answer to a request with these fields (RFC 9111 s4.1), in a
     /// coding that its client takes (RFC 9110 s12.5.3)?
     pub(super) fn answers(&self, req: &HeaderMap) -> bool {
@@ -228,6 +241,23 @@ mod tests {
         }
         let clock_went_back = now() - Duration::from_secs(100);
         assert_eq!(head.age(clock_went_back), Duration::from_secs(4));
+    }
+
+    #[test]
+    fn freshness_can_be_ended_early() {
+        let head = stored_from(&[("cache-control", "max-age=10"), ("etag", "\"1\"")], now());
+        for passed in [0, 4, 9] {
+            let time = now() + Duration::from_secs(passed);
+            let stale = head.stale_from(time).unwrap();
+            assert!(!stale.is_fresh(time) && !stale.lifetime().duration.is_zero(), "{passed}");
+            assert_eq!((stale.staleness(time), stale.ttl(time)), (Duration::ZERO, 0));
+            assert_eq!((stale.age(time).as_secs(), stale.fields()), (passed, head.fields()));
+            let later = time + Duration::from_secs(5);
+            assert_eq!((stale.staleness(later).as_secs(), stale.ttl(later)), (5, -5));
+            assert!(stale.stale_from(time).is_none() && stale.stale_from(later).is_none());
+        }
+        assert!(head.stale_from(now() + Duration::from_secs(10)).is_none());
+        assert!(stored_from(&[("cache-control", "max-age=0")], now()).stale_from(now()).is_none());
     }
 
     proptest! {
