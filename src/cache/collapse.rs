@@ -10,7 +10,7 @@ use http::StatusCode;
 use tokio::sync::watch;
 
 use super::slices::Audience;
-use super::store::{Sliced, StoredBody};
+use super::store::{Generation, Sliced, StoredBody};
 use super::stream::Stream;
 use crate::exchange::FetchError;
 use crate::policy::{CacheKey, StoredHead};
@@ -32,6 +32,9 @@ pub(super) struct Opened {
     /// What an origin server answered with: a 304 where it confirmed what was
     /// stored.
     pub(super) fwd_status: StatusCode,
+    /// When it was asked for; held, so that a purge in between is known to all
+    /// who are answered with it.
+    pub(super) since: Generation,
 }
 
 /// The content of a response for several requests.
@@ -129,6 +132,21 @@ impl Fills {
     /// Lets nobody join the fills of `key` any more.
     pub(super) fn close(&self, key: &CacheKey) {
         self.shard(key).remove(key);
+    }
+
+    /// Lets nobody join the fills any more that `is_void` says so of, by their
+    /// key and, once it came, what is shared.
+    pub(super) fn close_where(&self, is_void: impl Fn(&CacheKey, Option<&Opened>) -> bool) {
+        for shard in &self.shards {
+            let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            shard.retain(|key, running| {
+                running.retain(|fill| match &*fill.0.borrow() {
+                    Some(Outcome::Opened(opened)) => !is_void(key, Some(opened)),
+                    _ => !is_void(key, None),
+                });
+                !running.is_empty()
+            });
+        }
     }
 
     /// Lets nobody join any fill that runs now.

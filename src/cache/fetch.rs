@@ -133,6 +133,10 @@ impl Miss {
     /// Answers with the response to another request, if it may.
     fn share(&self, opened: &Opened) -> ControlFlow<Result<Response, Failure>, Next> {
         let (req, head) = (self.asked.head(), &opened.head);
+        // Asked for before a purge: it counts for nobody who still waits.
+        if self.cache.store.is_purged(&self.plan.key, head, opened.since.epoch()) {
+            return Continue(Next::Join);
+        }
         if policy::select(&req, slice::from_ref(opened), |opened| &*opened.head).is_none() {
             return Continue(Next::Join);
         }
@@ -212,6 +216,7 @@ impl Miss {
     /// The stored response, if it may stand in for a `status` or for none.
     pub(super) fn stale(&self, status: Option<StatusCode>) -> Option<Response> {
         let stored = self.plan.if_error.as_ref()?;
+        let stored = self.cache.store.as_it_counts(&self.plan.key, stored)?;
         let (req, now) = (self.asked.head(), self.cache.clock.wall());
         policy::stale_if_error(&req, &stored.head, status, now, &self.asked.rules).then(|| {
             let cache = CacheStatus {

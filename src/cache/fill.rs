@@ -130,7 +130,7 @@ impl Fill {
             Storability::Store => {
                 let (store, alone) = (&self.cache.store, self.alone(&head));
                 let fresh = Arc::new(self.response(&head, stored.body.clone()));
-                store.freshen(&self.key, stored, &fresh, self.since, alone).await;
+                store.freshen(&self.key, stored, &fresh, &self.since, alone).await;
                 self.tell_opened(&head, OpenedContent::Whole(fresh.body.clone()), response.status);
             }
             Storability::DoNotStore(reason) => {
@@ -220,7 +220,7 @@ impl Fill {
         // A buffer of its own: the slice may be a small part of a large one.
         let body = Bytes::copy_from_slice(bytes);
         let response = Arc::new(self.response(head, StoredBody::Memory(body.clone())));
-        let stored = self.cache.store.keep(&self.key, &response, self.since, self.alone(head)).await;
+        let stored = self.cache.store.keep(&self.key, &response, &self.since, self.alone(head)).await;
         if stored {
             self.cache.metrics.fills_stored.increment();
         }
@@ -266,11 +266,12 @@ impl Fill {
     }
 
     fn response(&self, head: &Arc<StoredHead>, body: StoredBody) -> StoredResponse {
-        StoredResponse::new(Arc::clone(head), body, self.cache.clock.now())
+        StoredResponse::new(Arc::clone(head), body, self.cache.clock.now(), &self.since)
     }
 
     fn tell_opened(&self, head: &Arc<StoredHead>, content: OpenedContent, fwd_status: StatusCode) {
-        self.tell(Outcome::Opened(Opened { head: Arc::clone(head), content, fwd_status }));
+        let since = self.since.clone();
+        self.tell(Outcome::Opened(Opened { head: Arc::clone(head), content, fwd_status, since }));
     }
 
     fn max_object(&self) -> u64 {

@@ -32,8 +32,8 @@ impl Miss {
                     match self.storability(&head, timing) {
                         Storability::Store => {
                             let (body, received) = (stored.body.clone(), self.cache.clock.now());
-                            let fresh = Arc::new(StoredResponse::new(Arc::new(head), body, received));
-                            cache.stored = store.freshen(key, stored, &fresh, since, Alone::default()).await;
+                            let fresh = Arc::new(StoredResponse::new(Arc::new(head), body, received, &since));
+                            cache.stored = store.freshen(key, stored, &fresh, &since, Alone::default()).await;
                         }
                         Storability::DoNotStore(reason) if reason.is_of_request() => {}
                         Storability::DoNotStore(_) => store.forget(key, stored).await,

@@ -41,7 +41,7 @@ pub(super) async fn after(
     for path_and_query in changed {
         let kept_as = forms.of_get(&path_and_query).unwrap_or(path_and_query);
         let key = key_beside(target, &kept_as);
-        if cache.store.invalidate(&key).await {
+        if cache.store.invalidate(&key).await.any() {
             cache.metrics.invalidations.increment();
         }
         cache.fills.close(&key);

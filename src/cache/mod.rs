@@ -23,6 +23,7 @@ mod lookup;
 mod multipart;
 mod pass;
 mod pump;
+mod purge;
 mod reader;
 mod resume;
 mod slices;
@@ -40,9 +41,9 @@ use serde::Serialize;
 
 use crate::base::{Clock, Tasks};
 use crate::config::model::CacheConfig;
-use crate::exchange::{Failure, Handling, Origin, Request, Response};
+use crate::exchange::{Failure, Handling, Origin, Request, Response, Target};
 use crate::fields::cache_status::CacheStatus;
-use crate::policy::{self, CacheRules};
+use crate::policy::{self, CacheKey, CacheRules};
 use crate::telemetry::Metrics;
 
 use asked::Asked;
@@ -52,9 +53,10 @@ use deliver::{Content, Selected};
 use fetch::Miss;
 use invalidate::AsWritten;
 use lookup::Lookup;
-use store::{Alone, SLICE, StoredResponse, Tiers};
+use store::{Alone, Removed, SLICE, StoredResponse, Tiers};
 
 pub use invalidate::NormalForms;
+pub use purge::{InvalidPurge, MOST_NAMED, Purge, PurgeError, Purged, PurgedCounts, purge_targets};
 pub use store::DiskUsage;
 
 /// How long requests for a key do not wait for one another once a response was
@@ -212,12 +214,17 @@ impl Cache {
         Handling::pending(Miss::new(Arc::clone(self), asked, plan).answer_in_slices(stored, ttl))
     }
 
-    /// Forgets everything; says how many responses there were. What is being
-    /// fetched now is not stored.
-    pub fn purge_all(&self) -> u64 {
-        let purged = self.store.clear();
+    /// The key under which a response to a GET of `target` is kept, which is in
+    /// normal form.
+    pub fn key(target: &Target) -> CacheKey {
+        asked::key_beside(target, target.path_and_query.as_str())
+    }
+
+    /// Forgets everything. What is being fetched now is not stored.
+    fn clear(&self) -> Removed {
+        let removed = self.store.clear();
         self.fills.close_all();
-        purged
+        removed
     }
 
     /// How full it is.

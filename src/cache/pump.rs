@@ -114,8 +114,9 @@ impl Pump {
         };
         let body = joined(&chunks, &last).await;
         let (head, received) = (Arc::clone(&self.head), self.received);
-        let stored = Arc::new(StoredResponse::new(head, StoredBody::Memory(body.clone()), received));
-        if self.cache.store.keep(&self.key, &stored, self.since, self.alone).await {
+        let stored =
+            Arc::new(StoredResponse::new(head, StoredBody::Memory(body.clone()), received, &self.since));
+        if self.cache.store.keep(&self.key, &stored, &self.since, self.alone).await {
             self.cache.metrics.fills_stored.increment();
         }
         self.stream.finish(body);

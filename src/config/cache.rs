@@ -4,10 +4,12 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use http::HeaderName;
+
 use super::key;
 use super::model::{CacheConfig, DiskConfig};
 use super::read::{Diagnostic, Fault, Table, Value};
-use crate::policy::{CacheRules, QueryRules};
+use crate::policy::{CacheRules, QueryRules, SURROGATE_KEY};
 
 const MIB: u64 = 1 << 20;
 const DISK: RangeInclusive<u64> = 64 * MIB..=1 << 60;
@@ -39,7 +41,9 @@ pub(super) fn read(table: &mut Table<'_>) -> CacheSection {
         max_object: table.size("max_object", inherited.max_object, OBJECT).min(most),
         ..common_rules(table, &inherited)
     };
-    CacheSection { store: CacheConfig { memory, max_object: rules.max_object.min(in_memory), disk }, rules }
+    let tags_field = table.value("tags_field").and_then(|value| tags_field(&value)).unwrap_or(SURROGATE_KEY);
+    let max_object = rules.max_object.min(in_memory);
+    CacheSection { store: CacheConfig { memory, max_object, disk, tags_field }, rules }
 }
 
 /// Reads the `cache` of a site or route: `false`, `true` or a table, over what
@@ -57,7 +61,10 @@ pub(super) fn rules(value: Option<Value<'_>>, inherited: &CacheRules) -> CacheRu
 }
 
 fn rules_table(table: &mut Table<'_>, inherited: &CacheRules) -> CacheRules {
-    table.belongs_elsewhere(&["memory", "disk"], "there is one store for all sites: set it in [cache]");
+    table.belongs_elsewhere(
+        &["memory", "disk", "tags_field"],
+        "there is one store for all sites: set it in [cache]",
+    );
     let ttl = table.value("ttl").and_then(|value| value.duration(LIFETIME)).or(inherited.ttl);
     let force = table.value("force");
     let common = common_rules(table, inherited);
@@ -93,7 +100,6 @@ fn check_force(force: &Value<'_>, rules: &CacheRules) {
 
 /// The keys that the file, a site and a route have in common.
 fn common_rules(table: &mut Table<'_>, inherited: &CacheRules) -> CacheRules {
-    table.not_yet(&["tags_field"]);
     if let Some(compress) = table.value("compress")
         && !compress.is_false()
     {
@@ -127,6 +133,13 @@ fn memory(table: &mut Table<'_>) -> u64 {
         );
     }
     memory
+}
+
+fn tags_field(value: &Value<'_>) -> Option<HeaderName> {
+    value.parse("the name of a field", |text| {
+        text.parse()
+            .map_err(|_| Fault::new("not the name of a field").help("the usual one is \"Surrogate-Key\""))
+    })
 }
 
 /// Both keys are needed: neither has a value that suits most.

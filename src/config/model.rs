@@ -14,7 +14,7 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use ipnet::IpNet;
 
-use crate::policy::CacheRules;
+use crate::policy::{CacheRules, SURROGATE_KEY};
 
 pub use pool::{
     Balance, Ejection, HealthCheck, OriginTimeouts, OriginTls, PoolConfig, Queue, Retry, RetryOn,
@@ -184,6 +184,16 @@ pub struct CacheConfig {
     pub max_object: u64,
     /// The disk tier, if there is one.
     pub disk: Option<DiskConfig>,
+    /// The field that has a response's tags, parted by spaces.
+    pub tags_field: HeaderName,
+}
+
+impl CacheConfig {
+    /// A cache in memory of so many bytes; everything else is as the defaults
+    /// say.
+    pub fn in_memory(memory: u64, max_object: u64) -> Self {
+        Self { memory, max_object, disk: None, tags_field: SURROGATE_KEY }
+    }
 }
 
 /// The disk tier of the cache.

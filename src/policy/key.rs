@@ -93,7 +93,7 @@ mod tests {
     fn the_keys_of_a_host_have_their_beginning_in_common() {
         let covers = |prefixes: Vec<Box<[u8]>>, host, path| {
             let parts = KeyParts { scheme: "https", host, path, query: None };
-            let key = key(parts, &CacheRules::default());
+            let key = key(parts);
             prefixes.iter().any(|prefix| key.starts_with(prefix))
         };
         for (has_port, host, path, other, other_path, expected) in [

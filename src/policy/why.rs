@@ -164,38 +164,38 @@ fn remedy(reason: NoStoreReason) -> Remedy {
 }
 
 fn blame(reason: NoStoreReason, case: &Case<'_>) -> Option<FieldLine> {
-    let client = |name, word| line(Sender::Client, case.req.fields, name, word);
-    let origin = |name, word| line(Sender::OriginServer, case.fields, name, word);
+    let client = |name: &HeaderName, word| line(Sender::Client, case.req.fields, name, word);
+    let origin = |name: &HeaderName, word| line(Sender::OriginServer, case.fields, name, word);
     let directive = |word| match case.stated.by {
-        By::Targeted => origin(CDN_CACHE_CONTROL, word),
-        By::CacheControl | By::Force => origin(header::CACHE_CONTROL, word),
+        By::Targeted => origin(&CDN_CACHE_CONTROL, word),
+        By::CacheControl | By::Force => origin(&header::CACHE_CONTROL, word),
     };
     match reason {
         NoStoreReason::Disabled | NoStoreReason::Method | NoStoreReason::Status => None,
-        NoStoreReason::RequestNoStore => client(header::CACHE_CONTROL, "no-store"),
-        NoStoreReason::Partial => origin(header::CONTENT_RANGE, ""),
+        NoStoreReason::RequestNoStore => client(&header::CACHE_CONTROL, "no-store"),
+        NoStoreReason::Partial => origin(&header::CONTENT_RANGE, ""),
         NoStoreReason::NoStore => directive("no-store"),
         NoStoreReason::Private => directive("private"),
-        NoStoreReason::VaryStar => origin(header::VARY, "*"),
-        NoStoreReason::VaryClient => origin(header::VARY, ""),
-        NoStoreReason::Authorization => client(header::AUTHORIZATION, ""),
-        NoStoreReason::Cookie => client(header::COOKIE, ""),
-        NoStoreReason::Deception => origin(header::CONTENT_TYPE, ""),
-        NoStoreReason::SetCookie => origin(header::SET_COOKIE, ""),
-        NoStoreReason::NoCache => directive("no-cache").or_else(|| origin(header::PRAGMA, "")),
-        NoStoreReason::NoLifetime => directive("age").or_else(|| origin(header::EXPIRES, "")),
-        NoStoreReason::TooLarge => origin(header::CONTENT_LENGTH, ""),
+        NoStoreReason::VaryStar => origin(&header::VARY, "*"),
+        NoStoreReason::VaryClient => origin(&header::VARY, ""),
+        NoStoreReason::Authorization => client(&header::AUTHORIZATION, ""),
+        NoStoreReason::Cookie => client(&header::COOKIE, ""),
+        NoStoreReason::Deception => origin(&header::CONTENT_TYPE, ""),
+        NoStoreReason::SetCookie => origin(&header::SET_COOKIE, ""),
+        NoStoreReason::NoCache => directive("no-cache").or_else(|| origin(&header::PRAGMA, "")),
+        NoStoreReason::NoLifetime => directive("age").or_else(|| origin(&header::EXPIRES, "")),
+        NoStoreReason::TooLarge => origin(&header::CONTENT_LENGTH, ""),
     }
 }
 
 /// The first line of a field that has `word` in it.
-fn line(sender: Sender, fields: &HeaderMap, name: HeaderName, word: &str) -> Option<FieldLine> {
+fn line(sender: Sender, fields: &HeaderMap, name: &HeaderName, word: &str) -> Option<FieldLine> {
     let has_word = |value: &&HeaderValue| {
         let value = value.as_bytes().to_ascii_lowercase();
         word.is_empty() || value.windows(word.len()).any(|part| part == word.as_bytes())
     };
-    let value = fields.get_all(&name).iter().find(has_word)?;
-    Some(FieldLine { sender, text: format!("{}: {}", written(&name), shown(&name, value)) })
+    let value = fields.get_all(name).iter().find(has_word)?;
+    Some(FieldLine { sender, text: format!("{}: {}", written(name), shown(name, value)) })
 }
 
 /// A name as it is mostly written.

@@ -130,6 +130,34 @@ impl Limit {
     ];
 }
 
+/// What a purge names, as `seawall_cache_purges_total{kind=...}` says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+#[expect(missing_docs, reason = "named as in the admin API")]
+pub enum PurgeKind {
+    Url,
+    Prefix,
+    Host,
+    Tag,
+    All,
+}
+
+impl PurgeKind {
+    /// Every kind with its label.
+    pub const ALL: [(Self, &'static str); 5] = [
+        (Self::Url, "url"),
+        (Self::Prefix, "prefix"),
+        (Self::Host, "host"),
+        (Self::Tag, "tag"),
+        (Self::All, "all"),
+    ];
+
+    /// Its label.
+    pub fn as_str(self) -> &'static str {
+        Self::ALL[self as usize].1
+    }
+}
+
 /// What is counted of one site.
 #[derive(Debug, Default)]
 pub struct SiteMetrics {
@@ -216,6 +244,10 @@ pub struct Metrics {
     pub evictions: Counter,
     /// Stored responses that an unsafe method invalidated.
     pub invalidations: Counter,
+    /// Purges by what they name.
+    pub purges: [Counter; PurgeKind::ALL.len()],
+    /// Stored responses that purges removed or made stale, in each tier.
+    pub purged: Counter,
     /// Bytes the memory tier holds now.
     pub cache_bytes: Gauge,
     /// Stored responses the memory tier holds now.
@@ -292,6 +324,11 @@ impl Metrics {
         self.with_site(record.site.as_ref(), |site| site.count(record));
     }
 
+    /// Counts a purge.
+    pub fn purge(&self, kind: PurgeKind) {
+        self.purges[kind as usize].increment();
+    }
+
     /// Counts that a limit bit.
     pub fn limit(&self, limit: Limit) {
         self.limits[limit as usize].increment();
@@ -335,9 +372,12 @@ mod tests {
     }
 
     #[test]
-    fn every_limit_has_its_own_label() {
+    fn every_limit_and_kind_has_its_own_label() {
         for (index, (limit, _)) in Limit::ALL.into_iter().enumerate() {
             assert_eq!(limit as usize, index);
+        }
+        for (index, (kind, label)) in PurgeKind::ALL.into_iter().enumerate() {
+            assert_eq!((kind as usize, kind.as_str()), (index, label));
         }
     }
 }

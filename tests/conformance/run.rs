@@ -36,7 +36,7 @@ struct Got {
 pub(crate) async fn run(case: &Case) -> Verdict {
     let clock = Arc::new(ManualClock::at(UNIX_EPOCH + START));
     let tasks = Tasks::new();
-    let config = CacheConfig { memory: 1 << 20, max_object: 1 << 17, disk: None };
+    let config = CacheConfig::in_memory(1 << 20, 1 << 17);
     let as_clock = Arc::clone(&clock) as Arc<dyn Clock>;
     let cache = Cache::new(&config, as_clock, &tasks, Arc::new(Metrics::default()));
     let rules = Arc::new(CacheRules::default());

@@ -113,6 +113,7 @@ impl Coming {
                 head: Arc::clone(&slices.head),
                 content: OpenedContent::Running(Arc::clone(&self.stream)),
                 fwd_status: slices.head.status,
+                since: self.since.clone(),
             }));
         }
     }
@@ -163,7 +164,7 @@ impl Coming {
         let whole = joined(&chunks, &last).await;
         drop(chunks);
         self.stream.finish_held(whole.clone());
-        let kept = slices.cache.store.keep_slice(&self.key, whole, self.since).await;
+        let kept = slices.cache.store.keep_slice(&self.key, whole, &self.since).await;
         if kept {
             slices.cache.metrics.fills_stored.increment();
             self.stream.clear();

@@ -19,6 +19,18 @@ pub(in crate::cache) enum StoredBody {
 }
 
 impl StoredBody {
+    /// True for the same bytes in the same place.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Memory(one), Self::Memory(other)) => {
+                one.as_ptr() == other.as_ptr() && one.len() == other.len()
+            }
+            (Self::File(one), Self::File(other)) => one.is(other),
+            (Self::Sliced(one), Self::Sliced(other)) => one == other,
+            (Self::Memory(_) | Self::File(_) | Self::Sliced(_), _) => false,
+        }
+    }
+
     /// Bytes of memory it takes.
     pub(super) fn weight(&self) -> u64 {
         match self {

@@ -1,11 +1,14 @@
 //! Invalidations, counted by key: what was asked for before one is stored
-//! after it in no tier.
+//! after it in no tier. Of purges, which name more than a key, the epoch tells.
 
 use std::hash::BuildHasher;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use foldhash::fast::RandomState;
+use http::HeaderName;
 
+use super::purges::{Purges, Term};
 use crate::policy::CacheKey;
 
 /// How many counters stand for the invalidations of all keys. Two keys that
@@ -17,23 +20,42 @@ const COUNTERS: usize = 1 << 14;
 pub(in crate::cache) struct Generations {
     counters: Box<[AtomicU64]>,
     hasher: RandomState,
+    /// The purges under way.
+    pub(in crate::cache) purges: Purges,
 }
 
-/// The state of a key's invalidations at some moment: what was asked for
-/// before an invalidation is not stored after it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::cache) struct Generation(u64);
+/// The state of a key's invalidations at some moment, held by what began then:
+/// what was asked for before an invalidation is not stored after it.
+#[derive(Clone, Debug)]
+pub(in crate::cache) struct Generation {
+    invalidations: u64,
+    term: Arc<Term>,
+}
+
+impl Generation {
+    /// What began then was asked for after the purges up to this one.
+    pub(in crate::cache) fn epoch(&self) -> u64 {
+        self.term.epoch()
+    }
+}
 
 impl Generations {
-    /// None yet.
-    pub(in crate::cache) fn new() -> Self {
+    /// None yet. Purges read tags from `tags_field`.
+    pub(in crate::cache) fn new(tags_field: HeaderName) -> Self {
         let counters = std::iter::repeat_with(AtomicU64::default).take(COUNTERS).collect();
-        Self { counters, hasher: RandomState::default() }
+        Self { counters, hasher: RandomState::default(), purges: Purges::new(tags_field) }
     }
 
     /// The state of the key's invalidations now.
     pub(in crate::cache) fn of(&self, key: &CacheKey) -> Generation {
-        Generation(self.counter(key).load(Ordering::Acquire))
+        // The epoch first: a purge that comes in between covers what follows.
+        let term = self.purges.term();
+        Generation { invalidations: self.counter(key).load(Ordering::Acquire), term }
+    }
+
+    /// True if the key was not invalidated since.
+    pub(in crate::cache) fn hold(&self, key: &CacheKey, since: &Generation) -> bool {
+        self.counter(key).load(Ordering::Acquire) == since.invalidations
     }
 
     /// Counts an invalidation of `key`.

@@ -11,6 +11,7 @@ use moka::notification::RemovalCause;
 use moka::ops::compute::{CompResult, Op};
 
 use super::generations::{Generation, Generations};
+use super::purges::Tier;
 use super::{Alone, Sliced, StoredBody, StoredResponse, Variants};
 use crate::policy::CacheKey;
 use crate::telemetry::Metrics;
@@ -24,6 +25,9 @@ const KEY_OVERHEAD: u64 = 400;
 /// changes while another thread touches it, moka's own sum loses the difference
 /// for good, always to the smaller side.
 const TOLERATED: u64 = 8;
+
+/// Keys that a sweep passes before other tasks have their turn.
+const SWEPT_AT_ONCE: usize = 64;
 
 /// Stored responses by key, up to a number of bytes.
 #[derive(Debug)]
@@ -65,12 +69,14 @@ impl Memory {
     /// (its maintenance is due and evicts a key that is just being replaced)
     /// this says `None`; [`Memory::look_again`] tells for sure.
     pub(in crate::cache) fn look(&self, key: &[u8]) -> Option<Arc<Variants>> {
-        self.entries.get(key).now_or_never().flatten()
+        let kept = self.entries.get(key).now_or_never().flatten()?;
+        Some(self.generations.purges.variants(key, kept))
     }
 
     /// What is kept under `key`. Cancel safe.
     pub(in crate::cache) async fn look_again(&self, key: &CacheKey) -> Option<Arc<Variants>> {
-        self.entries.get(key).await
+        let kept = self.entries.get(key).await?;
+        Some(self.generations.purges.variants(key.as_bytes(), kept))
     }
 
     /// Keeps `response` beside the other variants of `key`, unless the key was
@@ -79,7 +85,7 @@ impl Memory {
         &self,
         key: &CacheKey,
         response: &Arc<StoredResponse>,
-        since: Generation,
+        since: &Generation,
         alone: Alone,
     ) -> bool {
         self.put(key, response, since, |kept, new| kept.with(new, alone, self.most_per_key)).await
@@ -92,7 +98,7 @@ impl Memory {
         key: &CacheKey,
         stale: &Arc<StoredResponse>,
         fresh: &Arc<StoredResponse>,
-        since: Generation,
+        since: &Generation,
         alone: Alone,
     ) -> bool {
         self.put(key, fresh, since, |kept, new| {
@@ -106,7 +112,7 @@ impl Memory {
         &self,
         key: &CacheKey,
         response: &Arc<StoredResponse>,
-        since: Generation,
+        since: &Generation,
     ) {
         self.put(key, response, since, |kept, new| kept.with(new, kept.alone, self.most_per_key)).await;
     }
@@ -115,18 +121,49 @@ impl Memory {
         &self,
         key: &CacheKey,
         new: &Arc<StoredResponse>,
-        since: Generation,
+        since: &Generation,
         change: impl FnOnce(&Variants, Arc<StoredResponse>) -> Option<Variants> + Send,
     ) -> bool {
-        let is_valid = || self.generation(key) == since;
+        let purges = &self.generations.purges;
+        let is_valid = || self.generations.hold(key, since);
+        let Some(new) = purges.response(key.as_bytes(), new) else { return false };
         let is_put =
-            self.replace(key, |kept| if is_valid() { change(kept, Arc::clone(new)) } else { None }).await;
-        // A purge of everything that came in between did not see it.
+            self.replace(key, |kept| if is_valid() { change(kept, Arc::clone(&new)) } else { None }).await;
+        // A purge that came in between did not see it.
         if is_put && !is_valid() {
-            self.forget(key, new).await;
+            self.forget(key, &new).await;
             return false;
         }
+        if is_put && purges.may_cover(new.epoch) {
+            self.sweep_key(key).await;
+        }
         is_put
+    }
+
+    /// Does under `key` what the purges under way are to do.
+    pub(in crate::cache) async fn sweep_key(&self, key: &CacheKey) {
+        let mut by_whom = Vec::new();
+        self.replace(key, |kept| {
+            let (swept, by) = self.generations.purges.sweep(key.as_bytes(), kept)?;
+            by_whom = by;
+            Some(swept)
+        })
+        .await;
+        self.metrics.purged.add(by_whom.len() as u64);
+        self.generations.purges.count(&by_whom, Tier::Memory);
+    }
+
+    /// Goes through everything for the purges under way, in steps that hold up
+    /// no other task of this core for long.
+    pub(in crate::cache) async fn sweep(&self) {
+        for (at, (key, kept)) in self.entries.iter().enumerate() {
+            if self.generations.purges.sweep(key.as_bytes(), &kept).is_some() {
+                self.sweep_key(&key).await;
+            }
+            if at % SWEPT_AT_ONCE == 0 {
+                tokio::task::yield_now().await;
+            }
+        }
     }
 
     /// Has requests for `key` not wait for one another.
@@ -151,17 +188,23 @@ impl Memory {
     }
 
     /// Forgets all variants of `key`, and what is being fetched for it now is
-    /// not stored; says whether there was one.
-    pub(in crate::cache) async fn invalidate(&self, key: &CacheKey) -> bool {
+    /// not stored; says how many there were.
+    pub(in crate::cache) async fn invalidate(&self, key: &CacheKey) -> u64 {
         self.generations.advance(key);
-        self.replace(key, |_| Some(Variants::default())).await
+        let mut gone = 0;
+        self.replace(key, |kept| {
+            gone = kept.responses.len() as u64;
+            Some(Variants::default())
+        })
+        .await;
+        gone
     }
 
     /// Forgets everything, and what is being fetched now is not stored; says
     /// how many responses there were.
     pub(in crate::cache) fn clear(&self) -> u64 {
         self.generations.advance_all();
-        let objects = self.objects();
+        let objects = self.entries.iter().map(|(_, kept)| kept.responses.len() as u64).sum();
         self.entries.invalidate_all();
         objects
     }
@@ -192,7 +235,6 @@ impl Memory {
     }
 
     /// Has moka do what it would do later.
-    #[cfg(test)]
     pub(in crate::cache) async fn settle(&self) {
         self.entries.run_pending_tasks().await;
     }

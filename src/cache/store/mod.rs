@@ -5,6 +5,7 @@ mod body;
 mod disk;
 mod generations;
 mod memory;
+mod purges;
 mod sliced;
 mod tiers;
 
@@ -22,8 +23,9 @@ pub(super) use body::StoredBody;
 pub(super) use disk::{FileBody, FileReader};
 pub(super) use generations::Generation;
 pub(super) use memory::Memory;
+pub(super) use purges::{Entered, Order, Progress, Purges, Selector, Tier};
 pub(super) use sliced::{SLICE, Sliced};
-pub(super) use tiers::Tiers;
+pub(super) use tiers::{Removed, Tiers};
 
 /// Bytes that one stored response needs besides its head and its body:
 /// counters, pointers and what the allocator adds (measured).
@@ -41,14 +43,30 @@ pub(super) struct StoredResponse {
     pub(super) body: StoredBody,
     /// When the head came, by the monotonic clock.
     pub(super) received: Instant,
+    /// It was asked for after the purges up to this one, and before the next.
+    epoch: u64,
     /// The record it was read from, if it was.
     record: Option<RecordId>,
 }
 
 impl StoredResponse {
-    /// What was received at this time.
-    pub(super) fn new(head: Arc<StoredHead>, body: StoredBody, received: Instant) -> Self {
-        Self { head, body, received, record: None }
+    /// What was received at this time, and asked for in the generation `since`.
+    pub(super) fn new(
+        head: Arc<StoredHead>,
+        body: StoredBody,
+        received: Instant,
+        since: &Generation,
+    ) -> Self {
+        Self { head, body, received, epoch: since.epoch(), record: None }
+    }
+
+    /// True for the same, even if a purge made one of them stale.
+    fn is(&self, other: &Self) -> bool {
+        std::ptr::eq(self, other)
+            || (self.received == other.received
+                && self.epoch == other.epoch
+                && self.body.is(&other.body)
+                && policy::same_variant(&self.head, &other.head))
     }
 
     /// True if it was read from the disk.
@@ -120,8 +138,8 @@ impl Variants {
         Some(Self { responses, alone })
     }
 
-    fn without(&self, gone: &Arc<StoredResponse>) -> Self {
-        let responses = self.responses.iter().filter(|kept| !Arc::ptr_eq(kept, gone)).cloned().collect();
+    fn without(&self, gone: &StoredResponse) -> Self {
+        let responses = self.responses.iter().filter(|kept| !kept.is(gone)).cloned().collect();
         Self { responses, alone: self.alone }
     }
 
@@ -131,8 +149,8 @@ impl Variants {
         Self { responses: self.responses.clone(), alone }
     }
 
-    fn has(&self, response: &Arc<StoredResponse>) -> bool {
-        self.responses.iter().any(|kept| Arc::ptr_eq(kept, response))
+    fn has(&self, response: &StoredResponse) -> bool {
+        self.responses.iter().any(|kept| kept.is(response))
     }
 
     fn is_empty(&self) -> bool {

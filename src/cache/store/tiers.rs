@@ -2,13 +2,17 @@
 //! asked when memory has nothing, and told of everything that is stored or
 //! removed, before the removal counts as done.
 
+use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::disk::{Disk, DiskUsage, Found, Ground, Storing};
 use super::generations::Generations;
-use super::{Alone, FileBody, Generation, Memory, SLICE, Sliced, StoredBody, StoredResponse};
+use super::{
+    Alone, Entered, FileBody, Generation, Memory, Order, Purges, SLICE, Sliced, StoredBody, StoredResponse,
+    Tier,
+};
 use crate::base::{Clock, Tasks};
 use crate::config::model::CacheConfig;
 use crate::policy::{self, CacheKey, RequestHead, StoredHead};
@@ -26,7 +30,10 @@ const SLICES_QUEUED: u64 = 4;
 pub(in crate::cache) struct Tiers {
     /// The memory tier.
     pub(in crate::cache) memory: Memory,
+    generations: Arc<Generations>,
     disk: Option<Arc<Disk>>,
+    /// Held while the memory tier is gone through.
+    sweeping: tokio::sync::Mutex<()>,
     clock: Arc<dyn Clock>,
 }
 
@@ -40,6 +47,23 @@ pub(in crate::cache) struct OnDisk {
     since: Generation,
 }
 
+/// What was removed from the tiers.
+#[derive(Debug)]
+pub(in crate::cache) struct Removed {
+    /// Stored responses that memory had.
+    pub(in crate::cache) memory: u64,
+    /// Those that the disk had; an error if some may be found there once more
+    /// by a process that is started later.
+    pub(in crate::cache) disk: io::Result<u64>,
+}
+
+impl Removed {
+    /// True if there was one, or may have been.
+    pub(in crate::cache) fn any(&self) -> bool {
+        self.memory > 0 || self.disk.as_ref().is_ok_and(|records| *records > 0)
+    }
+}
+
 impl Tiers {
     /// What was left on the disk, and nothing in memory.
     pub(in crate::cache) fn open(
@@ -48,12 +72,12 @@ impl Tiers {
         tasks: &Tasks,
         metrics: &Arc<Metrics>,
     ) -> Self {
-        let generations = Arc::new(Generations::new());
+        let generations = Arc::new(Generations::new(config.tags_field.clone()));
         let memory = Memory::new(config.memory, &generations, Arc::clone(metrics));
         let queue = (config.memory / QUEUE_PART).max(SLICES_QUEUED * SLICE);
         let ground = Ground { generations: &generations, queue, clock: &clock, tasks, metrics };
         let disk = config.disk.as_ref().and_then(|disk| Disk::open(disk, &ground));
-        Self { memory, disk, clock }
+        Self { memory, generations, disk, sweeping: tokio::sync::Mutex::default(), clock }
     }
 
     /// True if there is a disk tier.
@@ -74,7 +98,11 @@ impl Tiers {
     ) -> Option<OnDisk> {
         let disk = self.disk.as_ref()?;
         let since = self.memory.generation(key);
-        let found = disk.find(key).await;
+        let mut found = disk.find(key).await;
+        found.retain_mut(|found| {
+            let head = self.generations.purges.head(key.as_bytes(), &found.head, found.epoch);
+            head.map(|head| found.head = head).is_some()
+        });
         let chosen = policy::select(req, &found, |found: &Found| &*found.head)?;
         let (body, again) = disk.load(chosen).await?;
         let head = Arc::clone(&chosen.head);
@@ -82,7 +110,8 @@ impl Tiers {
         let age = self.clock.wall().duration_since(head.received()).unwrap_or_default();
         let now = self.clock.now();
         let received = now.checked_sub(age).unwrap_or(now);
-        let stored = Arc::new(StoredResponse { head, body, received, record: Some(chosen.id()) });
+        let stored =
+            Arc::new(StoredResponse { head, body, received, epoch: chosen.epoch, record: Some(chosen.id()) });
         Some(OnDisk { stored, again, since })
     }
 
@@ -96,7 +125,7 @@ impl Tiers {
             StoredBody::Sliced(_) => true,
         };
         if is_wanted {
-            self.memory.promote(key, &found.stored, found.since).await;
+            self.memory.promote(key, &found.stored, &found.since).await;
         }
     }
 
@@ -106,7 +135,7 @@ impl Tiers {
         &self,
         key: &CacheKey,
         response: &Arc<StoredResponse>,
-        since: Generation,
+        since: &Generation,
         alone: Alone,
     ) -> bool {
         let kept = self.memory.keep(key, response, since, alone).await;
@@ -123,14 +152,18 @@ impl Tiers {
         key: &CacheKey,
         stale: &Arc<StoredResponse>,
         fresh: &Arc<StoredResponse>,
-        since: Generation,
+        since: &Generation,
         alone: Alone,
     ) -> bool {
+        // What was purged does not come back because an origin server confirms it.
+        if self.as_it_counts(key, stale).is_none() {
+            return false;
+        }
         if self.memory.freshen(key, stale, fresh, since, alone).await {
             self.write(key, fresh, since, None);
             return true;
         }
-        if stale.record.is_some() && self.memory.generation(key) == since {
+        if stale.record.is_some() && self.generations.hold(key, since) {
             self.write(key, fresh, since, stale.record);
             return true;
         }
@@ -179,7 +212,12 @@ impl Tiers {
 
     /// Keeps a slice, unless its key was invalidated after `since`; says
     /// whether it is found from now on.
-    pub(in crate::cache) async fn keep_slice(&self, key: &CacheKey, bytes: Bytes, since: Generation) -> bool {
+    pub(in crate::cache) async fn keep_slice(
+        &self,
+        key: &CacheKey,
+        bytes: Bytes,
+        since: &Generation,
+    ) -> bool {
         match &self.disk {
             Some(disk) => disk.keep_slice(key, bytes, since).await,
             None => false,
@@ -187,20 +225,21 @@ impl Tiers {
     }
 
     /// Forgets all variants of `key`, and what is being fetched for it now is
-    /// not stored; says whether there was one.
-    pub(in crate::cache) async fn invalidate(&self, key: &CacheKey) -> bool {
-        let in_memory = self.memory.invalidate(key).await;
+    /// not stored; says how many there were in each tier.
+    pub(in crate::cache) async fn invalidate(&self, key: &CacheKey) -> Removed {
+        let memory = self.memory.invalidate(key).await;
         match &self.disk {
-            Some(disk) => disk.remove(key).await || in_memory,
-            None => in_memory,
+            None => Removed { memory, disk: Ok(0) },
+            Some(disk) => Removed { memory, disk: disk.remove(key).await },
         }
     }
 
     /// Forgets everything, for good, and what is being fetched now is not
-    /// stored; says how many responses there were in the fuller tier.
-    pub(in crate::cache) fn clear(&self) -> u64 {
-        let in_memory = self.memory.clear();
-        self.disk.as_ref().map_or(0, Disk::clear).max(in_memory)
+    /// stored; says how many responses there were in each tier. Waits for the
+    /// disk.
+    pub(in crate::cache) fn clear(&self) -> Removed {
+        let memory = self.memory.clear();
+        Removed { memory, disk: self.disk.as_ref().map_or(Ok(0), Disk::clear) }
     }
 
     /// The state of the key's invalidations now.
@@ -208,16 +247,79 @@ impl Tiers {
         self.memory.generation(key)
     }
 
+    /// The purges under way.
+    pub(in crate::cache) fn purges(&self) -> &Purges {
+        &self.generations.purges
+    }
+
+    /// Enters a purge: from now on it holds. `None` where too much is under way.
+    pub(in crate::cache) fn enter(&self, order: Order) -> Option<Entered> {
+        let empty: &[Tier] = if self.has_disk() { &[] } else { &[Tier::Disk] };
+        self.purges().enter(order, empty)
+    }
+
+    /// Goes through the memory tier for the purge of `epoch`, and for all others
+    /// that wait for it.
+    pub(in crate::cache) async fn sweep_memory(&self, epoch: u64) {
+        let _alone = self.sweeping.lock().await;
+        let unswept = self.purges().unswept(Tier::Memory);
+        if unswept.iter().any(|(other, _)| *other == epoch) {
+            self.memory.sweep().await;
+            unswept.iter().for_each(|(epoch, _)| self.purges().swept(*epoch, Tier::Memory));
+        }
+    }
+
+    /// Goes through what both tiers keep under these keys for the purge of
+    /// `epoch`, which names no others.
+    pub(in crate::cache) async fn sweep_keys(&self, epoch: u64, keys: &[CacheKey]) -> io::Result<()> {
+        let mut swept = Ok(());
+        for key in keys {
+            self.memory.sweep_key(key).await;
+            if let Some(disk) = &self.disk {
+                swept = swept.and(disk.sweep_key(key).await);
+            }
+        }
+        self.purges().swept(epoch, Tier::Memory);
+        self.purges().swept(epoch, Tier::Disk);
+        swept
+    }
+
+    /// Notes a purge on the disk, if there is one, so that it holds for a process
+    /// that is started after this one was killed; then has the disk gone through
+    /// behind everything else.
+    pub(in crate::cache) async fn note(&self, epoch: u64, order: Order) -> io::Result<()> {
+        match &self.disk {
+            None => Ok(()),
+            Some(disk) => disk.purge(epoch, order).await,
+        }
+    }
+
+    /// True if purges cover a response that was asked for in `epoch`.
+    pub(in crate::cache) fn is_purged(&self, key: &CacheKey, head: &StoredHead, epoch: u64) -> bool {
+        self.generations.purges.covers(key, Some(head), epoch)
+    }
+
+    /// A response that was looked up before, as it counts now; `None` if it was
+    /// purged meanwhile.
+    pub(in crate::cache) fn as_it_counts(
+        &self,
+        key: &CacheKey,
+        stored: &Arc<StoredResponse>,
+    ) -> Option<Arc<StoredResponse>> {
+        self.generations.purges.response(key.as_bytes(), stored)
+    }
+
     fn write(
         &self,
         key: &CacheKey,
         response: &StoredResponse,
-        since: Generation,
+        since: &Generation,
         instead: Option<super::RecordId>,
     ) {
         if let Some(disk) = &self.disk {
             let (head, body): (Arc<StoredHead>, _) = (Arc::clone(&response.head), response.body.clone());
-            disk.store(Storing { key: key.clone(), head, body, since, instead });
+            let (since, epoch) = (since.clone(), response.epoch);
+            disk.store(Storing { key: key.clone(), head, body, since, epoch, instead });
         }
     }
 }

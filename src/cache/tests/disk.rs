@@ -10,9 +10,9 @@ use crate::config::model::DiskConfig;
 const FRESH: &[(&str, &str)] = &[("cache-control", "max-age=60"), ("etag", "\"1\"")];
 
 impl Edge {
-    fn over(path: &Path) -> Self {
+    pub(super) fn over(path: &Path) -> Self {
         let disk = Some(DiskConfig { path: path.to_owned(), size: 1 << 30 });
-        let config = CacheConfig { memory: 64 << 20, max_object: 8 << 20, disk };
+        let config = CacheConfig { disk, ..CacheConfig::in_memory(64 << 20, 8 << 20) };
         // The one before may still be letting go of the directory.
         for _ in 0..1_000_000 {
             let edge = Self::configured(&config);
@@ -25,7 +25,7 @@ impl Edge {
     }
 
     /// The next process, after this one has written everything.
-    async fn restarted(self, path: &Path, written: u64) -> Self {
+    pub(super) async fn restarted(self, path: &Path, written: u64) -> Self {
         self.written(written).await;
         let passed = self.clock.wall();
         drop(self);
@@ -52,7 +52,7 @@ impl Edge {
         soon(self.ask(self.request(method, path, fields))).await
     }
 
-    async fn found(&self, path: &str) -> Response {
+    pub(super) async fn found(&self, path: &str) -> Response {
         self.ask_and_wait(Method::GET, path, &[]).await.unwrap()
     }
 }
@@ -143,7 +143,7 @@ async fn a_purge_is_for_both_tiers_and_for_good() {
     let mut edge = Edge::over(directory.path());
     edge.store("/", FRESH, "old").await;
     edge.written(1).await;
-    assert_eq!(edge.cache.purge_all(), 1);
+    assert_eq!(edge.cache.clear().disk.unwrap(), 1);
     assert_eq!(edge.cache.usage().disk.unwrap().objects, 0);
     edge.store("/new", FRESH, "new").await;
     let mut edge = edge.restarted(directory.path(), 2).await;

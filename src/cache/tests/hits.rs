@@ -103,7 +103,7 @@ async fn a_purge_forgets_everything() {
     assert_eq!(edge.cache.usage().objects, 2);
     let running = edge.get("/3", &[]);
     let exchange = edge.exchange().await;
-    assert_eq!(edge.cache.purge_all(), 2);
+    assert_eq!(edge.cache.clear().memory, 2);
     exchange.respond_whole(200, FRESH, "three");
     answer(running).await;
     for path in ["/1", "/2", "/3"] {

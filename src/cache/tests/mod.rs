@@ -7,6 +7,7 @@ mod crowd;
 mod disk;
 mod hits;
 mod personal;
+mod purge;
 mod races;
 mod ranges;
 mod slices;
@@ -83,7 +84,7 @@ impl Edge {
     }
 
     fn sized(memory: u64, max_object: u64) -> Self {
-        Self::configured(&CacheConfig { memory, max_object, disk: None })
+        Self::configured(&CacheConfig::in_memory(memory, max_object))
     }
 
     fn configured(config: &CacheConfig) -> Self {

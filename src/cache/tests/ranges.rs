@@ -4,6 +4,7 @@ use super::*;
 use crate::cache::multipart::tests::taken_apart;
 use crate::config::model::DiskConfig;
 use crate::fields::range::{ContentRange, Span};
+use crate::policy::SURROGATE_KEY;
 
 const FRESH: &[(&str, &str)] =
     &[("cache-control", "max-age=60"), ("etag", "\"1\""), ("content-type", "text/plain")];
@@ -65,7 +66,12 @@ async fn several_ranges_are_parts_of_one_answer() {
 async fn parts_come_from_a_file_as_well() {
     let directory = tempfile::TempDir::new().unwrap();
     let disk = Some(DiskConfig { path: directory.path().to_owned(), size: 1 << 30 });
-    let mut edge = Edge::configured(&CacheConfig { memory: 64 << 20, max_object: 8 << 20, disk });
+    let mut edge = Edge::configured(&CacheConfig {
+        memory: 64 << 20,
+        max_object: 8 << 20,
+        disk,
+        tags_field: SURROGATE_KEY,
+    });
     let whole = counted(3_000_000);
     edge.store("/", FRESH, whole).await;
     edge.written(1).await;

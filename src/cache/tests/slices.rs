@@ -9,6 +9,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::config::model::DiskConfig;
 use crate::fields::range::{ByteRange, Resolved};
+use crate::policy::SURROGATE_KEY;
 
 /// Bytes of a slice in these tests.
 const SLICE: usize = 64 << 10;
@@ -31,7 +32,8 @@ fn content(seed: u64) -> Bytes {
 /// An edge over a disk with small slices.
 fn over(path: &Path) -> Edge {
     let disk = Some(DiskConfig { path: path.to_owned(), size: 1 << 30 });
-    let config = CacheConfig { memory: 64 << 20, max_object: 4 * SLICE as u64, disk };
+    let config =
+        CacheConfig { memory: 64 << 20, max_object: 4 * SLICE as u64, disk, tags_field: SURROGATE_KEY };
     for _ in 0..1_000_000 {
         let edge = Edge::with_slices(&config, SLICE as u64);
         if edge.cache.usage().disk.is_some() {

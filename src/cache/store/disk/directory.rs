@@ -7,6 +7,7 @@
 //! new/              records being written; emptied at the start
 //! records/3f2/...   records, by their names
 //! purged-...        what a purge set aside, until it is deleted
+//! purges            purges that are under way
 //! ```
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -141,6 +142,27 @@ impl Directory {
         at::renameat(&self.root, NEXT, &self.root, RECORDS)?;
         // No request waits for this: a purge outlives a loss of power, too.
         Ok(at::fsync(&self.root)?)
+    }
+
+    /// Opens a file beside the records; `None` if there is none.
+    pub(super) fn open_file(&self, name: &str) -> io::Result<Option<File>> {
+        let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        match at::openat(&self.root, name, flags, Mode::empty()) {
+            Err(Errno::NOENT) => Ok(None),
+            opened => Ok(Some(File::from(opened?))),
+        }
+    }
+
+    /// Puts a file beside the records, whole and for good, in place of the one
+    /// that has its name. Waits for the disk.
+    pub(super) fn replace_file(&self, name: &str, content: &[u8]) -> io::Result<File> {
+        let mut new = self.begin()?;
+        new.file.write_all(content)?;
+        new.file.sync_all()?;
+        at::renameat(&self.new, new.name.as_str(), &self.root, name)?;
+        new.name.clear();
+        at::fsync(&self.root)?;
+        new.file.try_clone()
     }
 
     /// Deletes what was set aside.

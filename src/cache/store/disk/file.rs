@@ -37,6 +37,8 @@ pub(super) struct RecordFile {
     pub(super) blocks: Blocks,
     /// How the content is kept in other records, if it is.
     pub(super) sliced: Option<Sliced>,
+    /// It was asked for after the purges up to this one.
+    pub(super) epoch: u64,
     file: File,
     head_length: u64,
     /// The beginning of the content, as far as it came with the head.
@@ -52,25 +54,40 @@ impl RecordFile {
         key: &CacheKey,
         access: Access,
     ) -> Result<(Self, StoredHead), ReadError> {
+        let (record, head, found) = Self::open_any(file, id, FIRST_READ, access)?;
+        if found[..] != *key.as_bytes() {
+            return Err(Refused::Foreign.into());
+        }
+        Ok((record, head))
+    }
+
+    /// Reads the head of a file, and the key it says it is kept under. So many
+    /// bytes are read first.
+    pub(super) fn open_any(
+        file: File,
+        id: RecordId,
+        first_read: usize,
+        access: Access,
+    ) -> Result<(Self, StoredHead, Box<[u8]>), ReadError> {
         let length = file.metadata()?.len();
-        let mut start =
-            read_at(&file, 0, usize::try_from(length).map_or(FIRST_READ, |all| all.min(FIRST_READ)), access)?;
+        let first_read = usize::try_from(length).map_or(first_read, |all| all.min(first_read));
+        let mut start = read_at(&file, 0, first_read, access)?;
         let prefix = start.get(..PREFIX).ok_or(Refused::Length)?;
         let head_length = record::head_length(prefix)?;
         if head_length > start.len() {
             start = read_at(&file, 0, head_length, access)?;
         }
         let bytes = start.get(..head_length).ok_or(Refused::Length)?;
-        let Decoded { key: found, head, sliced, blocks } = record::decode(bytes)?;
+        let Decoded { key, epoch, head, sliced, blocks } = record::decode(bytes)?;
         let head_length = head_length as u64;
-        if found[..] != *key.as_bytes() || record::variant(&head) != id.name.variant {
+        if record::variant(&head) != id.name.variant {
             return Err(Refused::Foreign.into());
         }
         if length != head_length + blocks.length() {
             return Err(Refused::Length.into());
         }
         let first = start.slice(bytes.len()..);
-        Ok((Self { id, blocks, sliced, file, head_length, first }, head))
+        Ok((Self { id, blocks, sliced, epoch, file, head_length, first }, head, key))
     }
 
     /// A block of the content.
@@ -156,6 +173,11 @@ pub(in crate::cache) struct FileBody {
 }
 
 impl FileBody {
+    /// True for the content of the same record.
+    pub(in crate::cache) fn is(&self, other: &Self) -> bool {
+        self.record.id == other.record.id
+    }
+
     /// How long it is.
     pub(in crate::cache) fn length(&self) -> u64 {
         self.record.blocks.length()

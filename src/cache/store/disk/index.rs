@@ -15,7 +15,7 @@ use super::name::{KeyId, LEAVES, Leaf, Name, RecordId};
 use crate::telemetry::Metrics;
 
 /// Locks that share the names out among themselves.
-const SHARDS: usize = 64;
+pub(super) const SHARDS: usize = 64;
 
 /// The most records of one key; the oldest makes room.
 const MOST_VARIANTS: usize = 32;
@@ -88,6 +88,16 @@ impl Index {
     pub(super) fn of(&self, key: KeyId) -> Vec<RecordId> {
         let shard = self.shard(key);
         shard.of(key).map(|(name, entry)| RecordId { name: *name, sequence: entry.sequence }).collect()
+    }
+
+    /// Some records of a shard, in the order of their names: those that follow
+    /// on `after`, `most` at most.
+    pub(super) fn after(&self, shard: usize, after: Option<Name>, most: usize) -> Vec<RecordId> {
+        let Some(shard) = self.shards.get(shard) else { return Vec::new() };
+        let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+        let from = after.map_or(Unbounded, Excluded);
+        let records = shard.records.range((from, Unbounded)).take(most);
+        records.map(|(name, entry)| RecordId { name: *name, sequence: entry.sequence }).collect()
     }
 
     /// True if this is still the record of its name.

@@ -13,7 +13,9 @@ mod directory;
 mod file;
 mod health;
 mod index;
+mod journal;
 mod name;
+mod purge;
 mod read;
 mod record;
 mod scan;
@@ -23,8 +25,8 @@ mod write;
 #[cfg(test)]
 mod tests;
 
-use std::io::ErrorKind;
-use std::sync::atomic::AtomicU64;
+use std::io::{self, ErrorKind};
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
@@ -34,15 +36,18 @@ use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
 use super::generations::Generations;
+use super::purges::Tier;
+use super::purges::form::Noted;
 use crate::base::{Clock, Tasks};
 use crate::cache::budget::Budget;
 use crate::config::model::DiskConfig;
 use crate::telemetry::Metrics;
 
-use directory::Directory;
+use directory::{Directory, DirectoryError};
 use file::ReadError;
 use health::Health;
 use index::Index;
+use journal::{Journal, JournalError};
 use name::{KeyId, Name};
 
 pub(in crate::cache) use body::FileReader;
@@ -72,6 +77,9 @@ const REMOVE_WAIT: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(in crate::cache) struct Disk {
     directory: Directory,
+    journal: Journal,
+    /// True while a thread goes through the records for purges.
+    sweeps: AtomicBool,
     index: Index,
     generations: Arc<Generations>,
     names: [Mutex<()>; NAME_LOCKS],
@@ -116,10 +124,14 @@ impl Disk {
     /// Opens a tier and begins to find out what is in it; `None` if it cannot
     /// be used, which is told.
     pub(in crate::cache) fn open(config: &DiskConfig, ground: &Ground<'_>) -> Option<Arc<Self>> {
-        match Directory::open(&config.path) {
-            Ok(directory) => {
-                let disk = Arc::new(Self::over(directory, config.size, ground));
+        match Directory::open(&config.path).and_then(|directory| Ok((open_journal(&directory)?, directory))) {
+            Ok(((journal, noted), directory)) => {
+                let disk = Arc::new(Self::over(directory, journal, config.size, ground));
+                disk.generations.purges.restore(noted.last_epoch, noted.purges);
                 scan::begin(&disk);
+                if !disk.generations.purges.unswept(Tier::Disk).is_empty() {
+                    purge::begin(&disk);
+                }
                 Some(disk)
             }
             Err(error) => {
@@ -131,10 +143,12 @@ impl Disk {
         }
     }
 
-    fn over(directory: Directory, size: u64, ground: &Ground<'_>) -> Self {
+    fn over(directory: Directory, journal: Journal, size: u64, ground: &Ground<'_>) -> Self {
         let health = |doing| Health::new(doing, Arc::clone(ground.clock), Arc::clone(ground.metrics));
         Self {
             directory,
+            journal,
+            sweeps: AtomicBool::new(false),
             index: Index::new(Arc::clone(ground.metrics)),
             generations: Arc::clone(ground.generations),
             names: std::array::from_fn(|_| Mutex::default()),
@@ -160,17 +174,16 @@ impl Disk {
     }
 
     /// Forgets everything, for good: also a process that is started after this
-    /// one was killed finds nothing of it. Says how many records there were.
+    /// one was killed finds nothing of it, unless this says that it may. Says how
+    /// many records there were.
     ///
     /// The generations of all keys have to be advanced before. Deleting the
     /// files goes on behind.
-    pub(in crate::cache) fn clear(self: &Arc<Self>) -> u64 {
-        if let Err(error) = self.directory.set_aside() {
-            self.writing.failed(&error);
-        }
+    pub(in crate::cache) fn clear(self: &Arc<Self>) -> io::Result<u64> {
+        let aside = self.directory.set_aside().inspect_err(|error| self.writing.failed(error));
         let cleared = self.index.clear();
         scan::sweep(self);
-        cleared
+        aside.map(|()| cleared)
     }
 
     /// Runs `work` on a thread that may wait for the disk; `None` if it has not
@@ -197,8 +210,9 @@ impl Disk {
         done.ok().flatten()
     }
 
-    /// Notes that a record cannot be read. What is damaged has to go.
-    fn unreadable(&self, name: Name, error: &ReadError) {
+    /// Notes that a record cannot be read. What is damaged has to go; true if the
+    /// record is there no more.
+    fn unreadable(&self, name: Name, error: &ReadError) -> bool {
         match error {
             ReadError::Damaged(reason) => {
                 self.metrics.disk_damaged.increment();
@@ -209,20 +223,35 @@ impl Disk {
                 self.reading.failed(error);
                 // Of a lack of descriptors or of memory the record is innocent.
                 if error.raw_os_error() != Some(Errno::IO.raw_os_error()) {
-                    return;
+                    return false;
                 }
             }
         }
-        self.delete(name);
+        self.try_delete(name).is_ok()
     }
 
-    /// Deletes one record.
+    /// Deletes one record. That it fails is told.
     fn delete(&self, name: Name) {
+        let _ = self.try_delete(name);
+    }
+
+    /// The same, for those who have to know: the record is found no more in any
+    /// case, but perhaps by a process that is started later.
+    fn try_delete(&self, name: Name) -> io::Result<()> {
         let _alone = self.alone_with(name.key);
         self.index.remove(name);
-        if let Err(error) = self.directory.records().remove(name) {
-            self.writing.failed(&error);
+        self.directory.records().remove(name).inspect_err(|error| self.writing.failed(error))
+    }
+
+    /// Deletes exactly this record; false if another one has taken its place.
+    fn delete_record(&self, id: RecordId) -> io::Result<bool> {
+        let _alone = self.alone_with(id.name.key);
+        if !self.index.has(id) {
+            return Ok(false);
         }
+        self.index.remove(id.name);
+        self.directory.records().remove(id.name).inspect_err(|error| self.writing.failed(error))?;
+        Ok(true)
     }
 
     /// While it is held nobody else publishes or deletes a record of the key.
@@ -238,6 +267,20 @@ impl Disk {
     fn name_lock(&self, key: KeyId) -> &Mutex<()> {
         &self.names[usize::try_from(key.0 % NAME_LOCKS as u128).unwrap_or_default()]
     }
+}
+
+/// The purges that an earlier process left under way. If they are not known,
+/// no record can be trusted.
+fn open_journal(directory: &Directory) -> Result<(Journal, Noted), DirectoryError> {
+    let error = match Journal::open(directory) {
+        Ok(opened) => return Ok(opened),
+        Err(error) => error,
+    };
+    if !matches!(error, JournalError::Absent) {
+        tracing::error!(%error, "which purges were under way is not known; the disk cache begins empty");
+    }
+    directory.set_aside()?;
+    Ok((Journal::create(directory)?, Noted::default()))
 }
 
 fn would_block(error: &ReadError) -> bool {

@@ -22,6 +22,8 @@ const LOADED: u64 = 1 << 20;
 pub(in crate::cache) struct Found {
     /// Its head, as it was stored.
     pub(in crate::cache) head: Arc<StoredHead>,
+    /// It was asked for after the purges up to this one.
+    pub(in crate::cache) epoch: u64,
     record: Arc<RecordFile>,
 }
 
@@ -76,7 +78,10 @@ impl Disk {
             }
             read => read,
         };
-        read.inspect_err(|error| self.unreadable(record.id.name, error)).ok()
+        if let Err(error) = &read {
+            self.unreadable(record.id.name, error);
+        }
+        read.ok()
     }
 
     /// Fails only where the disk would have to be waited for.
@@ -86,10 +91,13 @@ impl Disk {
         for id in self.index.of(id) {
             match self.open_record(id, key, access) {
                 Ok((record, head)) => {
-                    found.push(Found { head: Arc::new(head), record: Arc::new(record) });
+                    let (head, epoch) = (Arc::new(head), record.epoch);
+                    found.push(Found { head, epoch, record: Arc::new(record) });
                 }
                 Err(ReadError::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => return Err(error),
-                Err(error) => self.unreadable(id.name, &error),
+                Err(error) => {
+                    self.unreadable(id.name, &error);
+                }
             }
         }
         Ok(found)
@@ -113,10 +121,18 @@ impl Disk {
         if access == Access::Cached {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        match self.directory.records().list(leaf) {
-            Ok(found) => self.index.add_read(leaf, &found),
-            Err(error) => self.reading.failed(&error),
+        let _ = self.read_whole_leaf(leaf);
+        Ok(())
+    }
+
+    /// The same for those who have to know whether it failed. Waits for the
+    /// disk.
+    pub(super) fn read_whole_leaf(&self, leaf: Leaf) -> io::Result<()> {
+        if self.index.is_read(leaf) {
+            return Ok(());
         }
+        let found = self.directory.records().list(leaf).inspect_err(|error| self.reading.failed(error))?;
+        self.index.add_read(leaf, &found);
         Ok(())
     }
 }

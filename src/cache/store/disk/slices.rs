@@ -45,10 +45,17 @@ impl Disk {
         self: &Arc<Self>,
         key: &CacheKey,
         bytes: Bytes,
-        since: Generation,
+        since: &Generation,
     ) -> bool {
         let (head, body) = (Arc::new(head()), StoredBody::Memory(bytes));
-        let storing = Storing { key: key.clone(), head, body, since, instead: None };
+        let storing = Storing {
+            key: key.clone(),
+            head,
+            body,
+            since: since.clone(),
+            epoch: since.epoch(),
+            instead: None,
+        };
         let Some(writing) = self.queue_up(storing) else { return false };
         matches!(tokio::time::timeout(WRITE_WAIT, self.tasks.spawn(writing)).await, Ok(Ok(true)))
     }

@@ -40,6 +40,8 @@ pub(in crate::cache) struct Storing {
     pub(in crate::cache) body: StoredBody,
     /// It is not stored if its key was invalidated after this.
     pub(in crate::cache) since: Generation,
+    /// It was asked for after the purges up to this one.
+    pub(in crate::cache) epoch: u64,
     /// The one record whose place it takes; it is not stored if that is gone.
     pub(in crate::cache) instead: Option<RecordId>,
 }
@@ -91,24 +93,24 @@ impl Disk {
     }
 
     /// Removes all records of a key, and returns when no process finds them any
-    /// more. The generation of the key has to be advanced before. Says whether
-    /// there was one.
-    pub(in crate::cache) async fn remove(self: &Arc<Self>, key: &CacheKey) -> bool {
+    /// more, or with the error for which one might. The generation of the key has
+    /// to be advanced before. Says how many there were.
+    pub(in crate::cache) async fn remove(self: &Arc<Self>, key: &CacheKey) -> io::Result<u64> {
         let id = KeyId::of(key);
         let is_idle = self.is_idle(id);
         if is_idle && self.index.is_read(id.leaf()) && self.index.of(id).is_empty() {
-            return false;
+            return Ok(0);
         }
         let removed = self.wait(REMOVE_WAIT, move |disk| {
             let _ = disk.read_leaf(id.leaf(), Access::Waiting);
             // Who publishes now has seen the key's new generation, or is waited
             // for here and seen in the index.
             drop(disk.alone_with(id));
-            let names = disk.index.of(id);
-            names.iter().for_each(|id| disk.delete(id.name));
-            !names.is_empty()
+            let records = disk.index.of(id);
+            let deleted = records.iter().map(|record| disk.try_delete(record.name));
+            deleted.fold(Ok(()), io::Result::and).map(|()| records.len() as u64)
         });
-        removed.await.unwrap_or(true)
+        removed.await.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()))
     }
 
     /// Removes one variant of a key.
@@ -119,13 +121,18 @@ impl Disk {
 
     /// False if it is not to be stored after all.
     pub(super) fn write(&self, storing: &Storing, sequence: u64) -> io::Result<bool> {
-        let Storing { key, head, body, since, instead } = storing;
+        let Storing { key, head, body, since, epoch, instead } = storing;
+        let purges = &self.generations.purges;
+        let Some(head) = purges.head(key.as_bytes(), head, *epoch) else { return Ok(false) };
         let (blocks, sliced) = match body {
             StoredBody::Memory(bytes) => (Blocks::of(bytes), None),
             StoredBody::File(body) => (body.record.blocks.clone(), None),
             StoredBody::Sliced(sliced) => (Blocks::of(&[]), Some(*sliced)),
         };
-        let Some(encoded) = record::encode(key.as_bytes(), head, sliced, &blocks) else { return Ok(false) };
+        let Some(encoded) = record::encode(key.as_bytes(), *epoch, &head, sliced, &blocks) else {
+            return Ok(false);
+        };
+        self.journal.set_apart(*epoch)?;
         let length = encoded.bytes.len() as u64 + blocks.length();
         if !self.make_room(on_disk(length))? {
             return Ok(false);
@@ -143,7 +150,7 @@ impl Disk {
             let records = self.directory.records();
             let is_outdated =
                 self.index.is_outdated(name, sequence) || instead.is_some_and(|old| !self.index.has(old));
-            if is_outdated || self.generations.of(key) != *since {
+            if is_outdated || !self.generations.hold(key, since) {
                 return Ok(false);
             }
             records.publish(new, name)?;
@@ -151,7 +158,13 @@ impl Disk {
         };
         let replaced = instead.map(|old| old.name).filter(|old| *old != name);
         too_many.into_iter().chain(replaced).for_each(|name| self.delete(name));
-        Ok(true)
+        // A purge that came in between did not see it.
+        let is_current =
+            purges.head(key.as_bytes(), &head, *epoch).is_some_and(|now| Arc::ptr_eq(&now, &head));
+        if !is_current {
+            self.delete(name);
+        }
+        Ok(is_current)
     }
 
     /// Makes room for `more` bytes, within the tier's size and what is free;

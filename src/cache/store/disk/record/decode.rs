@@ -17,6 +17,8 @@ use crate::policy::{FreshnessLifetime, HeadParts, SelectingValue, StoredHead};
 pub(in super::super) struct Decoded {
     /// The whole key it is kept under.
     pub(in super::super) key: Box<[u8]>,
+    /// It was asked for after the purges up to this one.
+    pub(in super::super) epoch: u64,
     /// The head of the response.
     pub(in super::super) head: StoredHead,
     /// How its content is kept in other records, if it is.
@@ -73,6 +75,7 @@ struct Reader<'a>(&'a [u8]);
 impl<'a> Reader<'a> {
     fn record(&mut self) -> Option<Decoded> {
         let key = self.bytes()?.into();
+        let epoch = self.u64()?;
         let mut parts = self.head()?;
         parts.selecting = self.selecting()?;
         let sliced = self.optional(Self::sliced)?;
@@ -82,6 +85,7 @@ impl<'a> Reader<'a> {
         self.0 = &[];
         Some(Decoded {
             key,
+            epoch,
             head: StoredHead::from_parts(parts),
             sliced,
             blocks: Blocks::from_parts(length, sums)?,

@@ -19,11 +19,12 @@ pub(in super::super) struct Encoded {
     pub(in super::super) variant: u64,
 }
 
-/// Writes the head of a response kept under `key`, whose content has these
-/// `blocks`, or is kept in other records; `None` if it would be longer than any
-/// that is read.
+/// Writes the head of a response kept under `key` and asked for in `epoch`,
+/// whose content has these `blocks`, or is kept in other records; `None` if it
+/// would be longer than any that is read.
 pub(in super::super) fn encode(
     key: &[u8],
+    epoch: u64,
     head: &StoredHead,
     sliced: Option<Sliced>,
     blocks: &Blocks,
@@ -32,6 +33,7 @@ pub(in super::super) fn encode(
     let selecting = selecting(parts.selecting.as_deref());
     let mut into = Writer(vec![0; PREFIX]);
     into.bytes(key);
+    into.u64(epoch);
     into.head(&parts);
     into.0.extend_from_slice(&selecting);
     into.optional(sliced, |into, sliced| {

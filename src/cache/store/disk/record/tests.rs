@@ -88,7 +88,7 @@ prop_compose! {
 }
 
 fn record(parts: HeadParts, key: &[u8], content: &[u8]) -> Vec<u8> {
-    encode(key, &StoredHead::from_parts(parts), None, &Blocks::of(content)).unwrap().bytes
+    encode(key, 7, &StoredHead::from_parts(parts), None, &Blocks::of(content)).unwrap().bytes
 }
 
 proptest! {
@@ -98,6 +98,7 @@ proptest! {
         let bytes = record(parts.clone(), &key, &content);
         prop_assert_eq!(head_length(&bytes), Ok(bytes.len()));
         let decoded = decode(&bytes).unwrap();
+        prop_assert_eq!(decoded.epoch, 7);
         prop_assert_eq!(&decoded.key[..], &key[..]);
         prop_assert_eq!(&decoded.blocks, &Blocks::of(&content));
         let restored = decoded.head.to_parts();
@@ -160,7 +161,7 @@ fn every_bit_of_a_head_counts() {
         made: SystemTime::UNIX_EPOCH,
         received: SystemTime::UNIX_EPOCH,
     });
-    let bytes = encode(b"key", &head, None, &Blocks::of(b"content")).unwrap().bytes;
+    let bytes = encode(b"key", 7, &head, None, &Blocks::of(b"content")).unwrap().bytes;
     for at in 0..bytes.len() * 8 {
         let mut changed = bytes.clone();
         changed[at / 8] ^= 1 << (at % 8);
@@ -169,7 +170,7 @@ fn every_bit_of_a_head_counts() {
     let mut parts = head.to_parts();
     parts.fields.insert("x", HeaderValue::from_bytes(&vec![b'x'; LONGEST_HEAD]).unwrap());
     assert!(
-        encode(b"key", &StoredHead::from_parts(parts), None, &Blocks::of(b"")).is_none(),
+        encode(b"key", 7, &StoredHead::from_parts(parts), None, &Blocks::of(b"")).is_none(),
         "longer than any that is read"
     );
 }

@@ -1,6 +1,7 @@
 //! The disk tier on real files. What is written behind is waited for.
 
 mod damage;
+mod journal;
 mod purge;
 mod room;
 
@@ -22,7 +23,7 @@ use crate::cache::store::StoredBody;
 use crate::cache::store::generations::Generations;
 use crate::config::model::DiskConfig;
 use crate::exchange::{Body, BodyError};
-use crate::policy::{CacheKey, CacheRules, RequestHead, StoredHead, Timing};
+use crate::policy::{CacheKey, CacheRules, RequestHead, SURROGATE_KEY, StoredHead, Timing};
 use crate::telemetry::Metrics;
 
 /// A disk tier in a directory, and what it stands on.
@@ -40,11 +41,19 @@ impl Tier {
     }
 
     fn sized(path: &Path, size: u64) -> Self {
-        Self::try_open(path, size).expect("the directory can be used")
+        // A thread of the one before may still be letting go of the directory.
+        for _ in 0..10_000 {
+            if let Some(tier) = Self::try_open(path, size) {
+                return tier;
+            }
+            std::thread::yield_now();
+        }
+        panic!("the directory cannot be used");
     }
 
     fn try_open(path: &Path, size: u64) -> Option<Self> {
-        let (generations, metrics) = (Arc::new(Generations::new()), Arc::new(Metrics::default()));
+        let (generations, metrics) =
+            (Arc::new(Generations::new(SURROGATE_KEY)), Arc::new(Metrics::default()));
         let clock = Arc::new(ManualClock::at(SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000)));
         let tasks = Tasks::new();
         let dyn_clock = Arc::clone(&clock) as Arc<dyn Clock>;
@@ -99,7 +108,8 @@ impl Tier {
 
     fn storing(&self, key: CacheKey, head: &Arc<StoredHead>, body: StoredBody) -> Storing {
         let since = self.generations.of(&key);
-        Storing { key, head: Arc::clone(head), body, since, instead: None }
+        let epoch = since.epoch();
+        Storing { key, head: Arc::clone(head), body, since, epoch, instead: None }
     }
 
     /// Stores and does not wait.

@@ -11,8 +11,8 @@ async fn a_removed_key_is_gone_after_a_restart() {
     let tier = tier.reopened(directory.path());
     // Before the directory was read, perhaps.
     tier.generations.advance(&key("/gone"));
-    assert!(tier.disk.remove(&key("/gone")).await);
-    assert!(!tier.disk.remove(&key("/gone")).await);
+    assert_eq!(tier.disk.remove(&key("/gone")).await.unwrap(), 1);
+    assert_eq!(tier.disk.remove(&key("/gone")).await.unwrap(), 0);
     assert!(tier.find("/gone").await.is_empty());
     let tier = tier.reopened(directory.path());
     assert!(tier.find("/gone").await.is_empty());
@@ -29,7 +29,7 @@ async fn a_purge_of_everything_is_for_good() {
         let found = tier.find("/long").await;
         let (reading, _) = tier.disk.load(&found[0]).await.unwrap();
         tier.generations.advance_all();
-        assert_eq!(tier.disk.clear(), 2);
+        assert_eq!(tier.disk.clear().unwrap(), 2);
         assert_eq!((tier.disk.usage().objects, tier.disk.usage().bytes), (0, 0));
         assert!(tier.find("/").await.is_empty());
         assert!(read(reading).await.unwrap() == content(round, 2 << 20), "who reads it goes on");
@@ -58,10 +58,10 @@ async fn an_invalidation_beats_a_write_that_waits() {
         tier.begin(key.clone(), &head, StoredBody::Memory("old".into()));
         if all {
             tier.generations.advance_all();
-            tier.disk.clear();
+            tier.disk.clear().unwrap();
         } else {
             tier.generations.advance(&key);
-            tier.disk.remove(&key).await;
+            tier.disk.remove(&key).await.unwrap();
         }
         drop(turns);
         tier.settle().await;
@@ -96,12 +96,12 @@ async fn a_purge_holds_against_a_crowd() {
         match round % 10 {
             3 => {
                 tier.generations.advance(&key);
-                tier.disk.remove(&key).await;
+                tier.disk.remove(&key).await.unwrap();
                 assert!(tier.find(&path(round)).await.is_empty());
             }
             9 => {
                 tier.generations.advance_all();
-                tier.disk.clear();
+                tier.disk.clear().unwrap();
                 for at in 0..7 {
                     assert!(tier.find(&path(at)).await.is_empty());
                 }

@@ -1,0 +1,127 @@
+//! The file that has the purges under way, and which epochs are not begun
+//! again. A purge is in it before it is answered, and until no record is left
+//! that it covers.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::unix::fs::FileExt as _;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::directory::Directory;
+use crate::cache::store::purges::Order;
+use crate::cache::store::purges::form::{self, Damaged, MAGIC, Noted};
+
+/// What the file is called.
+const NAME: &str = "purges";
+
+/// A longer file is none of ours.
+const LONGEST: u64 = 256 << 20;
+
+/// So many epochs are set apart at once.
+const SET_APART: u64 = 1 << 10;
+
+/// Why the file of an earlier process cannot be gone on with: which of the
+/// records are purged nobody knows.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum JournalError {
+    #[error("there is none")]
+    Absent,
+    #[error(transparent)]
+    Damaged(#[from] Damaged),
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// The open file.
+#[derive(Debug)]
+pub(super) struct Journal {
+    written: Mutex<Written>,
+    /// Up to this epoch records may be written.
+    last_epoch: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Written {
+    file: File,
+    length: u64,
+}
+
+impl Journal {
+    /// Goes on with the file of an earlier process; also what that one noted.
+    pub(super) fn open(directory: &Directory) -> Result<(Self, Noted), JournalError> {
+        let mut file = directory.open_file(NAME)?.ok_or(JournalError::Absent)?;
+        let mut bytes = Vec::new();
+        (&mut file).take(LONGEST).read_to_end(&mut bytes)?;
+        let noted = form::read(&bytes)?;
+        let written = Mutex::new(Written { file, length: noted.length as u64 });
+        Ok((Self { written, last_epoch: AtomicU64::new(noted.last_epoch) }, noted))
+    }
+
+    /// Begins a new one, in place of any other.
+    pub(super) fn create(directory: &Directory) -> io::Result<Self> {
+        let bytes = [&MAGIC[..], &form::epoch(0)].concat();
+        let file = directory.replace_file(NAME, &bytes)?;
+        let written = Mutex::new(Written { file, length: bytes.len() as u64 });
+        Ok(Self { written, last_epoch: AtomicU64::new(0) })
+    }
+
+    /// Notes a purge, for good. Waits for the disk.
+    pub(super) fn note(&self, epoch: u64, order: &Order) -> io::Result<()> {
+        self.written().append(&form::purge(epoch, order))?;
+        self.last_epoch.fetch_max(epoch, Ordering::AcqRel);
+        Ok(())
+    }
+
+    /// Sees to it that `epoch` is not begun again by another process: before a
+    /// record is written that was asked for in it.
+    pub(super) fn set_apart(&self, epoch: u64) -> io::Result<()> {
+        if epoch <= self.last_epoch.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let mut written = self.written();
+        if epoch > self.last_epoch.load(Ordering::Acquire) {
+            let last = epoch.saturating_add(SET_APART);
+            written.append(&form::epoch(last))?;
+            self.last_epoch.fetch_max(last, Ordering::AcqRel);
+        }
+        Ok(())
+    }
+
+    /// Leaves out all purges but those of `left`, which is asked for them while
+    /// no other one is noted.
+    pub(super) fn leave_out(
+        &self,
+        directory: &Directory,
+        left: impl FnOnce() -> Vec<(u64, Order)>,
+    ) -> io::Result<()> {
+        let mut written = self.written();
+        let mut bytes = MAGIC.to_vec();
+        bytes.extend(form::epoch(self.last_epoch.load(Ordering::Acquire)));
+        left().iter().for_each(|(epoch, order)| bytes.extend(form::purge(*epoch, order)));
+        let file = directory.replace_file(NAME, &bytes)?;
+        *written = Written { file, length: bytes.len() as u64 };
+        Ok(())
+    }
+
+    /// Has everything that is written from now on fail.
+    #[cfg(test)]
+    pub(super) fn fill_up(&self) {
+        self.written().file = File::options().read(true).write(true).open("/dev/full").unwrap();
+    }
+
+    fn written(&self) -> MutexGuard<'_, Written> {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Written {
+    fn append(&mut self, entry: &[u8]) -> io::Result<()> {
+        // What an earlier failure left of its entry.
+        self.file.set_len(self.length)?;
+        self.file.write_all_at(entry, self.length)?;
+        self.file.sync_data()?;
+        self.length += entry.len() as u64;
+        Ok(())
+    }
+}
