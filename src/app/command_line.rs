@@ -5,9 +5,11 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use bytes::Bytes;
 use clap::{Args, Parser, Subcommand};
 use http::Method;
 
+use super::purge::{self, Purge};
 use super::{demo, process};
 use crate::config::{self, ConfigError};
 use crate::control::{client, show};
@@ -49,6 +51,8 @@ enum Command {
     Certs(Shown),
     /// Print the metrics of a running edge in Prometheus' format.
     Metrics(Running),
+    /// Have a running edge forget stored responses, or make them stale.
+    Purge(Purge),
     /// Have a running edge finish its exchanges and stop.
     Drain(Running),
 }
@@ -87,8 +91,9 @@ pub struct Demo {
     pub state_dir: Option<PathBuf>,
 }
 
+/// Which running edge is meant.
 #[derive(Debug, Args)]
-struct Running {
+pub(super) struct Running {
     /// The config the edge runs with, which tells where its admin socket is
     /// [default: ./seawall.toml, else /etc/seawall/seawall.toml].
     #[arg(short, long, value_name = "FILE")]
@@ -120,6 +125,7 @@ pub fn run() -> ExitCode {
         Command::Metrics(running) => {
             ask(&running, Method::GET, "/v1/metrics").and_then(|metrics| print(&metrics))
         }
+        Command::Purge(purge) => purge::run(&purge),
         Command::Drain(running) => ask(&running, Method::POST, "/v1/drain")
             .and_then(|_| print("the edge takes no new connections, finishes its exchanges and ends")),
     };
@@ -155,7 +161,7 @@ fn report(error: &(dyn std::error::Error + 'static)) {
 
 /// Prints `text` as lines. That nobody reads to the end, as `head` does not, is
 /// no error.
-fn print(text: &str) -> Result<(), CommandError> {
+pub(super) fn print(text: &str) -> Result<(), CommandError> {
     let end = if text.ends_with('\n') { "" } else { "\n" };
     match write!(io::stdout(), "{text}{end}").and_then(|()| io::stdout().flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
@@ -225,6 +231,16 @@ fn show(shown: &Shown, path: &str, render: fn(&serde_json::Value) -> String) -> 
 
 /// What the running edge answers on its admin socket.
 fn ask(running: &Running, method: Method, path: &str) -> Result<String, CommandError> {
+    ask_with(running, method, path, Bytes::new())
+}
+
+/// What it answers to a request with `content`, which may take half a minute.
+pub(super) fn ask_with(
+    running: &Running,
+    method: Method,
+    path: &str,
+    content: Bytes,
+) -> Result<String, CommandError> {
     let config = running.config.clone().or_else(default_config);
     let socket = match (&running.socket, config) {
         (Some(socket), _) => socket.clone(),
@@ -232,7 +248,7 @@ fn ask(running: &Running, method: Method, path: &str) -> Result<String, CommandE
         (None, None) => config::default_admin_socket(),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (status, body) = runtime.block_on(client::request(&socket, method, path))?;
+    let (status, body) = runtime.block_on(client::request_with(&socket, method, path, content))?;
     let body = String::from_utf8_lossy(&body).into_owned();
     match status.is_success() {
         true => Ok(body),

@@ -15,7 +15,7 @@ use crate::base::{Clock, SystemClock, Tasks};
 use crate::cache::Cache;
 use crate::certs::{CertError, Certificates};
 use crate::config::Config;
-use crate::exchange::Origin;
+use crate::exchange::{Handler, Origin};
 use crate::front::Front;
 use crate::listener::{self, BindError, Bound, ConnectionLimits};
 use crate::router::Router;
@@ -45,6 +45,7 @@ pub struct Edge {
     pub(super) telemetry: Arc<Telemetry>,
     pub(super) certificates: Arc<Certificates>,
     pub(super) cache: Arc<Cache>,
+    pub(super) router: Arc<Router>,
     pub(super) pools: Vec<Arc<Pool>>,
     /// Where cleartext comes in.
     pub http: Vec<SocketAddr>,
@@ -85,7 +86,7 @@ impl Edge {
         let draining = CancellationToken::new();
         let front = Arc::new(Front::new(
             config,
-            router,
+            Arc::clone(&router) as Arc<dyn Handler>,
             Arc::clone(&certificates),
             Arc::clone(&telemetry),
             Arc::clone(&clock),
@@ -105,6 +106,7 @@ impl Edge {
             telemetry,
             certificates,
             cache,
+            router,
             pools,
             http: http_addresses,
             https: https_addresses,

@@ -7,6 +7,7 @@ pub mod demo;
 mod edge;
 mod inspect;
 mod process;
+mod purge;
 mod workers;
 
 pub use edge::{Edge, StartError};

@@ -10,7 +10,6 @@ use tokio_util::sync::CancellationToken;
 use super::command_line::CommandError;
 use super::edge::Edge;
 use super::inspect::Inspection;
-use crate::base::Tasks;
 use crate::config::Loaded;
 use crate::config::model::Admin;
 use crate::control::{AdminSocket, ControlError, Inspect, MetricsEndpoint};
@@ -34,7 +33,7 @@ pub(super) fn run(
         let edge = Edge::start(&config).await?;
         let stop = CancellationToken::new();
         let inspection = Arc::new(Inspection::new(&edge, source, text, stop.clone()));
-        endpoints.serve(&inspection, edge.background());
+        endpoints.serve(&inspection, &edge);
         tracing::info!(http = ?edge.http, https = ?edge.https, "serving");
         started(&edge)?;
         signals.until_stop(&edge, &stop).await;
@@ -58,11 +57,12 @@ impl Endpoints {
         Ok(Self { admin: AdminSocket::bind(&admin.socket)?, metrics })
     }
 
-    /// Answers on them until `tasks` are stopped.
-    fn serve(self, inspection: &Arc<Inspection>, tasks: &Tasks) {
+    /// Answers on them until the background tasks of `edge` are stopped.
+    fn serve(self, inspection: &Arc<Inspection>, edge: &Edge) {
+        let (tasks, router) = (edge.background(), Arc::clone(&edge.router));
         let inspect: Arc<dyn Inspect> = Arc::clone(inspection) as _;
         let lifecycle = Arc::clone(inspection) as _;
-        tasks.spawn(noted(self.admin.serve(Arc::clone(&inspect), lifecycle, tasks.clone())));
+        tasks.spawn(noted(self.admin.serve(Arc::clone(&inspect), lifecycle, router, tasks.clone())));
         if let Some(endpoint) = self.metrics {
             tasks.spawn(noted(endpoint.serve(inspect, tasks.clone())));
         }

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use http::HeaderName;
 
-use super::key;
-use super::model::{CacheConfig, DiskConfig};
+use super::model::{CacheConfig, DiskConfig, Secret};
 use super::read::{Diagnostic, Fault, Table, Value};
+use super::{key, secret};
 use crate::policy::{CacheRules, QueryRules, SURROGATE_KEY};
 
 const MIB: u64 = 1 << 20;
@@ -20,6 +20,7 @@ const LIFETIME: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(
 #[derive(Clone, Debug)]
 pub(super) struct CacheSection {
     pub(super) store: CacheConfig,
+    pub(super) purge_token: Option<Secret>,
     pub(super) rules: CacheRules,
 }
 
@@ -43,7 +44,8 @@ pub(super) fn read(table: &mut Table<'_>) -> CacheSection {
     };
     let tags_field = table.value("tags_field").and_then(|value| tags_field(&value)).unwrap_or(SURROGATE_KEY);
     let max_object = rules.max_object.min(in_memory);
-    CacheSection { store: CacheConfig { memory, max_object, disk, tags_field }, rules }
+    let purge_token = table.value("purge_token").and_then(|value| secret::read(&value));
+    CacheSection { store: CacheConfig { memory, max_object, disk, tags_field }, purge_token, rules }
 }
 
 /// Reads the `cache` of a site or route: `false`, `true` or a table, over what
@@ -62,7 +64,7 @@ pub(super) fn rules(value: Option<Value<'_>>, inherited: &CacheRules) -> CacheRu
 
 fn rules_table(table: &mut Table<'_>, inherited: &CacheRules) -> CacheRules {
     table.belongs_elsewhere(
-        &["memory", "disk", "tags_field"],
+        &["memory", "disk", "tags_field", "purge_token"],
         "there is one store for all sites: set it in [cache]",
     );
     let ttl = table.value("ttl").and_then(|value| value.duration(LIFETIME)).or(inherited.ttl);

@@ -15,6 +15,7 @@ mod pem;
 mod pool;
 mod read;
 mod root;
+mod secret;
 mod serve;
 mod site;
 

@@ -3,6 +3,7 @@
 //! modules beside it.
 
 mod pool;
+mod secret;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -20,6 +21,7 @@ pub use pool::{
     Balance, Ejection, HealthCheck, OriginTimeouts, OriginTls, PoolConfig, Queue, Retry, RetryOn,
     ServerConfig,
 };
+pub use secret::Secret;
 
 /// A whole configuration.
 #[derive(Clone, Debug)]
@@ -42,6 +44,8 @@ pub struct Config {
     pub acme: Acme,
     /// The cache as a whole; what a route says is in [`Route::cache`].
     pub cache: CacheConfig,
+    /// Who knows it may purge by requests with the method PURGE; `None`: nobody.
+    pub purge_token: Option<Secret>,
     /// Pools by name. A site's plain list of origins makes the pool `site:NAME`.
     pub pools: BTreeMap<Arc<str>, Arc<PoolConfig>>,
     /// Sites in the order of the file.

@@ -39,6 +39,7 @@ fn config(root: &mut Table<'_>) -> Config {
         log: root.section("log", log::read),
         admin: root.section("admin", |table| admin::read(table, &state_dir, &listen)),
         cache: cache.store,
+        purge_token: cache.purge_token,
         pools: pools.finish(root.reading),
         sites: sites.all,
         state_dir,

@@ -11,21 +11,23 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::server::{Answer, content, refusal, wrong_method};
-use super::{Inspect, Lifecycle};
+use super::{Inspect, Lifecycle, purge};
+use crate::router::Router;
 use crate::telemetry::prometheus;
 
 /// Answers on the admin socket.
 pub(super) struct AdminApi {
     inspect: Arc<dyn Inspect>,
     lifecycle: Arc<dyn Lifecycle>,
+    router: Arc<Router>,
 }
 
 impl AdminApi {
-    pub(super) fn new(inspect: Arc<dyn Inspect>, lifecycle: Arc<dyn Lifecycle>) -> Self {
-        Self { inspect, lifecycle }
+    pub(super) fn new(inspect: Arc<dyn Inspect>, lifecycle: Arc<dyn Lifecycle>, router: Arc<Router>) -> Self {
+        Self { inspect, lifecycle, router }
     }
 
-    async fn resource(&self, resource: Resource) -> Response<Full<Bytes>> {
+    async fn resource(&self, resource: Resource, content_of_req: &[u8]) -> Response<Full<Bytes>> {
         match resource {
             Resource::Status => as_json(&self.inspect.status()),
             Resource::Config => content("application/toml", self.inspect.config_text()),
@@ -33,6 +35,7 @@ impl AdminApi {
             Resource::Origins => as_json(&self.inspect.origins()),
             Resource::Certificates => as_json(&self.inspect.certificates()),
             Resource::Drain => self.drain(),
+            Resource::Purge => purge::answer(&self.router, content_of_req).await,
         }
     }
 
@@ -51,7 +54,7 @@ impl Answer for AdminApi {
             match Resource::at(req.uri().path()) {
                 None => refusal(StatusCode::NOT_FOUND, "nothing is at this path"),
                 Some(resource) if *req.method() != resource.method() => wrong_method(&resource.method()),
-                Some(resource) => self.resource(resource).await,
+                Some(resource) => self.resource(resource, req.body()).await,
             }
         }
         .boxed()
@@ -66,6 +69,7 @@ enum Resource {
     Origins,
     Certificates,
     Drain,
+    Purge,
 }
 
 impl Resource {
@@ -77,19 +81,21 @@ impl Resource {
             "origins" => Self::Origins,
             "certificates" => Self::Certificates,
             "drain" => Self::Drain,
+            "purge" => Self::Purge,
             _ => return None,
         })
     }
 
     fn method(self) -> Method {
         match self {
-            Self::Drain => Method::POST,
+            Self::Drain | Self::Purge => Method::POST,
             Self::Status | Self::Config | Self::Metrics | Self::Origins | Self::Certificates => Method::GET,
         }
     }
 }
 
-fn as_json(value: &impl Serialize) -> Response<Full<Bytes>> {
+/// An answer as JSON.
+pub(super) fn as_json(value: &impl Serialize) -> Response<Full<Bytes>> {
     match serde_json::to_vec(value) {
         Ok(text) => content("application/json", text),
         Err(error) => {

@@ -7,6 +7,7 @@ mod api;
 pub mod client;
 mod error;
 mod metrics_endpoint;
+mod purge;
 mod server;
 pub mod show;
 mod socket;

@@ -1,4 +1,4 @@
-//! What `seawall status`, `origins` and `certs` print: the JSON of the admin
+//! What `seawall status`, `origins`, `certs` and `purge` print: the JSON of the admin
 //! socket as text for people. A value that is not there is `-`, so that a
 //! newer command can ask an older process.
 
@@ -80,6 +80,13 @@ pub fn certificates(certificates: &Value) -> String {
     }
     let columns = ["SITE", "NAMES", "ISSUER", "NOT AFTER", "NEXT RENEWAL", "LAST ERROR"];
     table::render(columns.map(|head| (head, Align::Left)), &rows)
+}
+
+/// The answer of `/v1/purge`.
+pub fn purged(purged: &Value) -> String {
+    let of = |tier: &str| cell(&purged["purged"][tier]);
+    let so_far = if purged["complete"] == false { ", and it goes on" } else { "" };
+    format!("purged {} in memory, {} on the disk{so_far}\n", of("memory"), of("disk"))
 }
 
 fn items(value: &Value) -> impl Iterator<Item = &Value> {
@@ -202,6 +209,13 @@ example.com  example.com, www.example.com  acme      2026-12-01T00:00:00Z  2026-
 localhost    localhost                     internal  -                     -                     -
 ";
         assert_eq!(certificates(&value), expected);
+    }
+
+    #[test]
+    fn what_was_purged() {
+        let answer = |complete| json!({ "purged": { "memory": 2, "disk": 31 }, "complete": complete });
+        assert_eq!(purged(&answer(true)), "purged 2 in memory, 31 on the disk\n");
+        assert_eq!(purged(&answer(false)), "purged 2 in memory, 31 on the disk, and it goes on\n");
     }
 
     #[test]

@@ -12,7 +12,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::*;
-use crate::base::Tasks;
+use crate::base::{SystemClock, Tasks};
+use crate::cache::Cache;
+use crate::config;
+use crate::router::Router;
+use crate::telemetry::Metrics;
 
 #[derive(Default)]
 struct Process {
@@ -70,8 +74,17 @@ fn serve() -> Served {
     let socket = directory.path().join("admin.sock");
     let (process, tasks) = (Arc::new(Process::default()), Tasks::new());
     let admin = AdminSocket::bind(&socket).unwrap();
-    tasks.spawn(admin.serve(process.clone(), process.clone(), tasks.clone()));
+    tasks.spawn(admin.serve(process.clone(), process.clone(), router(&tasks), tasks.clone()));
     Served { process, tasks, socket, _directory: directory }
+}
+
+/// Of one site, with nothing stored.
+fn router(tasks: &Tasks) -> Arc<Router> {
+    let text = "[cache]\nmemory = \"1MiB\"\n[site.\"a.test\"]\norigins = [\"127.0.0.1:1\"]\n";
+    let config = config::parse("test", text, Path::new("")).unwrap().config;
+    let metrics = Arc::new(Metrics::default());
+    let cache = Cache::new(&config.cache, Arc::new(SystemClock), tasks, Arc::clone(&metrics));
+    Arc::new(Router::new(&config, &Default::default(), cache, &metrics))
 }
 
 async fn stop(served: Served) {
@@ -127,6 +140,7 @@ async fn other_paths_and_methods_are_refused() {
         (Method::GET, "/v2/status", StatusCode::NOT_FOUND),
         (Method::POST, "/v1/status", StatusCode::METHOD_NOT_ALLOWED),
         (Method::GET, "/v1/drain", StatusCode::METHOD_NOT_ALLOWED),
+        (Method::GET, "/v1/purge", StatusCode::METHOD_NOT_ALLOWED),
     ] {
         let (status, body) = client::request(&served.socket, method, path).await.unwrap();
         assert_eq!(status, expected, "{path}");
@@ -139,6 +153,39 @@ async fn other_paths_and_methods_are_refused() {
         answer.contains("\r\nallow: POST\r\n") && answer.contains("\r\nconnection: close\r\n"),
         "{answer}"
     );
+    stop(served).await;
+}
+
+#[tokio::test]
+async fn an_order_to_purge_names_one_thing() {
+    let served = serve();
+    for (order, expected) in [
+        (json!({ "urls": ["https://a.test/"] }), StatusCode::OK),
+        (json!({ "prefixes": ["a.test/x"], "soft": true }), StatusCode::OK),
+        (json!({ "hosts": ["a.test"] }), StatusCode::OK),
+        (json!({ "tags": ["a", "b"] }), StatusCode::OK),
+        (json!({ "all": true }), StatusCode::OK),
+        (json!({}), StatusCode::BAD_REQUEST),
+        (json!({ "all": false }), StatusCode::BAD_REQUEST),
+        (json!({ "all": true, "tags": ["a"] }), StatusCode::BAD_REQUEST),
+        (json!({ "tag": ["a"] }), StatusCode::BAD_REQUEST),
+        (json!({ "urls": [] }), StatusCode::BAD_REQUEST),
+        (json!({ "urls": ["/x"] }), StatusCode::BAD_REQUEST),
+        (json!({ "tags": vec!["a"; 257] }), StatusCode::BAD_REQUEST),
+        (json!(["a"]), StatusCode::BAD_REQUEST),
+    ] {
+        let content = order.to_string().into();
+        let answer = client::request_with(&served.socket, Method::POST, "/v1/purge", content).await;
+        let (status, body) = answer.unwrap();
+        assert_eq!(status, expected, "{order}");
+        let answer: Value = serde_json::from_slice(&body).unwrap();
+        if status == StatusCode::OK {
+            assert_eq!(answer["purged"], json!({ "memory": 0, "disk": 0 }));
+            assert_eq!((&answer["complete"], &answer["durable"]), (&json!(true), &json!(true)));
+        } else {
+            assert!(answer["error"].is_string(), "{answer}");
+        }
+    }
     stop(served).await;
 }
 

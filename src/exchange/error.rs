@@ -93,6 +93,9 @@ pub enum Failure {
     /// The method is refused here.
     #[error("the method {0} is not served")]
     MethodNotAllowed(Method),
+    /// Who asked may not do that, or did not say who it is.
+    #[error("not authorized")]
+    Unauthorized,
     /// The content is larger than this site or route allows.
     #[error("the content is larger than the limit of {limit} bytes")]
     ContentTooLarge {

@@ -60,6 +60,10 @@ pub(super) fn failure(failure: Failure) -> Outgoing {
             );
             append_cache_status(&mut fields, None);
         }
+        Failure::Unauthorized => {
+            fields.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            append_cache_status(&mut fields, None);
+        }
         _ => append_cache_status(&mut fields, None),
     }
     let body = format!("{} {}\n", status.as_str(), status.canonical_reason().unwrap_or("Error"));
@@ -74,6 +78,7 @@ fn status_of(failure: &Failure) -> StatusCode {
         Failure::Misdirected => StatusCode::MISDIRECTED_REQUEST,
         Failure::OnlyIfCached => StatusCode::GATEWAY_TIMEOUT,
         Failure::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
+        Failure::Unauthorized => StatusCode::UNAUTHORIZED,
         Failure::ContentTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
         Failure::BadRequest(_) => StatusCode::BAD_REQUEST,
         Failure::ExpectationFailed => StatusCode::EXPECTATION_FAILED,
@@ -113,6 +118,7 @@ fn closes(failure: &Failure, status: StatusCode) -> bool {
         | Failure::TargetTooLong
         | Failure::FieldsTooLarge
         | Failure::MethodNotAllowed(_)
+        | Failure::Unauthorized
         | Failure::Panicked
         | Failure::ContentTooLarge { .. } => true,
         Failure::Fetch { .. } => status.is_client_error(),
@@ -163,6 +169,7 @@ mod tests {
             (Failure::Misdirected, 421),
             (Failure::OnlyIfCached, 504),
             (Failure::MethodNotAllowed(Method::TRACE), 405),
+            (Failure::Unauthorized, 401),
             (Failure::ContentTooLarge { limit: 1 }, 413),
             (Failure::BadRequest("x"), 400),
             (Failure::ExpectationFailed, 417),

@@ -4,6 +4,7 @@
 //! origin server.
 
 mod edits;
+mod purge;
 mod redirect;
 mod route;
 mod sites;
@@ -23,6 +24,7 @@ use crate::policy::CacheRules;
 use crate::telemetry::Metrics;
 
 use edits::Edited;
+use purge::Purging;
 use route::PathReading;
 use sites::Sites;
 
@@ -36,6 +38,7 @@ pub struct Router {
     sites: Sites<Arc<SiteRoutes>>,
     cache: Arc<Cache>,
     https_port: u16,
+    purging: Purging,
 }
 
 /// A site, ready to answer.
@@ -70,7 +73,8 @@ impl Router {
             }
         }
         let https_port = config.listen.https.first().map_or(443, std::net::SocketAddr::port);
-        Self { sites, cache, https_port }
+        let (token, tags_field) = (config.purge_token.clone(), config.cache.tags_field.clone());
+        Self { sites, cache, https_port, purging: Purging { token, tags_field } }
     }
 
     fn site(&self, req: &Request) -> Result<&Arc<SiteRoutes>, Failure> {
@@ -90,6 +94,9 @@ impl Router {
             Ok(found) => found,
             Err(failure) => return Handling::ready(Err(failure)),
         };
+        if purge::is_for_caches(&req.method) && !ready.route.matches.methods.contains(&req.method) {
+            return self.answer_purge(&req);
+        }
         let hsts = site.site.hsts && req.target.scheme == Scheme::Https;
         let Some(origin) = &ready.origin else {
             return Handling::ready(Ok(redirect::of_route(&req, &ready.route, &path)));
@@ -100,6 +107,18 @@ impl Router {
             Err(failure) => Handling::ready(Err(failure)),
         }
         .map_response(&ready.route, hsts)
+    }
+}
+
+impl Router {
+    fn answer_purge(&self, req: &Request) -> Handling<Result<Response, Failure>> {
+        match self.purge_asked_for(req) {
+            Ok(purge) => {
+                let cache = Arc::clone(&self.cache);
+                Handling::pending(async move { Ok(purge::response(cache.purge(purge).await)) })
+            }
+            Err(failure) => Handling::ready(Err(failure)),
+        }
     }
 }
 
@@ -140,11 +159,19 @@ impl SiteRoutes {
     }
 }
 
-impl NormalForms for SiteRoutes {
-    fn of_get(&self, path_and_query: &str) -> Option<String> {
+impl SiteRoutes {
+    /// The form under which the response to a GET of this path and query is
+    /// kept, if it is another one.
+    fn normal_form(&self, path_and_query: &str) -> Option<String> {
         let (path, query) = path_and_query.split_once('?')?;
         let (_, ready) = self.route(&Method::GET, path).ok()?;
         ready.normal_form(path, query)
+    }
+}
+
+impl NormalForms for SiteRoutes {
+    fn of_get(&self, path_and_query: &str) -> Option<String> {
+        self.normal_form(path_and_query)
     }
 }
 

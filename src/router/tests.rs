@@ -15,10 +15,10 @@ use proptest::prelude::*;
 use super::Router;
 use crate::base::{Clock, SystemClock, Tasks};
 use crate::cache::Cache;
-use crate::config;
+use crate::config::{self, model::Secret};
 use crate::exchange::{
-    Body, ConnectionInfo, FetchError, Handler, Host, Origin, Protocol, Request, RequestId, Response, Scheme,
-    Target,
+    Body, ConnectionInfo, Failure, FetchError, Handler, Host, Origin, Protocol, Request, RequestId, Response,
+    Scheme, Target,
 };
 use crate::telemetry::Metrics;
 
@@ -50,7 +50,13 @@ struct Edge {
 
 impl Edge {
     fn new(sites: &str, fields: &[(&'static str, &'static str)]) -> Self {
-        let config = config::parse("test", sites, Path::new("")).unwrap().config;
+        Self::purged_by(None, sites, fields)
+    }
+
+    /// One that `token` may purge.
+    fn purged_by(token: Option<&str>, sites: &str, fields: &[(&'static str, &'static str)]) -> Self {
+        let mut config = config::parse("test", sites, Path::new("")).unwrap().config;
+        config.purge_token = token.map(|token| Secret::new(token.as_bytes()));
         let metrics = Arc::new(Metrics::default());
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let cache = Cache::new(&config.cache, clock, &Tasks::new(), Arc::clone(&metrics));
@@ -176,6 +182,102 @@ async fn a_write_invalidates_what_a_get_of_its_target_stored() {
         edge.get(get).await.unwrap();
         assert_eq!(edge.asked().len(), 1, "{get} is fetched anew after {write}");
     }
+}
+
+const TOKEN: &str = "0123456789abcdef";
+
+impl Edge {
+    /// What a request for caches comes to: the stored responses that are gone,
+    /// or the failure.
+    async fn purge(&self, method: &str, url: &str, fields: &[(&'static str, &str)]) -> Result<u64, Failure> {
+        let mut req = request(method.parse().unwrap(), url);
+        for (name, value) in fields {
+            req.fields.append(*name, value.parse().unwrap());
+        }
+        let res =
+            tokio::time::timeout(Duration::from_secs(10), self.router.handle(req)).await.unwrap().result?;
+        assert_eq!(res.status, StatusCode::OK);
+        let content = res.body.collect().await.unwrap().to_bytes();
+        let purged: serde_json::Value = serde_json::from_slice(&content).unwrap();
+        Ok(purged["purged"]["memory"].as_u64().unwrap())
+    }
+}
+
+#[tokio::test]
+async fn who_has_the_token_may_purge() {
+    let bearer = ("authorization", "Bearer 0123456789abcdef");
+    let tagged = &[("cache-control", "max-age=60"), ("surrogate-key", "one two")];
+    for (url, fields, expected) in [
+        ("https://a.test/x?b=1&a=3", &[bearer][..], 1),
+        ("https://a.test/x?utm_a&b=1&a=3", &[bearer], 1),
+        ("http://a.test/x?b=1&a=3", &[("authorization", "bearer 0123456789abcdef")], 1),
+        ("https://a.test/y", &[bearer, ("purge-by", "prefix")], 0),
+        ("https://a.test/", &[bearer, ("purge-by", "prefix")], 2),
+        ("https://a.test/", &[bearer, ("purge-by", "host")], 2),
+        ("https://b.test/", &[bearer, ("purge-by", "host")], 0),
+        ("https://b.test/", &[bearer, ("purge-by", "all")], 2),
+        ("https://b.test/", &[bearer, ("surrogate-key", "none two")], 2),
+        ("https://b.test/", &[bearer, ("cache-tag", "three")], 0),
+    ] {
+        let edge = Edge::purged_by(Some(TOKEN), SITE, tagged);
+        for page in ["https://a.test/x?a=3&b=1", "https://a.test/files/z"] {
+            edge.get(page).await.unwrap();
+        }
+        edge.asked();
+        assert_eq!(edge.purge("PURGE", url, fields).await.unwrap(), expected, "{url} {fields:?}");
+        assert_eq!(edge.purge("PURGE", url, fields).await.unwrap(), 0, "{url} {fields:?}");
+        assert_eq!(edge.asked(), [""; 0], "no origin server sees a token");
+    }
+}
+
+#[tokio::test]
+async fn others_may_not() {
+    let bearer = ("authorization", "Bearer 0123456789abcdef");
+    for (token, method, fields) in [
+        (None, "PURGE", &[bearer][..]),
+        (Some(TOKEN), "BAN", &[bearer]),
+        (Some(TOKEN), "REFRESH", &[bearer]),
+        (Some(TOKEN), "PURGE", &[]),
+        (Some(TOKEN), "PURGE", &[("authorization", "Bearer 0123456789abcdeg")]),
+        (Some(TOKEN), "PURGE", &[("authorization", "Basic 0123456789abcdef")]),
+        (Some(TOKEN), "PURGE", &[("authorization", "0123456789abcdef")]),
+        (Some(TOKEN), "PURGE", &[bearer, bearer]),
+        (Some(TOKEN), "PURGE", &[bearer, ("purge-by", "regex")]),
+        (Some(TOKEN), "PURGE", &[bearer, ("purge-by", "")]),
+    ] {
+        let edge = Edge::purged_by(token, SITE, FRESH);
+        edge.get("https://a.test/x").await.unwrap();
+        let refused = edge.purge(method, "https://a.test/x", fields).await.unwrap_err();
+        let is_known =
+            fields == [bearer] || fields.len() > 2 || (fields.len() == 2 && fields[1].0 == "purge-by");
+        match refused {
+            Failure::MethodNotAllowed(_) => assert!(token.is_none() || method != "PURGE"),
+            Failure::BadRequest(_) => assert!(is_known && method == "PURGE"),
+            Failure::Unauthorized => assert!(!is_known && token.is_some() && method == "PURGE"),
+            other => panic!("{other}"),
+        }
+        edge.get("https://a.test/x").await.unwrap();
+        assert_eq!(edge.asked().len(), 1, "{method} {fields:?}: the stored response stays");
+    }
+}
+
+#[tokio::test]
+async fn a_soft_purge_is_asked_for_by_a_field() {
+    let edge = Edge::purged_by(Some(TOKEN), SITE, FRESH);
+    edge.get("https://a.test/x").await.unwrap();
+    let fields = [("authorization", "Bearer 0123456789abcdef"), ("soft-purge", "1")];
+    assert_eq!(edge.purge("PURGE", "https://a.test/x", &fields).await.unwrap(), 1);
+    assert_eq!(edge.purge("PURGE", "https://a.test/x", &fields[..1]).await.unwrap(), 1, "it was still there");
+}
+
+#[tokio::test]
+async fn a_route_that_names_the_method_sends_it_on() {
+    let site = "[site.\"a.test\"]\norigins = [\"127.0.0.1:1\"]\nredirect_http = false\n\
+                [[site.\"a.test\".route]]\nmatch = { path = \"/own/*\", method = [\"PURGE\"] }\n";
+    let edge = Edge::new(site, FRESH);
+    edge.ask("PURGE".parse().unwrap(), "https://a.test/own/x").await.unwrap();
+    assert_eq!(edge.asked(), ["PURGE https://a.test/own/x"]);
+    assert!(edge.ask("PURGE".parse().unwrap(), "https://a.test/x").await.is_none());
 }
 
 fn urls() -> impl Strategy<Value = String> {

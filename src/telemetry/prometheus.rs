@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt::{Display, Write as _};
 
-use super::metrics::{BUCKETS, CACHE_RESULTS, Counter, Histogram, Limit, Metrics, SiteMetrics};
+use super::metrics::{BUCKETS, CACHE_RESULTS, Counter, Histogram, Limit, Metrics, PurgeKind, SiteMetrics};
 
 /// The media type of what [`render`] returns.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -58,6 +58,11 @@ pub fn render(metrics: &Metrics, extra: &[Sample]) -> String {
     for ((_, label), count) in Limit::ALL.iter().zip(&metrics.limits) {
         page.sample(limits, "", &[("limit", label)], count.value());
     }
+    let purges = Family::counter("seawall_cache_purges_total", "Purges, by what they named.");
+    page.family(purges);
+    for ((_, label), count) in PurgeKind::ALL.iter().zip(&metrics.purges) {
+        page.sample(purges, "", &[("kind", label)], count.value());
+    }
     sites(&mut page, metrics);
     let mut extra: Vec<&Sample> = extra.iter().collect();
     // One family's samples must stand together; the sort is stable.
@@ -100,6 +105,11 @@ fn process_wide(page: &mut Page, metrics: &Metrics) {
             "seawall_cache_invalidations_total",
             "Stored responses that an unsafe method invalidated.",
             &m.invalidations,
+        ),
+        (
+            "seawall_cache_purged_total",
+            "Stored responses that purges removed or made stale, in each tier.",
+            &m.purged,
         ),
         ("seawall_disk_hits_total", "Lookups that found a stored response on the disk.", &m.disk_hits),
         ("seawall_disk_writes_total", "Stored responses written to the disk.", &m.disk_writes),

@@ -39,7 +39,9 @@ async fn without_arguments_it_explains_itself() {
 
 #[tokio::test]
 async fn every_command_has_help() {
-    for command in ["run", "serve", "check", "demo", "status", "origins", "certs", "metrics", "drain"] {
+    for command in
+        ["run", "serve", "check", "demo", "status", "origins", "certs", "metrics", "purge", "drain"]
+    {
         let output = output(&[command, "--help"]).await;
         assert!(output.status.success(), "{command}");
         assert!(words(&output).contains(&format!("Usage: seawall {command}")), "{}", words(&output));

@@ -22,3 +22,4 @@ mod front;
 mod keys;
 mod origins;
 mod process;
+mod purge;
