@@ -83,14 +83,16 @@ pub fn accepts(request: &HeaderMap, coding: &[u8]) -> bool {
     if !request.contains_key(header::ACCEPT_ENCODING) {
         return true;
     }
-    let mut others = false;
+    let mut others = None;
     for (name, weight) in members(request) {
         if is_same(name, coding) {
             return weight > 0;
         }
-        others |= name == b"*" && weight > 0;
+        if name == b"*" {
+            others.get_or_insert(weight > 0);
+        }
     }
-    others
+    others.unwrap_or(false)
 }
 
 /// The codings that are named, each with its weight.
@@ -143,6 +145,8 @@ mod tests {
             (&["identity"], "gzip", false),
             (&["gzip"], "gzip", true),
             (&["GZip"], "x-gzip", true),
+            (&["*;q=0, *"], "gzip", false),
+            (&["*, *;q=0"], "gzip", true),
             (&["br, gzip;q=0.5"], "gzip", true),
             (&["br", "gzip"], "gzip", true),
             (&["gzip ; Q = 0.000"], "gzip", false),

@@ -11,9 +11,13 @@ const LONGEST: usize = 33;
 /// The last second that can be written: the end of the year 9999.
 const LAST: u64 = 253_402_300_799;
 
+/// The names of days, as two forms shorten them and the third does not.
+const DAYS: [&str; 7] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
+
 /// A date in any of the three forms. Names of days and months and the zone may
 /// be in any case (RFC 9111 s4.2); any other zone than GMT, and any other
-/// spacing, makes it invalid. Years of two digits are those from 1970 to 2069.
+/// spacing, makes it invalid. Years of two digits are those from 1970 to 2069. A
+/// day of the week that is not that of the date says nothing: the date counts.
 pub fn parse(text: &[u8]) -> Option<SystemTime> {
     let text = text.trim_ascii();
     let mut written = [0; LONGEST];
@@ -26,7 +30,20 @@ pub fn parse(text: &[u8]) -> Option<SystemTime> {
     if let Some(zone) = written.last_chunk_mut::<4>().filter(|zone| *zone == b" Gmt") {
         *zone = *b" GMT";
     }
-    std::str::from_utf8(written).ok()?.parse::<HttpDate>().ok().map(SystemTime::from)
+    let text = std::str::from_utf8(written).ok()?;
+    let date = text.parse::<HttpDate>().ok().or_else(|| on_its_own_day(text))?;
+    Some(SystemTime::from(date))
+}
+
+/// The date without regard to the day of the week it names.
+fn on_its_own_day(text: &str) -> Option<HttpDate> {
+    let (day, rest) = text.split_at(text.find([',', ' '])?);
+    let is_long = DAYS.contains(&day);
+    if !is_long && !DAYS.iter().any(|name| name.get(..3) == Some(day)) {
+        return None;
+    }
+    let names = DAYS.iter().filter_map(|name| if is_long { Some(*name) } else { name.get(..3) });
+    names.filter_map(|name| format!("{name}{rest}").parse().ok()).next()
 }
 
 /// The date of a field value, see [`parse`].
@@ -63,6 +80,11 @@ mod tests {
             assert_eq!(parse(text.as_bytes()), Some(UNIX_EPOCH + Duration::from_secs(784_111_777)), "{text}");
         }
         assert!(parse(b"Wednesday, 09-Nov-94 08:49:37 GMT").is_some());
+        for text in
+            ["Mon, 06 Nov 1994 08:49:37 GMT", "wednesday, 06-Nov-94 08:49:37 GMT", "Sat Nov  6 08:49:37 1994"]
+        {
+            assert_eq!(parse(text.as_bytes()), parse(b"Sun, 06 Nov 1994 08:49:37 GMT"), "{text}");
+        }
     }
 
     #[test]
@@ -81,6 +103,8 @@ mod tests {
             "Sun, 06  Nov  1994 08:49:37 GMT",
             "Sun, 06-Nov-1994 08:49:37 GMT",
             "Sun, 06 Nov 94 08:49:37 GMT",
+            "Foo, 06 Nov 1994 08:49:37 GMT",
+            "Monday, 06 Nov 1994 08:49:37 GMT",
             "Sun, 06 Nov 1994 8:49:37 GMT",
             "Sun, 06 Nov 1994 08.49.37 GMT",
             "Sun, 06 Nov 1994 08:49:61 GMT",
