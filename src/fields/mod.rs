@@ -2,6 +2,7 @@
 //! Pure: no clock, no socket, no state; nothing of this project is imported.
 
 pub mod accept_encoding;
+pub mod accept_language;
 pub mod age;
 pub mod cache_control;
 pub mod cache_status;

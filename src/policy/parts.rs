@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use http::{HeaderMap, HeaderName, StatusCode, header};
 
 use super::compression::is_compressible;
+use super::stored::is_encoded_anyway;
 use super::vary::{Selecting, Value};
 use super::{FreshnessLifetime, StoredHead};
 use crate::fields::cache_control::ResponseDirectives;
@@ -72,6 +73,7 @@ impl StoredHead {
             status: parts.status,
             last_modified: parts.fields.get(header::LAST_MODIFIED).and_then(date::of),
             is_encoded: parts.fields.contains_key(header::CONTENT_ENCODING),
+            is_encoded_anyway: is_encoded_anyway(&parts.fields, &selecting),
             is_compressible: is_compressible(parts.status, &parts.fields, &parts.directives, &selecting),
             fields: CompactFields::of(&parts.fields),
             selecting,

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use http::{HeaderMap, HeaderName, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use super::compression::is_compressible;
 use super::stated::Stated;
@@ -12,7 +12,8 @@ use super::{CacheRules, FreshnessLifetime, RequestHead, Timing, freshness};
 use crate::fields::cache_control::ResponseDirectives;
 use crate::fields::compact::CompactFields;
 use crate::fields::entity_tag::EntityTag;
-use crate::fields::{accept_encoding, date, list};
+use crate::fields::vary::Vary;
+use crate::fields::{accept_encoding, accept_language, date, list};
 
 /// The head of a stored response. It never changes; what updates it makes a
 /// new one ([`super::freshened`]).
@@ -29,6 +30,9 @@ pub struct StoredHead {
     pub(super) received: SystemTime,
     pub(super) last_modified: Option<SystemTime>,
     pub(super) is_encoded: bool,
+    /// True if whoever asks as its client did gets it in its coding, taken or
+    /// not.
+    pub(super) is_encoded_anyway: bool,
     pub(super) is_compressible: bool,
 }
 
@@ -45,7 +49,14 @@ impl StoredHead {
         timing: Timing,
         rules: &CacheRules,
     ) -> Self {
-        let selecting = Selecting::of(req.fields, &fields, &rules.key_fields);
+        let mut always = rules.key_fields.clone();
+        // It was encoded though the client did not ask for it, and Vary says
+        // nothing: whoever asks alike gets it, too, and nobody else.
+        if !is_decoded(fields.get_all(header::CONTENT_ENCODING).iter().map(HeaderValue::as_bytes), req.fields)
+        {
+            always.push(header::ACCEPT_ENCODING);
+        }
+        let selecting = Selecting::of(req.fields, &fields, &always);
         Self::assemble(status, fields, timing, rules, selecting)
     }
 
@@ -74,6 +85,7 @@ impl StoredHead {
             status,
             last_modified: fields.get(header::LAST_MODIFIED).and_then(date::of),
             is_encoded: fields.contains_key(header::CONTENT_ENCODING),
+            is_encoded_anyway: is_encoded_anyway(&fields, &selecting),
             is_compressible: is_compressible(status, &fields, &stated.directives, &selecting),
             fields: CompactFields::of(&fields),
             directives: stated.directives,
@@ -156,15 +168,21 @@ impl StoredHead {
     /// Is it an answer to a request with these fields (RFC 9111 s4.1), in a
     /// coding that its client takes (RFC 9110 s12.5.3)?
     pub(super) fn answers(&self, req: &HeaderMap) -> bool {
-        self.selecting.matches(req) && (!self.is_encoded || self.is_decoded_by(req))
+        let stands_in = |name: &HeaderName| *name == header::ACCEPT_LANGUAGE && self.is_in_language_of(req);
+        self.selecting.matches(req, stands_in)
+            && (!self.is_encoded
+                || self.is_encoded_anyway
+                || is_decoded(self.fields.get_all(&header::CONTENT_ENCODING), req))
     }
 
-    fn is_decoded_by(&self, req: &HeaderMap) -> bool {
-        let lines = self.fields.get_all(&header::CONTENT_ENCODING);
-        lines
-            .flat_map(list::members)
-            .filter(|coding| !coding.eq_ignore_ascii_case(b"identity"))
-            .all(|coding| accept_encoding::accepts(req, coding))
+    /// Is it in the one language that the client likes best (RFC 9110 s12.5.4)?
+    /// What the origin server has for others it would not have chosen instead.
+    fn is_in_language_of(&self, req: &HeaderMap) -> bool {
+        let mut own = self.fields.get_all(&header::CONTENT_LANGUAGE).flat_map(list::members);
+        match (own.next(), own.next(), accept_language::preferred(req)) {
+            (Some(own), None, Some(preferred)) => own.eq_ignore_ascii_case(preferred),
+            _ => false,
+        }
     }
 
     /// Have both of them the same codings?
@@ -179,6 +197,23 @@ impl StoredHead {
     pub(super) fn made_and_received(&self) -> (SystemTime, SystemTime) {
         (self.made, self.received)
     }
+}
+
+/// Does a client take all the codings of content (RFC 9110 s12.5.3)?
+fn is_decoded<'a>(mut codings: impl Iterator<Item = &'a [u8]>, req: &HeaderMap) -> bool {
+    codings.all(|line| {
+        let mut members = list::members(line).filter(|coding| !coding.eq_ignore_ascii_case(b"identity"));
+        members.all(|coding| accept_encoding::accepts(req, coding))
+    })
+}
+
+/// True if Accept-Encoding was taken down for encoded content though the
+/// response does not vary on it.
+pub(super) fn is_encoded_anyway(fields: &HeaderMap, selecting: &Selecting) -> bool {
+    let varies = |names: &[HeaderName]| names.contains(&header::ACCEPT_ENCODING);
+    fields.contains_key(header::CONTENT_ENCODING)
+        && selecting.names(&header::ACCEPT_ENCODING)
+        && matches!(Vary::of(fields), Vary::Fields(names) if !varies(&names))
 }
 
 #[cfg(test)]

@@ -45,12 +45,14 @@ impl Selecting {
         if is_covered { self.clone() } else { Self::Unknown }
     }
 
-    pub(super) fn matches(&self, req: &HeaderMap) -> bool {
+    /// Has the request these values, or, of a field for which `stands_in` says
+    /// so, others that come to the same?
+    pub(super) fn matches(&self, req: &HeaderMap, stands_in: impl Fn(&HeaderName) -> bool) -> bool {
         match self {
             Self::Unknown => false,
-            Self::Values(values) => {
-                values.iter().all(|value| has_normal_form(req, &value.name, value.form.as_deref()))
-            }
+            Self::Values(values) => values.iter().all(|value| {
+                has_normal_form(req, &value.name, value.form.as_deref()) || stands_in(&value.name)
+            }),
         }
     }
 
@@ -152,6 +154,51 @@ mod tests {
             let head = stored_from(&[("content-encoding", coding)], now());
             assert_eq!(selects(&get(&fields(asked)), &head), expected, "{coding} {asked:?}");
         }
+    }
+
+    /// RFC 9110 s12.5.3: content in a coding that was not asked for is what
+    /// whoever asks like that gets.
+    #[test]
+    fn what_was_encoded_all_the_same_is_for_those_who_ask_alike() {
+        let head = stored_for(&[("accept-encoding", "gzip")], &[("content-encoding", "foo")], now());
+        let restored = StoredHead::from_parts(head.to_parts());
+        let updated = crate::policy::freshened(&head, &fields(&[]), at_once(now()), &CacheRules::default());
+        for head in [head, restored, updated] {
+            for (asked, expected) in [
+                (&[("accept-encoding", "gzip")][..], true),
+                (&[("accept-encoding", "deflate, gzip")], true),
+                (&[("accept-encoding", "br")], false),
+                (&[], false),
+            ] {
+                assert_eq!(selects(&get(&fields(asked)), &head), expected, "{asked:?}");
+            }
+        }
+        let named = &[("content-encoding", "foo"), ("vary", "accept-encoding")];
+        let head = stored_for(&[("accept-encoding", "gzip, foo")], named, now());
+        assert!(!selects(&get(&fields(&[("accept-encoding", "gzip")])), &head), "it does not take foo");
+    }
+
+    /// RFC 9110 s12.5.4: an origin server that has the language that is liked
+    /// best has nothing better.
+    #[test]
+    fn the_language_that_is_liked_best_is_selected() {
+        let vary = ("vary", "Accept-Language");
+        for (response, asked, expected) in [
+            (&[vary, ("content-language", "de")][..], "fr;q=0.5, DE;q=1.0", true),
+            (&[vary, ("content-language", "de")], "de", true),
+            (&[vary, ("content-language", "de")], "de, fr", false),
+            (&[vary, ("content-language", "de")], "fr, de;q=0.9", false),
+            (&[vary, ("content-language", "de")], "de-AT", false),
+            (&[vary, ("content-language", "de, en")], "de", false),
+            (&[vary], "de", false),
+            (&[("vary", "Accept-Language, Foo"), ("content-language", "de")], "de", true),
+        ] {
+            let head = stored_for(&[("accept-language", "en, de")], response, now());
+            let asked = fields(&[("accept-language", asked)]);
+            assert_eq!(selects(&get(&asked), &head), expected, "{response:?} {asked:?}");
+        }
+        let head = stored_for(&[("foo", "1")], &[vary, ("vary", "foo"), ("content-language", "de")], now());
+        assert!(!selects(&get(&fields(&[("accept-language", "de")])), &head), "another field differs");
     }
 
     #[test]
