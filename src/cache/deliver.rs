@@ -14,7 +14,7 @@ use super::store::{FileBody, Sliced, StoredBody};
 use crate::exchange::{Body, Facts, Response};
 use crate::fields::cache_status::CacheStatus;
 use crate::fields::range::{ContentRange, Span};
-use crate::policy::{self, Precondition, RangeAnswer, RequestHead, StoredHead};
+use crate::policy::{self, Part, Precondition, RangeAnswer, RequestHead, StoredHead};
 
 /// The content a response is made of.
 #[derive(Debug)]
@@ -95,13 +95,16 @@ pub(super) struct Selected {
     pub(super) fields: HeaderMap,
     pub(super) content: Content,
     pub(super) facts: Facts,
+    /// Set where the content is a stored part, of which a request gets what it
+    /// asks for.
+    pub(super) part: Option<Part>,
 }
 
 impl Selected {
     /// What is stored, or what another request brought.
     pub(super) fn shared(head: &StoredHead, content: Content, cache: CacheStatus) -> Self {
         let facts = Facts { cache: Some(cache), ..Facts::default() };
-        Self { status: head.status, fields: head.fields(), content, facts }
+        Self { status: head.status, fields: head.fields(), content, facts, part: head.part() }
     }
 
     /// What `req` gets of it: all, a part, or the news that it has it already.
@@ -131,6 +134,9 @@ impl Selected {
     }
 
     fn in_range(self, req: &RequestHead<'_>) -> Response {
+        if let Some(part) = self.part {
+            return self.of_part(req, part);
+        }
         let Some(length) = self.content.length() else { return self.whole() };
         match policy::range(req, self.status, &self.fields, length) {
             RangeAnswer::Whole => self.whole(),
@@ -160,8 +166,19 @@ impl Selected {
         }
     }
 
+    /// What the request was selected for lies in the part.
+    fn of_part(self, req: &RequestHead<'_>, part: Part) -> Response {
+        let wanted = policy::range_within(req, part.complete).filter(|span| part.span.contains(*span));
+        let Some(span) = wanted else { return self.whole() };
+        let Self { status, mut fields, content, facts, .. } = self;
+        fields.insert(CONTENT_RANGE, content_range(Part { span, ..part }.content_range()));
+        fields.insert(CONTENT_LENGTH, HeaderValue::from(span.length()));
+        let body = content.part(span.first - part.span.first, span.last - part.span.first);
+        Response { status, fields, body, facts, tunnel: None }
+    }
+
     fn whole(self) -> Response {
-        let Self { status, fields, content, facts } = self;
+        let Self { status, fields, content, facts, part: _ } = self;
         Response { status, fields, body: content.whole(), facts, tunnel: None }
     }
 }

@@ -165,7 +165,7 @@ impl Miss {
     }
 
     async fn alone(self) -> Result<Response, Failure> {
-        if self.is_partial() {
+        if self.is_partial() && self.is_conditional() {
             return self.unchanged("range").await;
         }
         if !self.plan.collapse && self.plan.validate.is_none() && self.is_conditional() {
@@ -198,6 +198,10 @@ impl Miss {
                 response.facts.cache = Some(CacheStatus { detail: Some(reason), ..self.forwarded() });
                 Ok(deliver::forwarded_as(fwd_status, deliver::passed(&self.asked.head(), response)))
             }
+            Ok(Received::Passed { mut response, stored }) => {
+                response.facts.cache = Some(CacheStatus { stored, ..self.forwarded() });
+                Ok(response)
+            }
             Err(error) => self.stale(None).ok_or_else(|| self.failure(&error)),
         }
     }
@@ -207,7 +211,7 @@ impl Miss {
         let now = self.cache.clock.wall();
         facts.cache = Some(CacheStatus { ttl: Some(head.ttl(now)), stored, ..self.forwarded() });
         let fields = fields.unwrap_or_else(|| head.fields());
-        let selected = Selected { status: head.status, fields, content, facts };
+        let selected = Selected { status: head.status, fields, content, facts, part: None };
         let req = self.asked.head();
         let response = if age { selected.answer_aged(&req, head.age(now)) } else { selected.answer(&req) };
         deliver::forwarded_as(fwd_status, response)

@@ -2,6 +2,7 @@
 //! its response: is it stored, does it freshen what is stored, or is it for
 //! the one client that asked? What follows the head is in `pump`.
 
+mod part;
 mod sliced;
 
 use std::sync::Arc;
@@ -34,6 +35,8 @@ pub(super) struct Fill {
     validate: Option<Arc<StoredResponse>>,
     collapse: bool,
     guard: Option<FillGuard>,
+    /// True if the client's own range is asked for.
+    of_a_part: bool,
 }
 
 /// What came of it, as the one that began it sees it.
@@ -43,6 +46,9 @@ pub(super) enum Received {
     Unshared(Response, &'static str),
     /// A response that can be shared.
     Opened(Shared),
+    /// The part that the client asked for, as it came; whether it is stored, or
+    /// will be once all of it has come.
+    Passed { response: Response, stored: bool },
 }
 
 /// A response that can be shared, on its way to the one that asked first.
@@ -73,6 +79,7 @@ impl Fill {
             validate: plan.validate.clone(),
             collapse: plan.collapse,
             guard,
+            of_a_part: plan.validate.is_none() && policy::asks_for_part(&asked.head()),
         }
     }
 
@@ -108,6 +115,7 @@ impl Fill {
         let mut req = self.asked.request();
         match validating {
             Some(stored) => policy::conditional(&[&*stored.head], &mut req.fields),
+            None if self.of_a_part => {}
             None => policy::strip_conditional(&mut req.fields),
         }
         req
@@ -160,6 +168,13 @@ impl Fill {
             Storability::DoNotStore(reason) => {
                 self.refuse(response, reason.as_str(), reason.is_of_request()).await
             }
+            Storability::Store if response.status == StatusCode::PARTIAL_CONTENT => {
+                self.accept_part(response, timing).await
+            }
+            // It may be the answer to the range only.
+            Storability::Store if self.of_a_part && response.status != StatusCode::OK => {
+                self.refuse(response, "range", true).await
+            }
             Storability::Store
                 if let Some((head, sliced)) = self.head_of_slices(&response, length, timing) =>
             {
@@ -187,7 +202,8 @@ impl Fill {
             if let Some(outdated) = self.validate.as_ref().filter(|_| !of_request) {
                 store.forget(&self.key, outdated).await;
             }
-            if self.collapse {
+            // Of the whole a part says nothing.
+            if self.collapse && !self.of_a_part {
                 store.mark(&self.key, self.cache.alone(of_request)).await;
             }
         }
@@ -202,7 +218,7 @@ impl Fill {
         let (content, stored) = match body {
             Body::Full(bytes) => self.keep_whole(&head, &bytes).await,
             body if body.is_empty() => self.keep_whole(&head, &[]).await,
-            body => (self.run(&head, body, length), true),
+            body => (Content::Running(self.run(&head, body, length)), true),
         };
         Received::Opened(Shared {
             head,
@@ -220,6 +236,7 @@ impl Fill {
         // A buffer of its own: the slice may be a small part of a large one.
         let body = Bytes::copy_from_slice(bytes);
         let response = Arc::new(self.response(head, StoredBody::Memory(body.clone())));
+        let response = self.cache.put_together(&self.key, response).await;
         let stored = self.cache.store.keep(&self.key, &response, &self.since, self.alone(head)).await;
         if stored {
             self.cache.metrics.fills_stored.increment();
@@ -228,7 +245,7 @@ impl Fill {
         (Content::Whole(body), stored)
     }
 
-    fn run(self, head: &Arc<StoredHead>, body: Body, length: Option<u64>) -> Content {
+    fn run(self, head: &Arc<StoredHead>, body: Body, length: Option<u64>) -> Reader {
         let stream = Stream::new(length, &self.cache.budget);
         let reader = Reader::new(&stream, None);
         let alone = self.alone(head);
@@ -252,7 +269,7 @@ impl Fill {
             max_object,
         };
         tasks.spawn(pump.run(body));
-        Content::Running(reader)
+        reader
     }
 
     /// Nobody is to wait for what could not even answer a request that came at

@@ -119,21 +119,28 @@ fn judge(
             .is_none_or(|variants| variants.collapses(policy::is_personal(req, rules), instant)),
     };
     let Some(stored) = policy::select(req, kept, |stored| &*stored.head) else {
-        let reason = if kept.is_empty() { ForwardReason::UriMiss } else { ForwardReason::VaryMiss };
+        let reason = if kept.is_empty() {
+            ForwardReason::UriMiss
+        } else if kept.iter().any(|stored| policy::has_part(req, &stored.head)) {
+            ForwardReason::Partial
+        } else {
+            ForwardReason::VaryMiss
+        };
         return Lookup::Fetch(plan(reason));
     };
     let stored = Arc::clone(stored);
+    // A part is fetched anew as it was asked for.
+    let validated = || stored.head.part().is_none().then(|| Arc::clone(&stored));
     match policy::reuse(req, &stored.head, now, rules) {
         Reuse::Serve { ttl } => Lookup::Serve { stored, ttl },
         Reuse::ServeStale { ttl, revalidate } => {
-            let refresh = revalidate
-                .then(|| Plan { validate: Some(Arc::clone(&stored)), ..plan(ForwardReason::Stale) });
+            let refresh = revalidate.then(|| Plan { validate: validated(), ..plan(ForwardReason::Stale) });
             Lookup::ServeStale { stored, ttl, refresh }
         }
         Reuse::Validate { if_error, reason, detail } => Lookup::Fetch(Plan {
             detail,
             if_error: if_error.then(|| Arc::clone(&stored)),
-            validate: Some(stored),
+            validate: validated(),
             ..plan(reason)
         }),
         Reuse::Forward(reason) => Lookup::Fetch(plan(reason)),

@@ -21,6 +21,7 @@ mod head;
 mod invalidate;
 mod lookup;
 mod multipart;
+mod parts;
 mod pass;
 mod pump;
 mod purge;

@@ -116,6 +116,7 @@ impl Pump {
         let (head, received) = (Arc::clone(&self.head), self.received);
         let stored =
             Arc::new(StoredResponse::new(head, StoredBody::Memory(body.clone()), received, &self.since));
+        let stored = self.cache.put_together(&self.key, stored).await;
         if self.cache.store.keep(&self.key, &stored, &self.since, self.alone).await {
             self.cache.metrics.fills_stored.increment();
         }

@@ -12,7 +12,8 @@
 //! - how it is validated: `validate`, and updated: `update`
 //! - what of it the client wants: `conditional`, `range`, in which coding:
 //!   `compression`
-//! - whether it is fetched part by part: `slice`
+//! - which parts are kept, and become one: `partial`; whether it is fetched
+//!   part by part: `slice`
 //! - what a write makes void: `invalidate`
 //! - by which tags it is purged: `tags`
 
@@ -22,6 +23,7 @@ mod conditional;
 mod freshness;
 mod invalidate;
 mod key;
+mod partial;
 mod parts;
 mod query;
 mod range;
@@ -53,6 +55,7 @@ pub use conditional::{Precondition, evaluate, not_modified_fields};
 pub use freshness::{FreshnessLifetime, LifetimeSource, freshness_lifetime};
 pub use invalidate::invalidated_by;
 pub use key::{CacheKey, KeyParts, key_prefixes, write_key};
+pub use partial::{Part, combined, part_of, range_within};
 pub use parts::{HeadParts, SelectingValue};
 pub use query::{ParameterPattern, QueryRules};
 pub use range::{RangeAnswer, asks_for_part, range};
@@ -65,7 +68,7 @@ pub use stored::StoredHead;
 pub use tags::{LONGEST_TAG, SURROGATE_KEY, requested_tags, tags};
 pub use update::{HeadUpdate, freshened, head_freshens};
 pub use validate::{conditional, matches_validator, strip_conditional};
-pub use vary::{same_variant, select};
+pub use vary::{has_part, same_variant, select};
 pub use why::{FieldLine, Refusal, Remedy, Sender, Verdict, remedy_of, why};
 
 /// What policy reads of a request.

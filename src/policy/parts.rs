@@ -71,6 +71,8 @@ impl StoredHead {
         });
         Self {
             status: parts.status,
+            // Parts are not taken apart.
+            part: None,
             last_modified: parts.fields.get(header::LAST_MODIFIED).and_then(date::of),
             is_encoded: parts.fields.contains_key(header::CONTENT_ENCODING),
             is_encoded_anyway: is_encoded_anyway(&parts.fields, &selecting),

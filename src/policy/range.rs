@@ -65,7 +65,7 @@ pub fn asks_for_part(req: &RequestHead<'_>) -> bool {
     *req.method == Method::GET && only_line(req).is_some_and(|asked| ByteRange::parse(asked).is_some())
 }
 
-fn only_line<'a>(req: &RequestHead<'a>) -> Option<&'a [u8]> {
+pub(super) fn only_line<'a>(req: &RequestHead<'a>) -> Option<&'a [u8]> {
     let mut lines = req.fields.get_all(header::RANGE).iter();
     match (lines.next(), lines.next()) {
         (Some(asked), None) => Some(asked.as_bytes()),
@@ -113,7 +113,7 @@ fn coalesce(spans: &mut Vec<Span>, mut new: Span) {
 
 /// Is the validator of If-Range that of the response, and a strong one
 /// (RFC 9110 s13.1.5)?
-fn is_of(validator: &HeaderValue, fields: &HeaderMap) -> bool {
+pub(super) fn is_of(validator: &HeaderValue, fields: &HeaderMap) -> bool {
     if let Some(tag) = EntityTag::parse(validator.as_bytes()) {
         return EntityTag::of(fields).is_some_and(|own| own.strong_eq(tag));
     }

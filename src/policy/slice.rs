@@ -94,7 +94,7 @@ fn strong_validator(head: &StoredHead) -> Option<(HeaderName, HeaderValue)> {
 }
 
 /// Has a response the strong validator of `head`?
-fn is_of_same(head: &StoredHead, fields: &HeaderMap) -> bool {
+pub(super) fn is_of_same(head: &StoredHead, fields: &HeaderMap) -> bool {
     match strong_validator(head) {
         Some((header::ETAG, _)) => {
             let own = head.etag();

@@ -4,7 +4,8 @@ use http::{HeaderMap, Method, StatusCode, header};
 
 use super::stated::Stated;
 use super::{
-    CacheRules, FreshnessLifetime, LifetimeSource, RequestHead, Timing, freshness, static_path, status,
+    CacheRules, FreshnessLifetime, LifetimeSource, RequestHead, Timing, freshness, partial, static_path,
+    status,
 };
 use crate::fields::cache_control::{NoCache, RequestDirectives};
 use crate::fields::date;
@@ -32,7 +33,7 @@ pub enum NoStoreReason {
     RequestNoStore,
     /// Its status is not final, or it is a 304.
     Status,
-    /// It is a part.
+    /// It is a part, and not the one that was asked for, or it does not say which.
     Partial,
     /// It says so.
     NoStore,
@@ -209,6 +210,7 @@ fn by_request(case: &Case<'_>) -> Option<NoStoreReason> {
 
 fn by_status(case: &Case<'_>) -> Option<NoStoreReason> {
     match case.status {
+        StatusCode::PARTIAL_CONTENT if partial::is_kept(&case.req, case.fields) => None,
         StatusCode::PARTIAL_CONTENT => Some(NoStoreReason::Partial),
         StatusCode::NOT_MODIFIED => Some(NoStoreReason::Status),
         status if status.is_informational() => Some(NoStoreReason::Status),

@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use super::compression::is_compressible;
 use super::stated::Stated;
 use super::vary::Selecting;
-use super::{CacheRules, FreshnessLifetime, RequestHead, Timing, freshness};
+use super::{CacheRules, FreshnessLifetime, Part, RequestHead, Timing, freshness, partial};
 use crate::fields::cache_control::ResponseDirectives;
 use crate::fields::compact::CompactFields;
 use crate::fields::entity_tag::EntityTag;
@@ -29,6 +29,8 @@ pub struct StoredHead {
     pub(super) made: SystemTime,
     pub(super) received: SystemTime,
     pub(super) last_modified: Option<SystemTime>,
+    /// Set for a 206, apart: there are few.
+    pub(super) part: Option<Box<Part>>,
     pub(super) is_encoded: bool,
     /// True if whoever asks as its client did gets it in its coding, taken or
     /// not.
@@ -83,6 +85,11 @@ impl StoredHead {
         }
         Self {
             status,
+            part: if status == StatusCode::PARTIAL_CONTENT {
+                partial::part_of(&fields).map(Box::new)
+            } else {
+                None
+            },
             last_modified: fields.get(header::LAST_MODIFIED).and_then(date::of),
             is_encoded: fields.contains_key(header::CONTENT_ENCODING),
             is_encoded_anyway: is_encoded_anyway(&fields, &selecting),

@@ -3,7 +3,7 @@
 
 use http::{HeaderMap, HeaderName};
 
-use super::{RequestHead, StoredHead};
+use super::{RequestHead, StoredHead, partial};
 use crate::fields::vary::{Vary, has_normal_form, normal_form};
 
 /// What a request must have for a stored response to be selected.
@@ -89,15 +89,32 @@ pub fn select<'a, T>(
 ) -> Option<&'a T> {
     variants
         .iter()
-        .filter(|variant| head(variant).answers(req.fields))
+        .filter(|variant| head(variant).answers(req.fields) && has_wanted(req, head(variant)))
         .max_by_key(|variant| head(variant).made_and_received())
+}
+
+/// Has the stored response all that the request wants of it?
+fn has_wanted(req: &RequestHead<'_>, stored: &StoredHead) -> bool {
+    stored.part().is_none_or(|part| partial::wanted_of(req, stored, part).is_some())
+}
+
+/// Is a part stored of what the request asks for?
+pub fn has_part(req: &RequestHead<'_>, stored: &StoredHead) -> bool {
+    stored.part.is_some() && stored.answers(req.fields)
 }
 
 /// Does a new response take the place of an old one under the same key: do the
 /// same requests select them? What comes in different codings varies on
-/// Accept-Encoding, even where the origin server does not say so.
+/// Accept-Encoding, even where the origin server does not say so. Parts of one
+/// representation that do not meet stand beside each other.
 pub fn same_variant(one: &StoredHead, other: &StoredHead) -> bool {
-    one.selecting == other.selecting && one.is_encoded_as(other)
+    one.selecting == other.selecting && one.is_encoded_as(other) && !are_apart(one, other)
+}
+
+fn are_apart(one: &StoredHead, other: &StoredHead) -> bool {
+    let (Some(a), Some(b)) = (one.part(), other.part()) else { return false };
+    let meet = a.span.first <= b.span.last && b.span.first <= a.span.last;
+    !meet && partial::belong_together(one, other)
 }
 
 #[cfg(test)]

@@ -24,14 +24,25 @@ impl Fill {
         timing: Timing,
     ) -> Option<(Arc<StoredHead>, Sliced)> {
         let (length, rules) = (length?, &self.asked.rules);
-        let is_large = length > self.cache.slice.min(self.cache.max_object) && length <= rules.max_object;
-        if !is_large || !self.cache.store.takes_slices() || contradicts(&response.body, Some(length)) {
+        if !self.is_large(length) || contradicts(&response.body, Some(length)) {
             return None;
         }
         let fields = response.fields.clone();
         let head = StoredHead::new(&self.asked.head(), response.status, fields, timing, rules);
         let sliced = Sliced::new(length, self.cache.slice);
         policy::is_fetched_in_parts(&head).then(|| (Arc::new(head), sliced))
+    }
+
+    /// True if a response with this head and so many bytes is kept in slices.
+    pub(super) fn is_kept_in_slices(&self, head: &StoredHead, length: u64) -> bool {
+        self.is_large(length) && policy::is_fetched_in_parts(head)
+    }
+
+    /// True if content of this length is kept in slices, where there is a place
+    /// for them.
+    fn is_large(&self, length: u64) -> bool {
+        let in_one_piece = self.cache.slice.min(self.cache.max_object);
+        length > in_one_piece && length <= self.asked.rules.max_object && self.cache.store.takes_slices()
     }
 
     /// Stores the head, and lets the content run.

@@ -113,8 +113,8 @@ impl Memory {
         key: &CacheKey,
         response: &Arc<StoredResponse>,
         since: &Generation,
-    ) {
-        self.put(key, response, since, |kept, new| kept.with(new, kept.alone, self.most_per_key)).await;
+    ) -> bool {
+        self.put(key, response, since, |kept, new| kept.with(new, kept.alone, self.most_per_key)).await
     }
 
     async fn put(

@@ -60,6 +60,12 @@ impl StoredResponse {
         Self { head, body, received, epoch: since.epoch(), record: None }
     }
 
+    /// This part and another one together, as one response with this head.
+    pub(super) fn combined_with(&self, other: &Self, head: Arc<StoredHead>, body: StoredBody) -> Self {
+        // What was purged of either does not come back with the other.
+        Self { head, body, received: self.received, epoch: self.epoch.min(other.epoch), record: None }
+    }
+
     /// True for the same, even if a purge made one of them stale.
     fn is(&self, other: &Self) -> bool {
         std::ptr::eq(self, other)

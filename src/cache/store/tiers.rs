@@ -138,7 +138,11 @@ impl Tiers {
         since: &Generation,
         alone: Alone,
     ) -> bool {
-        let kept = self.memory.keep(key, response, since, alone).await;
+        let kept = match response.head.part() {
+            // Of the whole it says nothing.
+            Some(_) => self.memory.promote(key, response, since).await,
+            None => self.memory.keep(key, response, since, alone).await,
+        };
         if kept {
             self.write(key, response, since, None);
         }
@@ -316,7 +320,7 @@ impl Tiers {
         since: &Generation,
         instead: Option<super::RecordId>,
     ) {
-        if let Some(disk) = &self.disk {
+        if let Some(disk) = self.disk.as_ref().filter(|_| response.head.part().is_none()) {
             let (head, body): (Arc<StoredHead>, _) = (Arc::clone(&response.head), response.body.clone());
             let (since, epoch) = (since.clone(), response.epoch);
             disk.store(Storing { key: key.clone(), head, body, since, epoch, instead });

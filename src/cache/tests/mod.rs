@@ -6,6 +6,7 @@ mod collapse;
 mod crowd;
 mod disk;
 mod hits;
+mod parts;
 mod personal;
 mod purge;
 mod races;

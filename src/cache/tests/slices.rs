@@ -197,6 +197,34 @@ async fn a_part_that_is_not_there_is_fetched_by_slices() {
     assert!(edge.is_idle());
 }
 
+/// What comes first is passed on as it is; from then on slices are fetched.
+#[tokio::test]
+async fn a_range_of_what_is_large_begins_its_slices() {
+    let directory = TempDir::new().unwrap();
+    let mut edge = over(directory.path());
+    let whole = content(1);
+    let client = edge.get("/", &[("range", "bytes=200000-200001")]);
+    let exchange = edge.exchange().await;
+    assert_eq!(exchange.range(), 200_000..200_002);
+    let range = format!("bytes 200000-200001/{LENGTH}");
+    let fields = [FRESH, &[("content-range", range.as_str())]].concat();
+    exchange.respond_bytes(206, &fields, whole.slice(200_000..200_002));
+    let part = answer(client).await;
+    assert!(status(&part).stored && bytes(part).await.unwrap() == whole.slice(200_000..200_002));
+    edge.at_rest().await;
+
+    let client = edge.get("/", &[("range", "bytes=200000-200009")]);
+    let exchange = edge.exchange().await;
+    assert_eq!(exchange.range(), slice(3));
+    exchange.respond_part(&whole);
+    assert!(bytes(answer(client).await).await.unwrap() == whole.slice(200_000..200_010));
+    edge.at_rest().await;
+    let mut edge = restarted(edge, directory.path()).await;
+    let again = edge.ask_and_wait(Method::GET, "/", &[("range", "bytes=200005-200009")]).await.unwrap();
+    assert!(status(&again).hit && bytes(again).await.unwrap() == whole.slice(200_005..200_010));
+    assert!(edge.is_idle());
+}
+
 #[tokio::test]
 async fn a_fill_that_is_cut_is_completed_from_the_slice_on() {
     let directory = TempDir::new().unwrap();

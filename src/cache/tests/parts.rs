@@ -1,0 +1,258 @@
+//! Parts that origin servers answer ranges with: what is kept of them, what
+//! they answer, and what becomes of several (RFC 9111 s3.3, s3.4).
+
+use super::*;
+use crate::fields::cache_status::ForwardReason;
+
+const WHOLE: &str = "0123456789";
+
+impl Edge {
+    /// Asks for a range that has to be fetched, and answers with that of
+    /// [`WHOLE`], under these fields.
+    async fn part(&mut self, range: (usize, usize), fields: &[(&'static str, &str)]) -> Response {
+        let (first, last) = range;
+        let asked = format!("bytes={first}-{last}");
+        let client = self.get("/", &[("range", &asked)]);
+        let exchange = self.exchange().await;
+        assert_eq!(exchange.req.fields["range"], asked.as_str());
+        let range = format!("bytes {first}-{last}/10");
+        let fields = [&[("content-range", &*range), ("cache-control", "max-age=60")], fields].concat();
+        exchange.respond_whole(206, &fields, &WHOLE[first..=last]);
+        let response = answer(client).await;
+        assert_eq!(response.status, StatusCode::PARTIAL_CONTENT);
+        response
+    }
+
+    /// What a range is answered with that is stored.
+    async fn stored_part(&self, range: &str) -> (String, String) {
+        let response = self.hit("/", &[("range", range)]);
+        assert_eq!((response.status, status(&response).hit), (StatusCode::PARTIAL_CONTENT, true));
+        let lies = response.fields["content-range"].to_str().unwrap().to_owned();
+        let length = response.fields["content-length"].to_str().unwrap().to_owned();
+        let text = text(response).await.unwrap();
+        assert_eq!(length, text.len().to_string());
+        (lies, text)
+    }
+}
+
+const TAG: (&str, &str) = ("etag", "\"1\"");
+
+fn lies(range: &str, text: &str) -> (String, String) {
+    (range.to_owned(), text.to_owned())
+}
+
+#[tokio::test]
+async fn a_part_is_kept_and_answers_what_lies_in_it() {
+    let mut edge = Edge::new();
+    let first = edge.part((4, 9), &[]).await;
+    assert!(status(&first).stored);
+    assert_eq!(first.fields["content-range"], "bytes 4-9/10");
+    assert_eq!(text(first).await.unwrap(), "456789");
+    for (range, expected) in [
+        ("bytes=4-9", lies("bytes 4-9/10", "456789")),
+        ("bytes=6-8", lies("bytes 6-8/10", "678")),
+        ("bytes=6-", lies("bytes 6-9/10", "6789")),
+        ("bytes=-1", lies("bytes 9-9/10", "9")),
+        ("bytes=8-20", lies("bytes 8-9/10", "89")),
+    ] {
+        assert_eq!(edge.stored_part(range).await, expected, "{range}");
+    }
+    assert_eq!(edge.metrics.fills.value(), 1);
+}
+
+#[tokio::test]
+async fn a_part_is_nobodys_whole() {
+    let mut edge = Edge::new();
+    edge.part((4, 9), &[]).await;
+    let client = edge.get("/", &[]);
+    let exchange = edge.exchange().await;
+    assert!(!exchange.req.fields.contains_key("range"));
+    exchange.respond_whole(200, &[("cache-control", "max-age=60")], WHOLE);
+    let response = answer(client).await;
+    assert_eq!(status(&response).fwd, Some(ForwardReason::Partial));
+    assert_eq!((response.status, text(response).await.unwrap().as_str()), (StatusCode::OK, WHOLE));
+    // The whole has taken its place.
+    assert_eq!(edge.cache.usage().objects, 1);
+    assert_eq!(edge.stored_part("bytes=1-2").await, lies("bytes 1-2/10", "12"));
+    let client = edge.clients.spawn(edge.ask(edge.request(Method::HEAD, "/other", &[])));
+    edge.exchange().await.respond_whole(200, &[], "");
+    answer(client).await;
+}
+
+#[tokio::test]
+async fn parts_of_one_representation_become_the_whole() {
+    let mut edge = Edge::new();
+    edge.part((0, 2), &[TAG]).await;
+    edge.part((7, 9), &[TAG]).await;
+    assert_eq!(edge.cache.usage().objects, 2, "there is a gap");
+    assert_eq!(edge.stored_part("bytes=1-2").await.1, "12");
+    assert_eq!(edge.stored_part("bytes=-2").await.1, "89");
+    edge.part((2, 4), &[TAG]).await;
+    assert_eq!(edge.stored_part("bytes=0-4").await.1, "01234");
+    edge.part((5, 6), &[TAG, ("x", "newest")]).await;
+    let whole = edge.hit("/", &[]);
+    assert_eq!((whole.status, &whole.fields["x"]), (StatusCode::OK, &HeaderValue::from_static("newest")));
+    assert!(!whole.fields.contains_key("content-range"));
+    assert_eq!(whole.fields["content-length"], "10");
+    assert_eq!(text(whole).await.unwrap(), WHOLE);
+    assert_eq!(edge.cache.usage().objects, 1);
+}
+
+#[tokio::test]
+async fn parts_without_a_strong_validator_never_meet() {
+    for fields in [&[][..], &[("etag", "W/\"1\"")]] {
+        let mut edge = Edge::new();
+        edge.part((0, 4), fields).await;
+        edge.part((5, 9), fields).await;
+        assert_eq!(edge.cache.usage().objects, 1, "the newer one has taken its place");
+        assert_eq!(edge.stored_part("bytes=5-9").await.1, "56789");
+        edge.get("/", &[("range", "bytes=3-6")]);
+        edge.exchange().await;
+    }
+}
+
+#[tokio::test]
+async fn parts_of_another_representation_take_the_place_of_the_old_ones() {
+    let mut edge = Edge::new();
+    edge.part((0, 2), &[TAG]).await;
+    edge.part((3, 5), &[("etag", "\"2\"")]).await;
+    assert_eq!(edge.cache.usage().objects, 1);
+    edge.part((0, 2), &[("etag", "\"2\"")]).await;
+    assert_eq!(edge.stored_part("bytes=0-5").await.1, "012345");
+}
+
+#[tokio::test]
+async fn a_stale_part_is_asked_for_again() {
+    let mut edge = Edge::new();
+    edge.part((4, 9), &[TAG]).await;
+    edge.clock.advance(Duration::from_secs(100));
+    let response = edge.part((5, 6), &[TAG]).await;
+    assert_eq!(status(&response).fwd, Some(ForwardReason::Stale));
+    let client = edge.get("/", &[("range", "bytes=5-6"), ("cache-control", "no-cache")]);
+    let exchange = edge.exchange().await;
+    assert!(!exchange.req.fields.contains_key("if-none-match"));
+    exchange.fail();
+    assert!(soon(client).await.unwrap().is_err());
+}
+
+#[tokio::test]
+async fn a_stale_part_stands_in_for_an_origin_server_that_fails() {
+    let mut edge = Edge::new();
+    edge.part((4, 9), &[TAG]).await;
+    edge.clock.advance(Duration::from_secs(100));
+    let client = edge.get("/", &[("range", "bytes=5-6")]);
+    edge.exchange().await.fail();
+    let response = answer(client).await;
+    assert_eq!(status(&response).detail, Some("stale-if-error"));
+    assert_eq!(
+        (response.status, text(response).await.unwrap().as_str()),
+        (StatusCode::PARTIAL_CONTENT, "56")
+    );
+}
+
+#[tokio::test]
+async fn the_whole_in_answer_to_a_range_is_kept_as_the_whole() {
+    let mut edge = Edge::new();
+    let client = edge.get("/", &[("range", "bytes=1-2")]);
+    edge.exchange().await.respond_whole(200, &[("cache-control", "max-age=60")], WHOLE);
+    let response = answer(client).await;
+    assert_eq!(
+        (response.status, text(response).await.unwrap().as_str()),
+        (StatusCode::PARTIAL_CONTENT, "12")
+    );
+    assert_eq!(text(edge.hit("/", &[])).await.unwrap(), WHOLE);
+}
+
+#[tokio::test]
+async fn what_answers_the_range_only_is_not_kept() {
+    for (asked, code, fields) in [
+        (&[("range", "bytes=50-60")][..], 416, &[("content-range", "bytes */10")][..]),
+        (&[("range", "bytes=1-2")], 404, &[]),
+        (&[("range", "bytes=1-2")], 206, &[]),
+        (&[("range", "bytes=1-2")], 206, &[("content-range", "bytes 1-2/*")]),
+        (&[("range", "bytes=1-2")], 206, &[("content-range", "bytes 1-3/10"), ("content-length", "4")]),
+        (&[("range", "bytes=1-2"), ("if-range", "\"1\"")], 206, &[("content-range", "bytes 1-2/10")]),
+        (&[], 206, &[("content-range", "bytes 1-2/10")]),
+    ] {
+        let mut edge = Edge::new();
+        let client = edge.get("/", asked);
+        let fields = [&[("cache-control", "max-age=60")], fields].concat();
+        edge.exchange().await.respond_whole(code, &fields, "12");
+        assert_eq!(answer(client).await.status.as_u16(), code, "{asked:?}");
+        assert_eq!(edge.cache.usage().objects, 0, "{asked:?} {code} {fields:?}");
+        if asked.is_empty() {
+            continue;
+        }
+        // Nor does it keep others from waiting for one another.
+        let clients = [edge.get("/", &[]), edge.get("/", &[])];
+        edge.exchange().await.respond_whole(200, &[("cache-control", "max-age=60")], WHOLE);
+        for client in clients {
+            assert_eq!(text(answer(client).await).await.unwrap(), WHOLE);
+        }
+    }
+}
+
+#[tokio::test]
+async fn content_that_ends_before_its_range_is_kept_as_what_it_is() {
+    let mut edge = Edge::new();
+    let client = edge.get("/", &[("range", "bytes=-5")]);
+    let fields =
+        [("cache-control", "max-age=60"), ("content-range", "bytes 4-9/10"), ("content-length", "5")];
+    edge.exchange().await.respond_whole(206, &fields, "abcde");
+    assert_eq!(text(answer(client).await).await.unwrap(), "abcde");
+    assert_eq!(edge.stored_part("bytes=-1").await, lies("bytes 8-8/9", "e"));
+    assert_eq!(edge.stored_part("bytes=5-6").await, lies("bytes 5-6/9", "bc"));
+}
+
+#[tokio::test]
+async fn a_part_that_is_cut_is_not_kept() {
+    let mut edge = Edge::new();
+    let client = edge.get("/", &[("range", "bytes=4-9")]);
+    let fields = [("cache-control", "max-age=60"), ("content-range", "bytes 4-9/10")];
+    let content = edge.exchange().await.respond(206, &fields);
+    content.send("456").await;
+    let response = answer(client).await;
+    content.cut().await;
+    assert!(text(response).await.is_err());
+    edge.settle().await;
+    assert_eq!(edge.cache.usage().objects, 0);
+}
+
+#[tokio::test]
+async fn a_part_streams_and_is_kept_though_its_client_leaves() {
+    let mut edge = Edge::new();
+    let client = edge.get("/", &[("range", "bytes=4-9")]);
+    let fields = [("cache-control", "max-age=60"), ("content-range", "bytes 4-9/10")];
+    let content = edge.exchange().await.respond(206, &fields);
+    content.send("456").await;
+    let mut response = answer(client).await;
+    assert_eq!(chunk(&mut response).await.unwrap().unwrap(), "456");
+    drop(response);
+    content.send("789").await;
+    drop(content);
+    edge.settle().await;
+    assert_eq!(edge.stored_part("bytes=7-8").await.1, "78");
+}
+
+#[tokio::test]
+async fn a_write_or_a_purge_is_for_parts_too() {
+    for purges in [false, true] {
+        let mut edge = Edge::new();
+        edge.part((0, 4), &[TAG]).await;
+        let late = edge.get("/", &[("range", "bytes=5-9")]);
+        let exchange = edge.exchange().await;
+        if purges {
+            let key = Cache::key(&edge.request(Method::GET, "/", &[]).target);
+            edge.cache.purge(crate::cache::Purge::keys(vec![key]).unwrap()).await.unwrap();
+        } else {
+            let write = edge.clients.spawn(edge.ask(edge.request(Method::PUT, "/", &[])));
+            edge.exchange().await.respond_whole(204, &[], "");
+            answer(write).await;
+        }
+        let fields = [("cache-control", "max-age=60"), ("content-range", "bytes 5-9/10"), TAG];
+        exchange.respond_whole(206, &fields, "56789");
+        assert_eq!(text(answer(late).await).await.unwrap(), "56789");
+        edge.settle().await;
+        assert_eq!(edge.cache.usage().objects, 0, "{purges}");
+    }
+}
