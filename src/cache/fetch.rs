@@ -187,7 +187,7 @@ impl Miss {
         }
     }
 
-    fn conclude(self, received: Result<Received, Arc<FetchError>>) -> Result<Response, Failure> {
+    pub(super) fn conclude(self, received: Result<Received, Arc<FetchError>>) -> Result<Response, Failure> {
         match received {
             Ok(Received::Opened(shared)) => Ok(self.opened(shared)),
             Ok(Received::Unshared(mut response, reason)) => {

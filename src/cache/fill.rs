@@ -161,7 +161,7 @@ impl Fill {
     }
 
     /// A response of its own.
-    async fn accept(self, response: Response, timing: Timing) -> Received {
+    pub(super) async fn accept(self, response: Response, timing: Timing) -> Received {
         let rules = &self.asked.rules;
         let length = declared_length(&response);
         match policy::storability(&self.asked.head(), response.status, &response.fields, timing, rules) {

@@ -23,6 +23,7 @@ mod lookup;
 mod multipart;
 mod parts;
 mod pass;
+mod post;
 mod pump;
 mod purge;
 mod reader;
@@ -54,6 +55,7 @@ use deliver::{Content, Selected};
 use fetch::Miss;
 use invalidate::AsWritten;
 use lookup::Lookup;
+use post::Post;
 use store::{Alone, Removed, SLICE, StoredResponse, Tiers};
 
 pub use invalidate::NormalForms;
@@ -142,7 +144,7 @@ impl Cache {
         origin: &Arc<dyn Origin>,
     ) -> Handling<Result<Response, Failure>> {
         if let Some(status) = pass::past(&req, rules) {
-            return self.forward(req, origin, Arc::new(AsWritten), status);
+            return self.forward(req, rules, origin, Arc::new(AsWritten), status);
         }
         match lookup::look(&self.store.memory, &req, rules) {
             Lookup::Serve { stored, ttl } => match Content::of(&stored.body) {
@@ -188,19 +190,21 @@ impl Cache {
         forms: Arc<dyn NormalForms>,
     ) -> Handling<Result<Response, Failure>> {
         match pass::past(&req, rules) {
-            Some(status) => self.forward(req, origin, forms, status),
+            Some(status) => self.forward(req, rules, origin, forms, status),
             None => self.answer(req, rules, origin),
         }
     }
 
     fn forward(
         self: &Arc<Self>,
-        req: Request,
+        mut req: Request,
+        rules: &Arc<CacheRules>,
         origin: &Arc<dyn Origin>,
         forms: Arc<dyn NormalForms>,
         status: CacheStatus,
     ) -> Handling<Result<Response, Failure>> {
-        Handling::pending(pass::forward(Arc::clone(self), req, Arc::clone(origin), forms, status))
+        let post = Post::of(self, &mut req, rules, origin, &*forms);
+        Handling::pending(pass::forward(Arc::clone(self), req, Arc::clone(origin), forms, (status, post)))
     }
 
     /// Answers with a stored response that is kept in slices: what is not there

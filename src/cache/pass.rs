@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use super::asked::head;
 use super::invalidate::NormalForms;
+use super::post::Post;
 use super::{Cache, invalidate};
 use crate::exchange::{Failure, Origin, Request, Response};
 use crate::fields::cache_status::{CacheStatus, ForwardReason};
-use crate::policy::{self, CacheRules};
+use crate::policy::{self, CacheRules, Timing};
 
 /// Why a request goes past the cache, if it does.
 pub(super) fn past(req: &Request, rules: &CacheRules) -> Option<CacheStatus> {
@@ -26,21 +27,27 @@ pub(super) fn past(req: &Request, rules: &CacheRules) -> Option<CacheStatus> {
 }
 
 /// Forwards `req`; the response to an unsafe one invalidates what it made
-/// stale (RFC 9111 s4.4).
+/// stale (RFC 9111 s4.4), and that to a POST may be kept.
 pub(super) async fn forward(
     cache: Arc<Cache>,
     req: Request,
     origin: Arc<dyn Origin>,
     forms: Arc<dyn NormalForms>,
-    status: CacheStatus,
+    (status, post): (CacheStatus, Option<Post>),
 ) -> Result<Response, Failure> {
     let changed = (!req.method.is_safe()).then(|| (req.method.clone(), req.target.clone()));
+    let sent = cache.clock.wall();
     let mut response = match origin.fetch(req).await {
         Ok(response) => response,
         Err(error) => return Err(Failure::Fetch { error, cache: Some(status) }),
     };
+    let timing = Timing { request: sent, response: cache.clock.wall() };
+    let kept = post.filter(|post| post.is_kept(&cache, &response, timing));
     if let Some((method, target)) = changed {
         invalidate::after(&cache, &method, &target, &*forms, response.status, &response.fields).await;
+    }
+    if let Some(post) = kept {
+        return post.keep(&cache, response, timing).await;
     }
     response.facts.cache = Some(status);
     Ok(response)

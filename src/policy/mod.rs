@@ -14,7 +14,7 @@
 //!   `compression`
 //! - which parts are kept, and become one: `partial`; whether it is fetched
 //!   part by part: `slice`
-//! - what a write makes void: `invalidate`
+//! - what a write makes void: `invalidate`, and what it brings: `post`
 //! - by which tags it is purged: `tags`
 
 mod bypass;
@@ -25,6 +25,7 @@ mod invalidate;
 mod key;
 mod partial;
 mod parts;
+mod post;
 mod query;
 mod range;
 mod reference;
@@ -57,6 +58,7 @@ pub use invalidate::invalidated_by;
 pub use key::{CacheKey, KeyParts, key_prefixes, write_key};
 pub use partial::{Part, combined, part_of, range_within};
 pub use parts::{HeadParts, SelectingValue};
+pub use post::answers_get;
 pub use query::{ParameterPattern, QueryRules};
 pub use range::{RangeAnswer, asks_for_part, range};
 pub use reuse::{Reuse, only_if_cached, reuse, stale_if_error, stale_windows};

@@ -251,6 +251,11 @@ impl Tiers {
         self.memory.generation(key)
     }
 
+    /// True if neither an invalidation of the key nor a purge came since.
+    pub(in crate::cache) fn holds(&self, key: &CacheKey, since: &Generation) -> bool {
+        self.generations.hold(key, since) && !self.purges().may_cover(since.epoch())
+    }
+
     /// The purges under way.
     pub(in crate::cache) fn purges(&self) -> &Purges {
         &self.generations.purges

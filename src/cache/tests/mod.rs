@@ -8,6 +8,7 @@ mod disk;
 mod hits;
 mod parts;
 mod personal;
+mod post;
 mod purge;
 mod races;
 mod ranges;
