@@ -7,14 +7,17 @@ use bytes::Bytes;
 use http::header::{AGE, CONTENT_LENGTH, CONTENT_RANGE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
+use super::encode::{self, Made};
 use super::multipart::multipart;
 use super::reader::Reader;
 use super::slices::SliceReader;
-use super::store::{FileBody, Sliced, StoredBody};
+use super::store::{FileBody, Sliced, StoredBody, StoredResponse};
 use crate::exchange::{Body, Facts, Response};
 use crate::fields::cache_status::CacheStatus;
 use crate::fields::range::{ContentRange, Span};
-use crate::policy::{self, Part, Precondition, RangeAnswer, RequestHead, StoredHead};
+use crate::policy::{
+    self, CacheRules, Part, Precondition, RangeAnswer, Representation, RequestHead, StoredHead,
+};
 
 /// The content a response is made of.
 #[derive(Debug)]
@@ -105,6 +108,45 @@ impl Selected {
     pub(super) fn shared(head: &StoredHead, content: Content, cache: CacheStatus) -> Self {
         let facts = Facts { cache: Some(cache), ..Facts::default() };
         Self { status: head.status, fields: head.fields(), content, facts, part: head.part() }
+    }
+
+    /// What is stored, in the coding that suits the client best of those that are
+    /// there (RFC 9110 s12.5.3).
+    pub(super) fn stored(
+        req: &RequestHead<'_>,
+        stored: &StoredResponse,
+        content: Content,
+        rules: &CacheRules,
+        cache: CacheStatus,
+    ) -> Self {
+        let mut selected = Self::shared(&stored.head, content, cache);
+        match selected.representation(req, &stored.head, rules) {
+            Representation::Only => {}
+            Representation::Encoded(coding) if let Some(Made::Shorter(bytes)) = stored.encoded(coding) => {
+                policy::encode_fields(&mut selected.fields, coding, Some(bytes.len() as u64));
+                selected.content = Content::Whole(bytes.clone());
+            }
+            Representation::Identity | Representation::Encoded(_) => {
+                stored.head.add_vary(&mut selected.fields);
+            }
+        }
+        selected
+    }
+
+    /// The same content for a client that gets it as it came, where others may
+    /// get it in a coding.
+    pub(super) fn varying(mut self, req: &RequestHead<'_>, head: &StoredHead, rules: &CacheRules) -> Self {
+        if self.representation(req, head, rules) != Representation::Only {
+            head.add_vary(&mut self.fields);
+        }
+        self
+    }
+
+    fn representation(&self, req: &RequestHead<'_>, head: &StoredHead, rules: &CacheRules) -> Representation {
+        match encode::is_encodable(&self.content) {
+            true => policy::representation(req, head, self.content.length(), rules),
+            false => Representation::Only,
+        }
     }
 
     /// What `req` gets of it: all, a part, or the news that it has it already.

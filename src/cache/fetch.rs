@@ -160,7 +160,8 @@ impl Miss {
         };
         self.cache.metrics.fills_joined.increment();
         let cache = CacheStatus { ttl: Some(ttl), collapsed: true, ..self.forwarded() };
-        let response = Selected::shared(head, content, cache).answer_aged(&req, head.age(now));
+        let selected = Selected::shared(head, content, cache).varying(&req, head, &self.asked.rules);
+        let response = selected.answer_aged(&req, head.age(now));
         Break(Ok(deliver::forwarded_as(opened.fwd_status, response)))
     }
 
@@ -213,6 +214,7 @@ impl Miss {
         let fields = fields.unwrap_or_else(|| head.fields());
         let selected = Selected { status: head.status, fields, content, facts, part: None };
         let req = self.asked.head();
+        let selected = if stored { selected.varying(&req, &head, &self.asked.rules) } else { selected };
         let response = if age { selected.answer_aged(&req, head.age(now)) } else { selected.answer(&req) };
         deliver::forwarded_as(fwd_status, response)
     }
@@ -231,7 +233,8 @@ impl Miss {
             };
             let content =
                 slices::content(&self.cache, &self.asked, &self.plan.key, &stored.head, &stored.body);
-            Selected::shared(&stored.head, content, cache).answer_aged(&req, stored.head.age(now))
+            let selected = Selected::stored(&req, &stored, content, &self.asked.rules, cache);
+            selected.answer_aged(&req, stored.head.age(now))
         })
     }
 

@@ -137,7 +137,8 @@ impl Fill {
         match storability {
             Storability::Store => {
                 let (store, alone) = (&self.cache.store, self.alone(&head));
-                let fresh = Arc::new(self.response(&head, stored.body.clone()));
+                let fresh = stored.freshened(Arc::clone(&head), self.cache.clock.now(), &self.since);
+                let fresh = Arc::new(fresh);
                 store.freshen(&self.key, stored, &fresh, &self.since, alone).await;
                 self.tell_opened(&head, OpenedContent::Whole(fresh.body.clone()), response.status);
             }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use http::Method;
 
 use super::fetch::Miss;
-use super::store::{Alone, StoredResponse};
+use super::store::Alone;
 use crate::exchange::{Failure, Response};
 use crate::policy::{self, HeadUpdate, RequestHead, Storability, StoredHead, Timing};
 
@@ -31,8 +31,8 @@ impl Miss {
                     let head = policy::freshened(&stored.head, &response.fields, timing, &self.asked.rules);
                     match self.storability(&head, timing) {
                         Storability::Store => {
-                            let (body, received) = (stored.body.clone(), self.cache.clock.now());
-                            let fresh = Arc::new(StoredResponse::new(Arc::new(head), body, received, &since));
+                            let received = self.cache.clock.now();
+                            let fresh = Arc::new(stored.freshened(Arc::new(head), received, &since));
                             cache.stored = store.freshen(key, stored, &fresh, &since, Alone::default()).await;
                         }
                         Storability::DoNotStore(reason) if reason.is_of_request() => {}

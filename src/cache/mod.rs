@@ -13,6 +13,7 @@ mod budget;
 mod chain;
 mod collapse;
 mod deliver;
+mod encode;
 mod failure;
 mod fetch;
 mod fill;
@@ -38,6 +39,7 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::Method;
 use serde::Serialize;
 
@@ -45,6 +47,7 @@ use crate::base::{Clock, Tasks};
 use crate::config::model::CacheConfig;
 use crate::exchange::{Failure, Handling, Origin, Request, Response, Target};
 use crate::fields::cache_status::CacheStatus;
+use crate::fields::coding::Coding;
 use crate::policy::{self, CacheKey, CacheRules};
 use crate::telemetry::Metrics;
 
@@ -52,6 +55,7 @@ use asked::Asked;
 use budget::Budget;
 use collapse::Fills;
 use deliver::{Content, Selected};
+use encode::Encoders;
 use fetch::Miss;
 use invalidate::AsWritten;
 use lookup::Lookup;
@@ -78,6 +82,7 @@ pub struct Cache {
     store: Tiers,
     fills: Arc<Fills>,
     budget: Arc<Budget>,
+    encoders: Arc<Encoders>,
     max_object: u64,
     /// Bytes of a slice.
     slice: u64,
@@ -124,6 +129,7 @@ impl Cache {
             store: Tiers::open(config, Arc::clone(&clock), tasks, &metrics),
             fills: Fills::new(),
             budget: Budget::new(if config.disk.is_some() { fills.max(SLICES_HELD * slice) } else { fills }),
+            encoders: Encoders::new(),
             max_object: config.max_object,
             slice,
             clock,
@@ -148,14 +154,17 @@ impl Cache {
         }
         match lookup::look(&self.store.memory, &req, rules) {
             Lookup::Serve { stored, ttl } => match Content::of(&stored.body) {
-                Ok(content) => Handling::ready(Ok(hit(&req, &stored, content, ttl))),
+                Ok(content) => match self.missing_coding(&req, &stored, rules) {
+                    None => Handling::ready(Ok(hit(&req, &stored, content, rules, ttl))),
+                    Some(coding) => self.answer_encoded(req, rules, stored, coding, ttl),
+                },
                 Err(_) => self.answer_in_slices(Asked::new(req, rules, origin), stored, ttl),
             },
             Lookup::ServeStale { stored, ttl, refresh } => {
                 let refresh = refresh.filter(|_| req.method == Method::GET);
                 match Content::of(&stored.body) {
                     Ok(content) => {
-                        let response = hit(&req, &stored, content, ttl);
+                        let response = hit(&req, &stored, content, rules, ttl);
                         if let Some(plan) = refresh {
                             fetch::refresh(self, &Asked::new(req, rules, origin), &plan);
                         }
@@ -207,6 +216,24 @@ impl Cache {
         Handling::pending(pass::forward(Arc::clone(self), req, Arc::clone(origin), forms, (status, post)))
     }
 
+    /// Answers with a stored response in a coding that is still to be made.
+    fn answer_encoded(
+        self: &Arc<Self>,
+        req: Request,
+        rules: &Arc<CacheRules>,
+        stored: Arc<StoredResponse>,
+        coding: Coding,
+        ttl: i64,
+    ) -> Handling<Result<Response, Failure>> {
+        let encoding = Arc::clone(self).encoded(Self::key(&req.target), stored, coding);
+        let rules = Arc::clone(rules);
+        Handling::pending(async move {
+            let stored = encoding.await;
+            let content = Content::of(&stored.body).unwrap_or_else(|_| Content::Whole(Bytes::new()));
+            Ok(hit(&req, &stored, content, &rules, ttl))
+        })
+    }
+
     /// Answers with a stored response that is kept in slices: what is not there
     /// of it has to be waited for.
     fn answer_in_slices(
@@ -251,8 +278,9 @@ impl Cache {
     }
 }
 
-fn hit(req: &Request, stored: &StoredResponse, content: Content, ttl: i64) -> Response {
+fn hit(req: &Request, stored: &StoredResponse, content: Content, rules: &CacheRules, ttl: i64) -> Response {
     let cache = CacheStatus { hit: true, ttl: Some(ttl), ..CacheStatus::default() };
-    let selected = Selected::shared(&stored.head, content, cache);
-    selected.answer_aged(&asked::head(req), stored.head.age(req.received_wall))
+    let head = asked::head(req);
+    let selected = Selected::stored(&head, stored, content, rules, cache);
+    selected.answer_aged(&head, stored.head.age(req.received_wall))
 }

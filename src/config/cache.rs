@@ -8,7 +8,7 @@ use http::HeaderName;
 
 use super::model::{CacheConfig, DiskConfig, Secret};
 use super::read::{Diagnostic, Fault, Table, Value};
-use super::{key, secret};
+use super::{compress, key, secret};
 use crate::policy::{CacheRules, QueryRules, SURROGATE_KEY};
 
 const MIB: u64 = 1 << 20;
@@ -102,12 +102,6 @@ fn check_force(force: &Value<'_>, rules: &CacheRules) {
 
 /// The keys that the file, a site and a route have in common.
 fn common_rules(table: &mut Table<'_>, inherited: &CacheRules) -> CacheRules {
-    if let Some(compress) = table.value("compress")
-        && !compress.is_false()
-    {
-        compress
-            .not_yet("`compress`", "leave it out, or write false; what the origin compresses passes through");
-    }
     CacheRules {
         default_ttl: table.duration("default_ttl", inherited.default_ttl, LIFETIME),
         negative_ttl: table.duration("negative_ttl", inherited.negative_ttl, LIFETIME),
@@ -118,6 +112,7 @@ fn common_rules(table: &mut Table<'_>, inherited: &CacheRules) -> CacheRules {
         ),
         stale_if_error: table.duration("stale_if_error", inherited.stale_if_error, LIFETIME),
         query: key::read(table.value("key"), &inherited.query),
+        compression: compress::read(table.value("compress"), &inherited.compression),
         ..inherited.clone()
     }
 }

@@ -5,6 +5,7 @@
 mod acme;
 mod admin;
 mod cache;
+mod compress;
 mod key;
 mod limits;
 mod listen;

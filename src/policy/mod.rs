@@ -50,6 +50,7 @@ use std::time::SystemTime;
 
 use http::{HeaderMap, Method};
 
+pub use crate::fields::coding::Coding;
 pub use bypass::{BypassReason, bypass};
 pub use compression::{CompressionRules, Representation, encode_fields, representation};
 pub use conditional::{Precondition, evaluate, not_modified_fields};

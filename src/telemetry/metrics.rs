@@ -248,6 +248,12 @@ pub struct Metrics {
     pub purges: [Counter; PurgeKind::ALL.len()],
     /// Stored responses that purges removed or made stale, in each tier.
     pub purged: Counter,
+    /// Contents that were encoded.
+    pub encodings: Counter,
+    /// Bytes of those that became shorter.
+    pub encoded_from_bytes: Counter,
+    /// Bytes that became of them.
+    pub encoded_to_bytes: Counter,
     /// Bytes the memory tier holds now.
     pub cache_bytes: Gauge,
     /// Stored responses the memory tier holds now.

@@ -111,6 +111,13 @@ fn process_wide(page: &mut Page, metrics: &Metrics) {
             "Stored responses that purges removed or made stale, in each tier.",
             &m.purged,
         ),
+        ("seawall_cache_encodings_total", "Stored responses that were compressed.", &m.encodings),
+        (
+            "seawall_cache_encoded_from_bytes_total",
+            "Bytes of stored responses that compressing made shorter.",
+            &m.encoded_from_bytes,
+        ),
+        ("seawall_cache_encoded_to_bytes_total", "Bytes that became of them.", &m.encoded_to_bytes),
         ("seawall_disk_hits_total", "Lookups that found a stored response on the disk.", &m.disk_hits),
         ("seawall_disk_writes_total", "Stored responses written to the disk.", &m.disk_writes),
         (

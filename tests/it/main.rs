@@ -13,6 +13,7 @@ mod support;
 
 mod acme;
 mod command_line;
+mod compression;
 mod config;
 mod connections;
 mod disk;

@@ -87,9 +87,9 @@ impl Miss {
                 }
             },
         };
-        let response = Selected::shared(&stored.head, content, cache)
-            .answer_aged(&self.asked.head(), stored.head.age(now));
-        Some(Ok(response))
+        let req = self.asked.head();
+        let selected = Selected::stored(&req, stored, content, &self.asked.rules, cache);
+        Some(Ok(selected.answer_aged(&req, stored.head.age(now))))
     }
 
     /// Opens the first slice of which the request gets something; says whether

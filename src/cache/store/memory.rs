@@ -140,6 +140,12 @@ impl Memory {
         is_put
     }
 
+    /// Keeps what was made of a content in `of` beside that content, if it is
+    /// still kept under `key`.
+    pub(in crate::cache) async fn add_encoded(&self, key: &CacheKey, of: &StoredResponse) {
+        self.replace(key, |kept| kept.with_encoded(of)).await;
+    }
+
     /// Does under `key` what the purges under way are to do.
     pub(in crate::cache) async fn sweep_key(&self, key: &CacheKey) {
         let mut by_whom = Vec::new();

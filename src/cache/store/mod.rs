@@ -13,6 +13,8 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use super::encode::{Encoded, Made};
+use crate::fields::coding::Coding;
 use crate::policy::{self, StoredHead};
 
 pub use disk::DiskUsage;
@@ -43,6 +45,8 @@ pub(super) struct StoredResponse {
     pub(super) body: StoredBody,
     /// When the head came, by the monotonic clock.
     pub(super) received: Instant,
+    /// The content in the codings that were made of it; few responses have any.
+    encoded: Option<Arc<Encoded>>,
     /// It was asked for after the purges up to this one, and before the next.
     epoch: u64,
     /// The record it was read from, if it was.
@@ -57,13 +61,30 @@ impl StoredResponse {
         received: Instant,
         since: &Generation,
     ) -> Self {
-        Self { head, body, received, epoch: since.epoch(), record: None }
+        Self { head, body, received, encoded: None, epoch: since.epoch(), record: None }
     }
 
     /// This part and another one together, as one response with this head.
     pub(super) fn combined_with(&self, other: &Self, head: Arc<StoredHead>, body: StoredBody) -> Self {
         // What was purged of either does not come back with the other.
-        Self { head, body, received: self.received, epoch: self.epoch.min(other.epoch), record: None }
+        let epoch = self.epoch.min(other.epoch);
+        Self { head, body, received: self.received, encoded: None, epoch, record: None }
+    }
+
+    /// The same content under a new head, which was received at this time.
+    pub(super) fn freshened(&self, head: Arc<StoredHead>, received: Instant, since: &Generation) -> Self {
+        Self { encoded: self.encoded.clone(), ..Self::new(head, self.body.clone(), received, since) }
+    }
+
+    /// What was made of its content in this coding.
+    pub(super) fn encoded(&self, coding: Coding) -> Option<&Made> {
+        self.encoded.as_ref()?.get(coding)
+    }
+
+    /// The same with what was made of its content.
+    pub(super) fn with_encoded(&self, coding: Coding, made: Made) -> Self {
+        let encoded = self.encoded.as_deref().cloned().unwrap_or_default().with(coding, made);
+        Self { encoded: Some(Arc::new(encoded)), ..self.clone() }
     }
 
     /// True for the same, even if a purge made one of them stale.
@@ -81,7 +102,8 @@ impl StoredResponse {
     }
 
     fn weight(&self) -> u64 {
-        RESPONSE_OVERHEAD + self.head.weight() as u64 + self.body.weight()
+        let encoded = self.encoded.as_ref().map_or(0, |encoded| encoded.weight());
+        RESPONSE_OVERHEAD + self.head.weight() as u64 + self.body.weight() + encoded
     }
 }
 
@@ -147,6 +169,21 @@ impl Variants {
     fn without(&self, gone: &StoredResponse) -> Self {
         let responses = self.responses.iter().filter(|kept| !kept.is(gone)).cloned().collect();
         Self { responses, alone: self.alone }
+    }
+
+    /// The same with what was made of a content in `of`, where that content is;
+    /// `None` if it is not there.
+    fn with_encoded(&self, of: &StoredResponse) -> Option<Self> {
+        let has_it = |kept: &Arc<StoredResponse>| kept.body.is(&of.body);
+        self.responses.iter().any(has_it).then(|| {
+            let with = |kept: &Arc<StoredResponse>| {
+                let encoded = of.encoded.clone();
+                Arc::new(StoredResponse { encoded, ..StoredResponse::clone(kept) })
+            };
+            let responses = self.responses.iter();
+            let responses = responses.map(|kept| if has_it(kept) { with(kept) } else { Arc::clone(kept) });
+            Self { responses: responses.collect(), alone: self.alone }
+        })
     }
 
     fn marked(&self, alone: Alone) -> Self {

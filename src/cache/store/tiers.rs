@@ -110,8 +110,14 @@ impl Tiers {
         let age = self.clock.wall().duration_since(head.received()).unwrap_or_default();
         let now = self.clock.now();
         let received = now.checked_sub(age).unwrap_or(now);
-        let stored =
-            Arc::new(StoredResponse { head, body, received, epoch: chosen.epoch, record: Some(chosen.id()) });
+        let stored = Arc::new(StoredResponse {
+            head,
+            body,
+            received,
+            encoded: None,
+            epoch: chosen.epoch,
+            record: Some(chosen.id()),
+        });
         Some(OnDisk { stored, again, since })
     }
 

@@ -3,6 +3,7 @@
 
 mod bodies;
 mod collapse;
+mod compression;
 mod crowd;
 mod disk;
 mod hits;

@@ -97,7 +97,8 @@ fn site(
     pools: &mut Pools,
     sites: &mut Sites,
 ) -> Option<Site> {
-    table.not_yet(&["rate_limit", "allow", "deny", "auth", "compress"]);
+    table.not_yet(&["rate_limit", "allow", "deny", "auth"]);
+    table.belongs_elsewhere(&["compress"], "write cache = { compress = ... }");
     table.belongs_elsewhere(
         &pool::POOL_ONLY,
         "make a [pool.NAME] with it, and give the site `pool = \"NAME\"`",

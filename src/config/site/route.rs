@@ -52,7 +52,8 @@ fn plain_route(rules: &CacheRules, body: u64) -> Route {
 /// `None` after an error in `match`, so that nothing is said of what the route
 /// would take from others.
 fn route(table: &mut Table<'_>, site_rules: &CacheRules, site_body: u64) -> Option<Route> {
-    table.not_yet(&["rate_limit", "allow", "deny", "auth", "compress"]);
+    table.not_yet(&["rate_limit", "allow", "deny", "auth"]);
+    table.belongs_elsewhere(&["compress"], "write cache = { compress = ... }");
     table.belongs_elsewhere(&["pool", "origins", "health"], "a site has one pool: make another site for it");
     table
         .belongs_elsewhere(&["path", "method"], "write match = { path = \"/assets/*\", method = [\"GET\"] }");
