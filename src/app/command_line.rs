@@ -9,6 +9,7 @@ use bytes::Bytes;
 use clap::{Args, Parser, Subcommand};
 use http::Method;
 
+use super::look::{self, Explain};
 use super::purge::{self, Purge};
 use super::{demo, process};
 use crate::config::{self, ConfigError};
@@ -51,6 +52,10 @@ enum Command {
     Certs(Shown),
     /// Print the metrics of a running edge in Prometheus' format.
     Metrics(Running),
+    /// Tell what becomes of a request: why it is a miss, and what would change it.
+    Explain(Explain),
+    /// Look into the cache of a running edge.
+    Cache(look::Shown),
     /// Have a running edge forget stored responses, or make them stale.
     Purge(Purge),
     /// Have a running edge finish its exchanges and stop.
@@ -58,10 +63,10 @@ enum Command {
 }
 
 #[derive(Debug, Args)]
-struct ConfigFile {
+pub(super) struct ConfigFile {
     /// The config [default: ./seawall.toml, else /etc/seawall/seawall.toml]
     #[arg(short, long, value_name = "FILE")]
-    config: Option<PathBuf>,
+    pub(super) config: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -96,10 +101,10 @@ pub struct Demo {
 pub(super) struct Running {
     /// The config the edge runs with, which tells where its admin socket is
     /// [default: ./seawall.toml, else /etc/seawall/seawall.toml].
-    #[arg(short, long, value_name = "FILE")]
-    config: Option<PathBuf>,
+    #[arg(short, long, value_name = "FILE", global = true)]
+    pub(super) config: Option<PathBuf>,
     /// The admin socket itself [default: as the config says, or as `seawall serve` has it].
-    #[arg(long, value_name = "SOCKET", conflicts_with = "config")]
+    #[arg(long, value_name = "SOCKET", conflicts_with = "config", global = true)]
     socket: Option<PathBuf>,
 }
 
@@ -125,6 +130,8 @@ pub fn run() -> ExitCode {
         Command::Metrics(running) => {
             ask(&running, Method::GET, "/v1/metrics").and_then(|metrics| print(&metrics))
         }
+        Command::Explain(explain) => look::explain(&explain),
+        Command::Cache(shown) => look::cache(&shown),
         Command::Purge(purge) => purge::run(&purge),
         Command::Drain(running) => ask(&running, Method::POST, "/v1/drain")
             .and_then(|_| print("the edge takes no new connections, finishes its exchanges and ends")),
@@ -170,7 +177,7 @@ pub(super) fn print(text: &str) -> Result<(), CommandError> {
 }
 
 /// The config with the file it is from.
-fn load(file: &ConfigFile) -> Result<(PathBuf, config::Loaded), CommandError> {
+pub(super) fn load(file: &ConfigFile) -> Result<(PathBuf, config::Loaded), CommandError> {
     let path = config_path(file.config.as_deref())?;
     let loaded = config::load(&path)?;
     warn(&loaded)?;

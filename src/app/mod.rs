@@ -6,6 +6,7 @@ pub mod demo;
 
 mod edge;
 mod inspect;
+mod look;
 mod process;
 mod purge;
 mod workers;

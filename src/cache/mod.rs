@@ -19,6 +19,7 @@ mod fetch;
 mod fill;
 mod from_disk;
 mod head;
+mod inspect;
 mod invalidate;
 mod lookup;
 mod multipart;
@@ -62,6 +63,7 @@ use lookup::Lookup;
 use post::Post;
 use store::{Alone, Removed, SLICE, StoredResponse, Tiers};
 
+pub use inspect::{CacheStat, MOST_LISTED, Outlook, StoredView};
 pub use invalidate::NormalForms;
 pub use purge::{InvalidPurge, MOST_NAMED, Purge, PurgeError, Purged, PurgedCounts, purge_targets};
 pub use store::DiskUsage;

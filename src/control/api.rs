@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::server::{Answer, content, refusal, wrong_method};
-use super::{Inspect, Lifecycle, purge};
+use super::{Inspect, Lifecycle, look, purge};
 use crate::router::Router;
 use crate::telemetry::prometheus;
 
@@ -36,6 +36,10 @@ impl AdminApi {
             Resource::Certificates => as_json(&self.inspect.certificates()),
             Resource::Drain => self.drain(),
             Resource::Purge => purge::answer(&self.router, content_of_req).await,
+            Resource::Explain => look::explain(&self.router, content_of_req).await,
+            Resource::CacheList => look::list(&self.router, content_of_req).await,
+            Resource::CacheShow => look::show(&self.router, content_of_req).await,
+            Resource::CacheStat => as_json(&self.router.cache().stat()),
         }
     }
 
@@ -70,6 +74,10 @@ enum Resource {
     Certificates,
     Drain,
     Purge,
+    Explain,
+    CacheList,
+    CacheShow,
+    CacheStat,
 }
 
 impl Resource {
@@ -82,14 +90,23 @@ impl Resource {
             "certificates" => Self::Certificates,
             "drain" => Self::Drain,
             "purge" => Self::Purge,
+            "explain" => Self::Explain,
+            "cache/list" => Self::CacheList,
+            "cache/show" => Self::CacheShow,
+            "cache/stat" => Self::CacheStat,
             _ => return None,
         })
     }
 
     fn method(self) -> Method {
         match self {
-            Self::Drain | Self::Purge => Method::POST,
-            Self::Status | Self::Config | Self::Metrics | Self::Origins | Self::Certificates => Method::GET,
+            Self::Drain | Self::Purge | Self::Explain | Self::CacheList | Self::CacheShow => Method::POST,
+            Self::Status
+            | Self::Config
+            | Self::Metrics
+            | Self::Origins
+            | Self::Certificates
+            | Self::CacheStat => Method::GET,
         }
     }
 }

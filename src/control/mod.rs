@@ -6,10 +6,12 @@
 mod api;
 pub mod client;
 mod error;
+mod look;
 mod metrics_endpoint;
 mod purge;
 mod server;
 pub mod show;
+pub mod show_cache;
 mod socket;
 mod table;
 #[cfg(test)]

@@ -89,13 +89,13 @@ pub fn purged(purged: &Value) -> String {
     format!("purged {} in memory, {} on the disk{so_far}\n", of("memory"), of("disk"))
 }
 
-fn items(value: &Value) -> impl Iterator<Item = &Value> {
+pub(super) fn items(value: &Value) -> impl Iterator<Item = &Value> {
     value.as_array().into_iter().flatten()
 }
 
 /// A value on one line. Texts of certificate authorities and origin servers
 /// end up here, so nothing that moves a terminal is let through.
-fn cell(value: &Value) -> String {
+pub(super) fn cell(value: &Value) -> String {
     match value {
         Value::Null => dash(),
         Value::Bool(true) => "yes".to_owned(),
@@ -129,7 +129,7 @@ fn uptime(seconds: u64) -> String {
     }
 }
 
-fn size(bytes: u64) -> String {
+pub(super) fn size(bytes: u64) -> String {
     let (unit, name) = match bytes {
         0..0x400 => return format!("{bytes} B"),
         0x400..0x10_0000 => (0x400, "KiB"),

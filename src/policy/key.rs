@@ -34,6 +34,17 @@ impl CacheKey {
     }
 }
 
+impl CacheKey {
+    /// The URL whose responses are kept under it; `None` for what is no key of a
+    /// response.
+    pub fn to_url(&self) -> Option<String> {
+        let mut parts = self.0.split(|byte| *byte == 0);
+        let (scheme, host, target) = (parts.next()?, parts.next()?, parts.next()?);
+        let text = |bytes| String::from_utf8_lossy(bytes);
+        parts.next().is_none().then(|| format!("{}://{}{}", text(scheme), text(host), text(target)))
+    }
+}
+
 impl Borrow<[u8]> for CacheKey {
     fn borrow(&self) -> &[u8] {
         &self.0
@@ -109,6 +120,13 @@ mod tests {
             let prefixes = key_prefixes("https", host, has_port, path);
             assert_eq!(covers(prefixes, other, other_path), expected, "{host} {path:?} {other}{other_path}");
         }
+    }
+
+    #[test]
+    fn a_key_tells_its_url() {
+        let url = |key: &[u8]| CacheKey::new(key).to_url();
+        assert_eq!(url(b"https\0a.test:1\0/x?y").as_deref(), Some("https://a.test:1/x?y"));
+        assert_eq!((url(b"https\0a.test"), url(b"https\0a.test\0/x\0slice")), (None, None));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use super::stated::By;
 use super::storability::Case;
-use super::{CacheRules, FreshnessLifetime, NoStoreReason, RequestHead, Timing};
+use super::{CacheRules, FreshnessLifetime, NoStoreReason, RequestHead, StoredHead, Timing};
 use crate::fields::targeted::CDN_CACHE_CONTROL;
 
 /// Longer values are cut.
@@ -85,6 +85,19 @@ pub fn remedy_of(detail: &str) -> Option<Remedy> {
             "content" => no_remedy("A GET with content means something to nobody but the origin server."),
             "upgrade" => no_remedy("A change of protocols is between the client and the origin server."),
             "range" => no_remedy("A part of what is not stored is passed through."),
+            "length-mismatch" => Remedy {
+                origin: Some("Send as many bytes as Content-Length or Content-Range says."),
+                operator: None,
+            },
+            "changed" => {
+                no_remedy("The large response whose parts were stored is another one now; nothing is wrong.")
+            }
+            "stale-if-error" => no_remedy(
+                "The origin servers did not answer, and the stored response stood in: see `seawall origins`.",
+            ),
+            "only-if-cached" => {
+                no_remedy("The client wants no request to an origin server; nothing usable is stored.")
+            }
             "request-no-cache" => no_remedy("The client asked for a validation, as a reload does."),
             "request-max-age" | "request-min-fresh" => {
                 no_remedy("The client asked for a fresher response than the stored one.")
@@ -186,6 +199,18 @@ fn blame(reason: NoStoreReason, case: &Case<'_>) -> Option<FieldLine> {
         NoStoreReason::NoLifetime => directive("age").or_else(|| origin(&header::EXPIRES, "")),
         NoStoreReason::TooLarge => origin(&header::CONTENT_LENGTH, ""),
     }
+}
+
+/// The fields that a stored response varies on, with what they were in the
+/// request that brought it; of secrets only the name. `None` if no request
+/// selects it.
+pub fn varies_on(head: &StoredHead) -> Option<Vec<(String, Option<String>)>> {
+    let text = |name: &HeaderName, form: Box<[u8]>| {
+        let value = HeaderValue::from_bytes(&form).ok();
+        value.map_or_else(|| "...".to_owned(), |value| shown(name, &value))
+    };
+    let values = head.to_parts().selecting?.into_iter();
+    Some(values.map(|(name, form)| (written(&name), form.map(|form| text(&name, form)))).collect())
 }
 
 /// The first line of a field that has `word` in it.
@@ -398,6 +423,22 @@ mod tests {
         for reason in Reason::ALL {
             assert_eq!(remedy_of(reason.as_str()), Some(remedy(reason)));
         }
-        assert!(remedy_of("precondition").is_some() && remedy_of("no such name").is_none());
+        // What the floors above say in Cache-Status besides.
+        for detail in [
+            "changed",
+            "content",
+            "length-mismatch",
+            "only-if-cached",
+            "precondition",
+            "range",
+            "request-max-age",
+            "request-min-fresh",
+            "request-no-cache",
+            "stale-if-error",
+            "upgrade",
+        ] {
+            assert!(remedy_of(detail).is_some(), "{detail}");
+        }
+        assert!(remedy_of("no such name").is_none());
     }
 }

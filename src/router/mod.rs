@@ -4,6 +4,7 @@
 //! origin server.
 
 mod edits;
+mod explain;
 mod purge;
 mod redirect;
 mod route;
@@ -22,6 +23,8 @@ use crate::config::model::{Config, Route, Site};
 use crate::exchange::{Answer, Failure, Handler, Handling, Origin, Request, Response, Scheme, SiteLabel};
 use crate::policy::CacheRules;
 use crate::telemetry::Metrics;
+
+pub use explain::{Explanation, OriginView, RefusalView};
 
 use edits::Edited;
 use purge::Purging;

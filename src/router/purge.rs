@@ -2,6 +2,8 @@
 //! which keys the responses of a URL are kept. What a purge does is the cache's
 //! business.
 
+use std::sync::Arc;
+
 use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use serde_json::json;
@@ -50,6 +52,11 @@ impl Router {
             keys.push(Cache::key(&target));
         }
         Ok(keys)
+    }
+
+    /// The cache that answers.
+    pub fn cache(&self) -> &Arc<Cache> {
+        &self.cache
     }
 
     /// Purges, as [`Cache::purge`] does.

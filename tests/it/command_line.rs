@@ -39,9 +39,10 @@ async fn without_arguments_it_explains_itself() {
 
 #[tokio::test]
 async fn every_command_has_help() {
-    for command in
-        ["run", "serve", "check", "demo", "status", "origins", "certs", "metrics", "purge", "drain"]
-    {
+    for command in [
+        "run", "serve", "check", "demo", "status", "origins", "certs", "metrics", "explain", "cache",
+        "purge", "drain",
+    ] {
         let output = output(&[command, "--help"]).await;
         assert!(output.status.success(), "{command}");
         assert!(words(&output).contains(&format!("Usage: seawall {command}")), "{}", words(&output));

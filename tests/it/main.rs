@@ -18,6 +18,7 @@ mod config;
 mod connections;
 mod disk;
 mod end_to_end;
+mod explain;
 mod floors;
 mod front;
 mod keys;

@@ -120,6 +120,16 @@ impl Purge {
         Self { soft, ..self }
     }
 
+    /// The beginnings of the keys it names; none for tags.
+    pub(in crate::cache) fn prefixes_named(&self) -> Vec<Box<[u8]>> {
+        match &self.what {
+            What::Keys(keys) => keys.iter().map(|key| key.as_bytes().into()).collect(),
+            What::Prefixes(prefixes) | What::Hosts(prefixes) => prefixes.clone(),
+            What::Tags(_) => Vec::new(),
+            What::Everything => vec![Box::default()],
+        }
+    }
+
     /// What it names.
     pub fn kind(&self) -> PurgeKind {
         match self.what {

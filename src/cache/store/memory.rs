@@ -172,6 +172,29 @@ impl Memory {
         }
     }
 
+    /// What is kept under keys with these beginnings, `most` of them, and whether
+    /// those are all.
+    pub(in crate::cache) async fn list(
+        &self,
+        prefixes: &[Box<[u8]>],
+        most: usize,
+    ) -> (Vec<(CacheKey, Arc<Variants>)>, bool) {
+        let mut found = Vec::new();
+        for (at, (key, kept)) in self.entries.iter().enumerate() {
+            if prefixes.iter().any(|prefix| key.as_bytes().starts_with(prefix)) {
+                if found.len() == most {
+                    return (found, false);
+                }
+                let kept = self.generations.purges.variants(key.as_bytes(), kept);
+                found.push((CacheKey::clone(&key), kept));
+            }
+            if at % SWEPT_AT_ONCE == 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+        (found, true)
+    }
+
     /// Has requests for `key` not wait for one another.
     pub(in crate::cache) async fn mark(&self, key: &CacheKey, alone: Alone) {
         self.replace(key, |kept| Some(kept.marked(alone))).await;

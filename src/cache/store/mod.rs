@@ -22,7 +22,7 @@ pub use disk::DiskUsage;
 use disk::RecordId;
 
 pub(super) use body::StoredBody;
-pub(super) use disk::{FileBody, FileReader};
+pub(super) use disk::{FileBody, FileReader, Listed};
 pub(super) use generations::Generation;
 pub(super) use memory::Memory;
 pub(super) use purges::{Entered, Order, Progress, Purges, Selector, Tier};

@@ -10,8 +10,8 @@ use bytes::Bytes;
 use super::disk::{Disk, DiskUsage, Found, Ground, Storing};
 use super::generations::Generations;
 use super::{
-    Alone, Entered, FileBody, Generation, Memory, Order, Purges, SLICE, Sliced, StoredBody, StoredResponse,
-    Tier,
+    Alone, Entered, FileBody, Generation, Listed, Memory, Order, Purges, SLICE, Sliced, StoredBody,
+    StoredResponse, Tier,
 };
 use crate::base::{Clock, Tasks};
 use crate::config::model::CacheConfig;
@@ -119,6 +119,25 @@ impl Tiers {
             record: Some(chosen.id()),
         });
         Some(OnDisk { stored, again, since })
+    }
+
+    /// Heads that the disk keeps under `key`, as they count now.
+    pub(in crate::cache) async fn list_key(&self, key: &CacheKey) -> Vec<Listed> {
+        let Some(disk) = &self.disk else { return Vec::new() };
+        disk.list_key(key).await.into_iter().filter_map(|listed| self.as_listed(listed)).collect()
+    }
+
+    /// Heads that the disk keeps under keys with these beginnings, and whether
+    /// those are all.
+    pub(in crate::cache) async fn list(&self, prefixes: Vec<Box<[u8]>>, most: usize) -> (Vec<Listed>, bool) {
+        let Some(disk) = &self.disk else { return (Vec::new(), true) };
+        let (listed, are_all) = disk.list(prefixes, most).await;
+        (listed.into_iter().filter_map(|listed| self.as_listed(listed)).collect(), are_all)
+    }
+
+    fn as_listed(&self, listed: Listed) -> Option<Listed> {
+        let head = self.generations.purges.head(listed.key.as_bytes(), &listed.head, listed.epoch)?;
+        Some(Listed { head, ..listed })
     }
 
     /// Keeps in memory what was used from the disk before, if it is there now,

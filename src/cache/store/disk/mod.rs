@@ -14,6 +14,7 @@ mod file;
 mod health;
 mod index;
 mod journal;
+mod list;
 mod name;
 mod purge;
 mod read;
@@ -52,6 +53,7 @@ use name::{KeyId, Name};
 
 pub(in crate::cache) use body::FileReader;
 pub(in crate::cache) use file::FileBody;
+pub(in crate::cache) use list::Listed;
 pub(in crate::cache) use name::RecordId;
 pub(in crate::cache) use read::Found;
 pub(in crate::cache) use write::Storing;

@@ -142,6 +142,11 @@ impl Purges {
         }
     }
 
+    /// The field that has tags besides Cache-Tag.
+    pub(in crate::cache) fn tags_field(&self) -> &HeaderName {
+        &self.tags_field
+    }
+
     /// The epoch now. While it is held, no purge leaves that would cover what
     /// began in it.
     pub(in crate::cache) fn term(&self) -> Arc<Term> {
