@@ -14,6 +14,7 @@ use super::slices::SliceReader;
 use super::store::{FileBody, Sliced, StoredBody, StoredResponse};
 use crate::exchange::{Body, Facts, Response};
 use crate::fields::cache_status::CacheStatus;
+use crate::fields::coding::Coding;
 use crate::fields::range::{ContentRange, Span};
 use crate::policy::{
     self, CacheRules, Part, Precondition, RangeAnswer, Representation, RequestHead, StoredHead,
@@ -33,7 +34,7 @@ pub(super) enum Content {
 }
 
 impl Content {
-    fn length(&self) -> Option<u64> {
+    pub(super) fn length(&self) -> Option<u64> {
         match self {
             Self::Whole(bytes) => Some(bytes.len() as u64),
             Self::File(body) => Some(body.length()),
@@ -123,14 +124,20 @@ impl Selected {
         match selected.representation(req, &stored.head, rules) {
             Representation::Only => {}
             Representation::Encoded(coding) if let Some(Made::Shorter(bytes)) = stored.encoded(coding) => {
-                policy::encode_fields(&mut selected.fields, coding, Some(bytes.len() as u64));
-                selected.content = Content::Whole(bytes.clone());
+                selected = selected.encoded(coding, bytes.clone());
             }
             Representation::Identity | Representation::Encoded(_) => {
                 stored.head.add_vary(&mut selected.fields);
             }
         }
         selected
+    }
+
+    /// The same with the content in a coding.
+    pub(super) fn encoded(mut self, coding: Coding, content: Bytes) -> Self {
+        policy::encode_fields(&mut self.fields, coding, Some(content.len() as u64));
+        self.content = Content::Whole(content);
+        self
     }
 
     /// The same content for a client that gets it as it came, where others may

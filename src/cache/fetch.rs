@@ -6,6 +6,7 @@ use std::slice;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::header::{IF_MODIFIED_SINCE, IF_NONE_MATCH};
 use http::{Method, StatusCode};
 
@@ -21,6 +22,7 @@ use super::resume::Resume;
 use super::slices::{self, SliceReader, Slices};
 use crate::exchange::{Failure, FetchError, RequestProgress, Response};
 use crate::fields::cache_status::{CacheStatus, ForwardReason};
+use crate::fields::coding::Coding;
 use crate::fields::proxy_status::ProxyErrorType;
 use crate::policy::{self, Reuse};
 
@@ -94,7 +96,7 @@ impl Miss {
         }
         let fill = Fill::new(&self.cache, &self.asked, &self.plan, Some(guard));
         match self.cache.tasks.spawn(fill.receive()).await {
-            Ok(received) => self.conclude(received),
+            Ok(received) => self.conclude(received).await,
             Err(panicked) => {
                 let kind = ProxyErrorType::ProxyInternalError;
                 let error = FetchError::new(kind, RequestProgress::Sent).from_source(panicked);
@@ -173,7 +175,7 @@ impl Miss {
             return self.unchanged("condition").await;
         }
         let received = Fill::new(&self.cache, &self.asked, &self.plan, None).receive().await;
-        self.conclude(received)
+        self.conclude(received).await
     }
 
     /// Sends the request as it is, for this reason: nothing is stored.
@@ -188,9 +190,18 @@ impl Miss {
         }
     }
 
-    pub(super) fn conclude(self, received: Result<Received, Arc<FetchError>>) -> Result<Response, Failure> {
+    pub(super) async fn conclude(
+        self,
+        received: Result<Received, Arc<FetchError>>,
+    ) -> Result<Response, Failure> {
         match received {
-            Ok(Received::Opened(shared)) => Ok(self.opened(shared)),
+            Ok(Received::Opened(shared)) => {
+                let encoded = match self.short(&shared) {
+                    Some(short) => self.encoded_first(short).await,
+                    None => None,
+                };
+                Ok(self.opened(shared, encoded))
+            }
             Ok(Received::Unshared(mut response, reason)) => {
                 if let Some(stale) = self.stale(Some(response.status)) {
                     return Ok(stale);
@@ -207,14 +218,18 @@ impl Miss {
         }
     }
 
-    fn opened(&self, shared: Shared) -> Response {
+    fn opened(&self, shared: Shared, encoded: Option<(Coding, Bytes)>) -> Response {
         let Shared { head, fields, content, mut facts, age, fwd_status, stored } = shared;
         let now = self.cache.clock.wall();
         facts.cache = Some(CacheStatus { ttl: Some(head.ttl(now)), stored, ..self.forwarded() });
         let fields = fields.unwrap_or_else(|| head.fields());
         let selected = Selected { status: head.status, fields, content, facts, part: None };
         let req = self.asked.head();
-        let selected = if stored { selected.varying(&req, &head, &self.asked.rules) } else { selected };
+        let selected = match encoded {
+            Some((coding, content)) => selected.encoded(coding, content),
+            None if stored => selected.varying(&req, &head, &self.asked.rules),
+            None => selected,
+        };
         let response = if age { selected.answer_aged(&req, head.age(now)) } else { selected.answer(&req) };
         deliver::forwarded_as(fwd_status, response)
     }

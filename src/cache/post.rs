@@ -79,6 +79,6 @@ impl Post {
         };
         let fill = Fill::new(cache, &self.asked, &plan, None);
         let received = fill.accept(response, timing).await;
-        Miss::new(Arc::clone(cache), self.asked, plan).conclude(Ok(received))
+        Miss::new(Arc::clone(cache), self.asked, plan).conclude(Ok(received)).await
     }
 }

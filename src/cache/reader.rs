@@ -44,6 +44,14 @@ impl Reader {
         self.until.map(|until| until.saturating_sub(self.at))
     }
 
+    /// Another reader of the same, from the first byte on.
+    pub(super) fn again(&self) -> Option<Self> {
+        match &self.source {
+            Source::Shared(seat) => Some(Self::new(seat.stream(), None)),
+            Source::Resuming(_) | Source::Own(_) => None,
+        }
+    }
+
     /// Only the bytes from `first` to `last`, both included.
     pub(super) fn part(mut self, first: u64, last: u64) -> Self {
         if let Source::Shared(seat) = &self.source {

@@ -300,6 +300,11 @@ pub(super) struct Seat {
 }
 
 impl Seat {
+    /// The stream it is in.
+    pub(super) fn stream(&self) -> &Arc<Stream> {
+        &self.stream
+    }
+
     /// Moves without reading.
     pub(super) fn skip(&self, to: u64) {
         self.stream.state().move_to(self.reader, to);

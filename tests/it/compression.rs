@@ -34,7 +34,12 @@ async fn get(seawall: &Seawall, accepted: &str) -> Message {
 async fn every_client_gets_the_coding_that_it_likes() {
     let (seawall, page) = edge("").await;
     let first = get(&seawall, "gzip").await;
-    assert_eq!((first.field("content-encoding"), first.field("vary")), (None, Some("Accept-Encoding")));
+    assert_eq!(
+        (first.field("content-encoding"), first.field("vary")),
+        (Some("gzip"), Some("Accept-Encoding"))
+    );
+    let status = first.field("cache-status").unwrap();
+    assert!(status.contains("fwd=uri-miss") && status.contains("stored"), "{status}");
     for (accepted, coding) in [
         ("gzip, deflate, br, zstd", Some("zstd")),
         ("gzip, br", Some("br")),

@@ -5,9 +5,12 @@
 //! A coding is made when it is first asked for, once for each stored response,
 //! and kept beside the content it was made of: what removes the one removes the
 //! other. Who asks first waits for it if the content is short, and gets the
-//! identity otherwise; so does everybody else until it is there.
+//! identity otherwise; so does everybody else until it is there. What is still
+//! coming from an origin server goes out as it comes, unless it is short and
+//! there at once (`first`).
 
 mod coder;
+mod first;
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};

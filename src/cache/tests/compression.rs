@@ -94,6 +94,47 @@ async fn the_first_response_streams_as_it_came_and_says_that_it_varies() {
     assert_eq!(coding(&edge.asked("/", &[GZIP]).await), Some("gzip"));
 }
 
+/// What is short, and there at once.
+#[tokio::test]
+async fn the_first_response_is_compressed_if_that_holds_up_nobody() {
+    for streams in [false, true] {
+        let mut edge = Edge::new();
+        let length = page().len().to_string();
+        let fields = [TEXT, &[("content-length", length.as_str()), ("set-cookie", "a=b")]].concat();
+        edge.rules = Arc::new(CacheRules { ignore_cookies: true, ..CacheRules::default() });
+        let client = edge.get("/", &[GZIP]);
+        let exchange = edge.exchange().await;
+        if streams {
+            let content = exchange.respond(200, &fields);
+            content.send(&page()[..100]).await;
+            content.send(&page()[100..]).await;
+        } else {
+            exchange.respond_whole(200, &fields, page());
+        }
+        let first = answer(client).await;
+        assert_eq!((coding(&first), status(&first).stored), (Some("gzip"), true));
+        assert_eq!(first.fields["set-cookie"], "a=b", "it is this client's");
+        assert_eq!(memory(&first), memory(&edge.hit("/", &[GZIP])));
+        assert!(decode(&content(first).await, "gzip") == page().as_bytes());
+        assert_eq!(edge.metrics.encodings.value(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_content_that_dawdles_is_sent_as_it_comes() {
+    let mut edge = Edge::new();
+    let length = page().len().to_string();
+    let client = edge.get("/", &[GZIP]);
+    let coming = edge.exchange().await.respond(200, &[TEXT, &[("content-length", length.as_str())]].concat());
+    coming.send(&page()[..100]).await;
+    let mut first = answer(client).await;
+    assert_eq!((coding(&first), &first.fields["vary"]), (None, &HeaderValue::from_static("Accept-Encoding")));
+    assert_eq!(chunk(&mut first).await.unwrap().unwrap(), page()[..100]);
+    coming.send(&page()[100..]).await;
+    drop(coming);
+    assert_eq!(text(first).await.unwrap(), page()[100..]);
+}
+
 #[tokio::test]
 async fn what_is_not_for_compression_is_left_alone() {
     let short = &page()[..1000];
