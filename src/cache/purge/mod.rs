@@ -103,9 +103,20 @@ impl Cache {
         }
     }
 
+    /// It holds from the moment at which it is entered, as every other one; then
+    /// nothing has to be gone through.
     async fn purge_everything(self: &Arc<Self>) -> Result<Done, PurgeError> {
+        let order = Order { selectors: What::Everything.selectors(), stale_from: None };
+        let epoch = self.store.enter(order).ok_or(PurgeError::TooMany)?.epoch;
         let cache = Arc::clone(self);
-        let removed = spawn_blocking(move || cache.clear()).await.map_err(PurgeError::Lost)?;
+        let removed = spawn_blocking(move || {
+            let removed = cache.clear();
+            for tier in [Tier::Memory, Tier::Disk] {
+                cache.store.purges().swept(epoch, tier);
+            }
+            removed
+        });
+        let removed = removed.await.map_err(PurgeError::Lost)?;
         // So that what is told of the tier is true at once.
         self.store.memory.settle().await;
         Ok(self.done(vec![removed]))
