@@ -5,12 +5,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use http_body::Frame;
 use http_body_util::StreamBody;
-use seawall::base::{Clock, ManualClock};
-use seawall::exchange::{Body, FetchError, Origin, Request, RequestProgress, Response};
+use seawall::base::Clock;
+use seawall::exchange::{Body, FetchError, Request, RequestProgress, Response};
 use seawall::fields::proxy_status::ProxyErrorType;
 
 use crate::case::{Expected, Field, FieldValue, Step};
@@ -23,7 +22,7 @@ const DATES: [&str; 5] = ["date", "expires", "last-modified", "if-modified-since
 pub(crate) struct CaseOrigin {
     steps: Vec<Step>,
     content: String,
-    clock: Arc<ManualClock>,
+    clock: Arc<dyn Clock>,
     seen: Mutex<Vec<Seen>>,
 }
 
@@ -55,8 +54,19 @@ impl Sent {
 impl CaseOrigin {
     /// The origin server of a case; `content` is its content where the case
     /// says nothing.
-    pub(crate) fn new(content: String, steps: &[Step], clock: &Arc<ManualClock>) -> Arc<Self> {
-        Arc::new(Self { steps: steps.to_vec(), content, clock: Arc::clone(clock), seen: Mutex::default() })
+    pub(crate) fn new(content: String, steps: &[Step], clock: Arc<dyn Clock>) -> Arc<Self> {
+        Arc::new(Self { steps: steps.to_vec(), content, clock, seen: Mutex::default() })
+    }
+
+    /// How long the answer to a request is to take.
+    pub(crate) fn pause(&self, req: &Request) -> Duration {
+        Duration::from_secs(self.step(req).1.response_pause)
+    }
+
+    /// The number of a request, and its step.
+    fn step(&self, req: &Request) -> (usize, &Step) {
+        let number: usize = text(&req.fields, "req-num").and_then(|number| number.parse().ok()).unwrap();
+        (number, &self.steps[number - 1])
     }
 
     /// The requests that reached it, in order.
@@ -64,10 +74,9 @@ impl CaseOrigin {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn respond(&self, req: &Request) -> Result<Response, FetchError> {
-        let number: usize = text(&req.fields, "req-num").and_then(|number| number.parse().ok()).unwrap();
-        let step = &self.steps[number - 1];
-        self.clock.advance(Duration::from_secs(step.response_pause));
+    /// Answers a request as its step says.
+    pub(crate) fn respond(&self, req: &Request) -> Result<Response, FetchError> {
+        let (number, step) = self.step(req);
         let status = self.status(number, step, &req.fields);
         let mut fields = self.counters(number, req);
         let sent = self.sent(step, req);
@@ -147,12 +156,6 @@ impl CaseOrigin {
             }
         }
         sent
-    }
-}
-
-impl Origin for CaseOrigin {
-    fn fetch(self: Arc<Self>, req: Request) -> BoxFuture<'static, Result<Response, FetchError>> {
-        Box::pin(async move { self.respond(&req) })
     }
 }
 

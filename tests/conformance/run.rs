@@ -1,20 +1,15 @@
-//! Runs one case against a cache of its own, and judges it by what the client
-//! got and what the origin server saw.
+//! Runs one case against an edge, and judges it by what the client got and what
+//! the origin server saw.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
-use http_body_util::BodyExt;
-use seawall::base::{Clock, ManualClock, Tasks};
-use seawall::cache::Cache;
-use seawall::config::model::CacheConfig;
-use seawall::exchange::{Body, ConnectionInfo, Host, Origin, Protocol, Request, RequestId, Scheme, Target};
-use seawall::policy::CacheRules;
-use seawall::telemetry::Metrics;
+use seawall::base::Clock;
+use seawall::exchange::{Body, ConnectionInfo, Host, Protocol, Request, RequestId, Scheme, Target};
 
 use crate::case::{Case, Expected, FieldExpectation, FieldValue, Interim, OrAny, Step};
-use crate::origin::{CaseOrigin, Seen, dated, latin1, text};
+use crate::origin::{Seen, dated, latin1, text};
 
 /// What became of a case: the reason where it did not pass.
 pub(crate) type Verdict = Result<(), String>;
@@ -22,42 +17,40 @@ pub(crate) type Verdict = Result<(), String>;
 /// What `pause_after` stands for.
 const PAUSE: Duration = Duration::from_secs(3);
 
-/// The time at which every case begins.
-const START: Duration = Duration::from_secs(1_795_000_000);
-
 /// What a client got.
-struct Got {
-    status: u16,
-    fields: HeaderMap,
-    text: String,
+pub(crate) struct Got {
+    pub(crate) status: u16,
+    pub(crate) fields: HeaderMap,
+    pub(crate) text: String,
+}
+
+/// What a case is run against.
+pub(crate) trait Edge: Sync {
+    /// The time it goes by.
+    fn clock(&self) -> &dyn Clock;
+
+    /// What its origin server saw of the case so far.
+    fn seen(&self) -> Vec<Seen>;
+
+    /// Answers a request; the reason where there is no answer.
+    fn answer(&self, req: Request) -> impl Future<Output = Result<Got, String>> + Send;
+
+    /// Lets as much time pass.
+    fn pause(&self, length: Duration) -> impl Future<Output = ()> + Send;
 }
 
 /// Runs `case` from its first request to the last check.
-pub(crate) async fn run(case: &Case) -> Verdict {
-    let clock = Arc::new(ManualClock::at(UNIX_EPOCH + START));
-    let tasks = Tasks::new();
-    let config = CacheConfig::in_memory(1 << 20, 1 << 17);
-    let as_clock = Arc::clone(&clock) as Arc<dyn Clock>;
-    let cache = Cache::new(&config, as_clock, &tasks, Arc::new(Metrics::default()));
-    let rules = Arc::new(CacheRules::default());
-    let server = CaseOrigin::new(content_of(case), &case.requests, &clock);
-    let origin: Arc<dyn Origin> = Arc::clone(&server) as _;
-
+pub(crate) async fn run(case: &Case, edge: &impl Edge) -> Verdict {
     let mut got: Vec<Got> = Vec::new();
     for (index, step) in case.requests.iter().enumerate() {
-        let req = request(case, index, step, got.last(), &clock);
-        let response =
-            cache.answer(req, &rules, &origin).await.map_err(|error| format!("no response: {error}"))?;
-        let content = response.body.collect().await.map_err(|error| format!("no content: {error}"))?;
-        let text = String::from_utf8_lossy(&content.to_bytes()).into_owned();
-        got.push(Got { status: response.status.as_u16(), fields: response.fields, text });
+        let req = request(case, index, step, got.last(), edge.clock());
+        got.push(edge.answer(req).await?);
         check_response(case, index, step, &got[index])?;
-        tasks.wait().await;
         if step.pause_after {
-            clock.advance(PAUSE);
+            edge.pause(PAUSE).await;
         }
     }
-    check_requests(case, &got, &server.seen())
+    check_requests(case, &got, &edge.seen())
 }
 
 /// The content where the case says nothing: as long as the UUID it is in the
@@ -66,7 +59,7 @@ pub(crate) fn content_of(case: &Case) -> String {
     format!("{:-<36.36}", case.id)
 }
 
-fn request(case: &Case, index: usize, step: &Step, before: Option<&Got>, clock: &ManualClock) -> Request {
+fn request(case: &Case, index: usize, step: &Step, before: Option<&Got>, clock: &dyn Clock) -> Request {
     let address = "127.0.0.1:1".parse().unwrap();
     let mut path = format!("/test/{}", case.id);
     if let Some(filename) = &step.filename {
@@ -179,7 +172,7 @@ fn check_response(case: &Case, index: usize, step: &Step, got: &Got) -> Verdict 
         check_missing(number, unwanted, &got.fields)?;
     }
     if let Some(interim) = &step.expected_interim_responses {
-        // An exchange in process has none to show.
+        // Nobody shows any.
         let statuses: Vec<u16> = interim.iter().map(Interim::status).collect();
         ensure(statuses.is_empty(), || format!("request {number}: no interim responses {statuses:?}"))?;
     }
