@@ -7,13 +7,13 @@ use std::process::ExitCode;
 
 use bytes::Bytes;
 use clap::{Args, Parser, Subcommand};
-use http::Method;
+use http::{Method, StatusCode};
 
 use super::look::{self, Explain};
 use super::purge::{self, Purge};
 use super::{demo, process};
 use crate::config::{self, ConfigError};
-use crate::control::{client, show};
+use crate::control::{ControlError, client, show};
 
 /// A caching edge proxy: automatic certificates, an RFC 9111 cache and load
 /// balancing in front of your website.
@@ -238,7 +238,7 @@ fn show(shown: &Shown, path: &str, render: fn(&serde_json::Value) -> String) -> 
 
 /// What the running edge answers on its admin socket.
 fn ask(running: &Running, method: Method, path: &str) -> Result<String, CommandError> {
-    ask_with(running, method, path, Bytes::new())
+    answer(running, async |socket| client::request(socket, method, path).await)
 }
 
 /// What it answers to a request with `content`, which may take half a minute.
@@ -248,6 +248,13 @@ pub(super) fn ask_with(
     path: &str,
     content: Bytes,
 ) -> Result<String, CommandError> {
+    answer(running, async |socket| client::request_with(socket, method, path, content).await)
+}
+
+fn answer(
+    running: &Running,
+    asked: impl AsyncFnOnce(&Path) -> Result<(StatusCode, Bytes), ControlError>,
+) -> Result<String, CommandError> {
     let config = running.config.clone().or_else(default_config);
     let socket = match (&running.socket, config) {
         (Some(socket), _) => socket.clone(),
@@ -255,7 +262,7 @@ pub(super) fn ask_with(
         (None, None) => config::default_admin_socket(),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (status, body) = runtime.block_on(client::request_with(&socket, method, path, content))?;
+    let (status, body) = runtime.block_on(asked(&socket))?;
     let body = String::from_utf8_lossy(&body).into_owned();
     match status.is_success() {
         true => Ok(body),
