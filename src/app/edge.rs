@@ -127,6 +127,7 @@ impl Edge {
             self.telemetry.metrics.limit(Limit::DrainTimeout);
             tracing::warn!(left = self.exchanges.running(), "the drain took too long; the rest is cut");
         }
+        self.cache.close().await;
         self.background.stop();
         self.workers.stop();
         self.access_log.finish();

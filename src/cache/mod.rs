@@ -261,6 +261,12 @@ impl Cache {
         removed
     }
 
+    /// Writes down what is on the disk, so that the next start knows it at once.
+    /// To be called once nothing is stored any more; waits a few seconds at most.
+    pub async fn close(&self) {
+        self.store.close().await;
+    }
+
     /// How full it is.
     pub fn usage(&self) -> CacheUsage {
         let memory = &self.store.memory;

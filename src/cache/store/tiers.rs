@@ -85,6 +85,20 @@ impl Tiers {
         self.disk.is_some()
     }
 
+    /// Writes down what the disk has, for a process that is started later. Waits
+    /// a few seconds at most.
+    pub(in crate::cache) async fn close(&self) {
+        if let Some(disk) = &self.disk {
+            disk.close().await;
+        }
+    }
+
+    /// True once all that was on the disk at the start is known.
+    #[cfg(test)]
+    pub(in crate::cache) fn is_disk_read(&self) -> bool {
+        self.disk.as_ref().is_none_or(|disk| disk.is_read())
+    }
+
     /// How full the disk tier is, if there is one.
     pub(in crate::cache) fn disk_usage(&self) -> Option<DiskUsage> {
         self.disk.as_ref().map(|disk| disk.usage())

@@ -37,6 +37,10 @@ fn over(path: &Path) -> Edge {
     for _ in 0..1_000_000 {
         let edge = Edge::with_slices(&config, SLICE as u64);
         if edge.cache.usage().disk.is_some() {
+            // Until then lookups wait for threads, and clients come in no order.
+            while !edge.cache.store.is_disk_read() {
+                std::thread::yield_now();
+            }
             return edge;
         }
         std::thread::yield_now();

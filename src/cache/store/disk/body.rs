@@ -47,7 +47,7 @@ impl FileBody {
     }
 
     fn cut(&self, error: &ReadError) -> BodyError {
-        self.disk.unreadable(self.record.id.name, error);
+        self.disk.unreadable(self.record.id, error);
         BodyError::Shared(error.to_string())
     }
 }

@@ -8,6 +8,7 @@
 //! records/3f2/...   records, by their names
 //! purged-...        what a purge set aside, until it is deleted
 //! purges            purges that are under way
+//! index             what is in records/, from a clean stop to the next start
 //! ```
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -122,9 +123,15 @@ impl Directory {
     }
 
     /// Takes away all records at once, also from a process that is started
-    /// after this one was killed.
-    pub(super) fn set_aside(&self) -> io::Result<()> {
+    /// after this one was killed; then has them `forgotten`, before anybody sees
+    /// those that are stored next, and in any case.
+    pub(super) fn set_aside<T>(&self, forgotten: impl FnOnce() -> T) -> (io::Result<()>, T) {
         let mut records = self.records.write().unwrap_or_else(PoisonError::into_inner);
+        let aside = self.replace_records(&mut records);
+        (aside, forgotten())
+    }
+
+    fn replace_records(&self, records: &mut OwnedFd) -> io::Result<()> {
         // Made first: a disk that is full leaves everything as it was.
         let next = subdirectory(&self.root, NEXT)?;
         loop {
@@ -151,6 +158,31 @@ impl Directory {
             Err(Errno::NOENT) => Ok(None),
             opened => Ok(Some(File::from(opened?))),
         }
+    }
+
+    /// Takes the file of this name away, for good; `None` if there is none, or
+    /// it is not of this kind. Waits for the disk.
+    pub(super) fn take_file(&self, name: &str) -> io::Result<Option<File>> {
+        let opened = match self.open_file(name) {
+            // A link, or a directory.
+            Err(error) if matches!(Errno::from_io_error(&error), Some(Errno::LOOP | Errno::ISDIR)) => None,
+            opened => opened?,
+        };
+        if opened.is_some() {
+            at::unlinkat(&self.root, name, AtFlags::empty())?;
+            at::fsync(&self.root)?;
+        }
+        Ok(opened)
+    }
+
+    /// Puts a file beside the records. After a loss of power it may be there in
+    /// part, or not at all.
+    pub(super) fn put_file(&self, name: &str, content: &[u8]) -> io::Result<()> {
+        let mut new = self.begin()?;
+        new.file.write_all(content)?;
+        at::renameat(&self.new, new.name.as_str(), &self.root, name)?;
+        new.name.clear();
+        Ok(())
     }
 
     /// Puts a file beside the records, whole and for good, in place of the one
@@ -233,9 +265,13 @@ impl Records<'_> {
         }
     }
 
-    /// The records of a leaf with their lengths. Files that are none of ours
-    /// are deleted.
-    pub(super) fn list(&self, leaf: Leaf) -> io::Result<Vec<(Name, u64)>> {
+    /// The records of a leaf, and the lengths of those that are not known.
+    /// Files that are none of ours are deleted.
+    pub(super) fn list(
+        &self,
+        leaf: Leaf,
+        is_known: impl Fn(Name) -> bool,
+    ) -> io::Result<Vec<(Name, Option<u64>)>> {
         let directory = match at::openat(&*self.0, leaf.to_string(), DIRECTORY, Mode::empty()) {
             Err(Errno::NOENT) => return Ok(Vec::new()),
             opened => opened?,
@@ -244,8 +280,12 @@ impl Records<'_> {
         for (file, kind) in entries(&directory)? {
             match Name::parse(leaf, file.to_bytes()) {
                 Some(name) if matches!(kind, FileType::RegularFile | FileType::Unknown) => {
+                    if is_known(name) {
+                        found.push((name, None));
+                        continue;
+                    }
                     match at::statat(&directory, &*file, AtFlags::SYMLINK_NOFOLLOW) {
-                        Ok(stat) => found.push((name, u64::try_from(stat.st_size).unwrap_or_default())),
+                        Ok(stat) => found.push((name, u64::try_from(stat.st_size).ok())),
                         Err(Errno::NOENT) => {}
                         Err(errno) => return Err(errno.into()),
                     }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use rustix::io::{Errno, ReadWriteFlags, preadv2};
+use tokio::sync::OnceCell;
 
 use super::directory::Access;
 use super::name::RecordId;
@@ -15,8 +16,11 @@ use super::record::{self, BLOCK, Blocks, Decoded, PREFIX, Refused};
 use crate::cache::store::Sliced;
 use crate::policy::{CacheKey, StoredHead};
 
-/// Bytes that are read first: the head and the content of most responses.
-const FIRST_READ: usize = 64 << 10;
+/// A record up to this length is read at once, head and content.
+const AT_ONCE: u64 = 64 << 10;
+
+/// Bytes of a longer one that are read first: most heads.
+pub(super) const HEAD_READ: usize = 4 << 10;
 
 /// Why a record cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -41,8 +45,10 @@ pub(super) struct RecordFile {
     pub(super) epoch: u64,
     file: File,
     head_length: u64,
-    /// The beginning of the content, as far as it came with the head.
-    first: Bytes,
+    /// The content, if all of it came with the head.
+    first: Option<Bytes>,
+    /// The content, once it was loaded for one of those who share the record.
+    pub(super) loaded: OnceCell<Bytes>,
 }
 
 impl RecordFile {
@@ -54,23 +60,24 @@ impl RecordFile {
         key: &CacheKey,
         access: Access,
     ) -> Result<(Self, StoredHead), ReadError> {
-        let (record, head, found) = Self::open_any(file, id, FIRST_READ, access)?;
+        let (record, head, found) = Self::open_any(file, id, AT_ONCE, access)?;
         if found[..] != *key.as_bytes() {
             return Err(Refused::Foreign.into());
         }
         Ok((record, head))
     }
 
-    /// Reads the head of a file, and the key it says it is kept under. So many
-    /// bytes are read first.
+    /// Reads the head of a file, and the key it says it is kept under; of a file
+    /// that is not longer than `at_once` the content, too.
     pub(super) fn open_any(
         file: File,
         id: RecordId,
-        first_read: usize,
+        at_once: u64,
         access: Access,
     ) -> Result<(Self, StoredHead, Box<[u8]>), ReadError> {
         let length = file.metadata()?.len();
-        let first_read = usize::try_from(length).map_or(first_read, |all| all.min(first_read));
+        let all = usize::try_from(length).unwrap_or(usize::MAX);
+        let first_read = if length <= at_once { all } else { all.min(HEAD_READ) };
         let mut start = read_at(&file, 0, first_read, access)?;
         let prefix = start.get(..PREFIX).ok_or(Refused::Length)?;
         let head_length = record::head_length(prefix)?;
@@ -86,24 +93,28 @@ impl RecordFile {
         if length != head_length + blocks.length() {
             return Err(Refused::Length.into());
         }
-        let first = start.slice(bytes.len()..);
-        Ok((Self { id, blocks, sliced, epoch, file, head_length, first }, head, key))
+        let first = (start.len() == all).then(|| start.slice(bytes.len()..));
+        let loaded = OnceCell::new();
+        Ok((Self { id, blocks, sliced, epoch, file, head_length, first, loaded }, head, key))
     }
 
     /// A block of the content.
     pub(super) fn block(&self, block: usize, access: Access) -> Result<Bytes, ReadError> {
         let range = self.blocks.range(block);
         let length = usize::try_from(range.end - range.start).unwrap_or(BLOCK);
-        let read =
-            match usize::try_from(range.start).ok().and_then(|start| self.first.get(start..start + length)) {
-                Some(first) => self.first.slice_ref(first),
-                None => read_at(&self.file, self.head_length + range.start, length, access)?,
-            };
+        let read = match &self.first {
+            // Only a content of one block comes with the head.
+            Some(first) => first.clone(),
+            None => read_at(&self.file, self.head_length + range.start, length, access)?,
+        };
         if self.blocks.holds(block, &read) { Ok(read) } else { Err(Refused::Checksum.into()) }
     }
 
     /// All of the content, in a buffer of exactly its size.
     pub(super) fn whole(&self, access: Access) -> Result<Bytes, ReadError> {
+        if self.blocks.count() == 1 && self.first.is_none() {
+            return self.block(0, access);
+        }
         let mut whole = Vec::with_capacity(usize::try_from(self.blocks.length()).unwrap_or_default());
         for block in 0..self.blocks.count() {
             whole.extend_from_slice(&self.block(block, access)?);

@@ -6,10 +6,12 @@
 //! that a hit would have to change. Names are hashes, so that the order in
 //! which the hand passes them is by chance.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use foldhash::fast::RandomState;
 
 use super::name::{KeyId, LEAVES, Leaf, Name, RecordId};
 use crate::telemetry::Metrics;
@@ -33,7 +35,9 @@ const FILE_BLOCK: u64 = 4 << 10;
 #[derive(Debug)]
 pub(super) struct Index {
     shards: Box<[Mutex<Shard>]>,
-    /// Leaves whose records are all known.
+    /// Leaves whose records an earlier process wrote down, or that were read.
+    known: Box<[AtomicBool]>,
+    /// Leaves that were read: no record of them is unknown.
     read: Box<[AtomicBool]>,
     bytes: AtomicU64,
     turn: AtomicUsize,
@@ -54,34 +58,108 @@ struct Entry {
     uses: u8,
 }
 
+/// What is told of a record from one process to the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Listed {
+    pub(super) name: Name,
+    /// Bytes that it takes.
+    pub(super) size: u64,
+    /// How often it was used, as far as that is counted.
+    pub(super) uses: u8,
+}
+
 impl Index {
     /// Of a directory of which nothing is known.
     pub(super) fn new(metrics: Arc<Metrics>) -> Self {
         Self {
             shards: std::iter::repeat_with(Mutex::default).take(SHARDS).collect(),
-            read: std::iter::repeat_with(AtomicBool::default).take(usize::from(LEAVES)).collect(),
+            known: flags(),
+            read: flags(),
             bytes: AtomicU64::new(0),
             turn: AtomicUsize::new(0),
             metrics,
         }
     }
 
-    /// True if all records of the leaf are known.
+    /// True if the records of the leaf are known as far as a lookup has to know
+    /// them: what is missing is a miss.
+    pub(super) fn is_known(&self, leaf: Leaf) -> bool {
+        self.known[usize::from(leaf.0)].load(Ordering::Acquire)
+    }
+
+    /// True if no record of the leaf is unknown.
     pub(super) fn is_read(&self, leaf: Leaf) -> bool {
         self.read[usize::from(leaf.0)].load(Ordering::Acquire)
     }
 
-    /// Takes the records in that were found in a leaf.
-    pub(super) fn add_read(&self, leaf: Leaf, found: &[(Name, u64)]) {
-        for (name, size) in found {
+    /// Takes in what an earlier process wrote down.
+    pub(super) fn restore(&self, listed: impl IntoIterator<Item = Listed>) {
+        let mut by_shard: Vec<Vec<(Name, Entry)>> = vec![Vec::new(); SHARDS];
+        for Listed { name, size, uses } in listed {
+            let entry = Entry { size, sequence: 0, uses: uses.min(MOST_USES) };
+            by_shard[shard_of(name.key)].push((name, entry));
+        }
+        for (shard, entries) in self.shards.iter().zip(by_shard) {
+            let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            let bytes = entries.iter().map(|(_, entry)| entry.size).sum();
+            self.account(entries.len(), bytes, true);
+            shard.records = entries.into_iter().collect();
+        }
+        self.known.iter().for_each(|known| known.store(true, Ordering::Release));
+    }
+
+    /// What a later process has to know of each record; `None` if not all are
+    /// known.
+    pub(super) fn listed(&self) -> Option<Vec<Listed>> {
+        if !self.known.iter().all(|known| known.load(Ordering::Acquire)) {
+            return None;
+        }
+        let mut listed = Vec::new();
+        for shard in &self.shards {
+            let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            let records = shard.records.iter();
+            listed.extend(records.map(|(name, entry)| Listed {
+                name: *name,
+                size: entry.size,
+                uses: entry.uses,
+            }));
+        }
+        Some(listed)
+    }
+
+    /// Takes the records in that were found in a leaf, with the lengths of those
+    /// that were not known; what was not found is known no more, unless it was
+    /// stored since.
+    pub(super) fn add_read(&self, leaf: Leaf, found: &[(Name, Option<u64>)]) {
+        let first = Name { key: KeyId::first_of(leaf), variant: 0 };
+        let last = Name { key: KeyId::last_of(leaf), variant: u64::MAX };
+        let are_there: HashSet<Name, RandomState> = found.iter().map(|(name, _)| *name).collect();
+        for shard in &self.shards {
+            let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            let is_gone = |(name, entry): &(&Name, &Entry)| entry.sequence == 0 && !are_there.contains(name);
+            let gone: Vec<Name> =
+                shard.records.range(first..=last).filter(is_gone).map(|(name, _)| *name).collect();
+            gone.into_iter().for_each(|name| {
+                self.take(&mut shard, name);
+            });
+        }
+        for (name, length) in found {
             let mut shard = self.shard(name.key);
-            if !shard.records.contains_key(name) {
-                let size = on_disk(*size);
+            if let Some(length) = length
+                && !shard.records.contains_key(name)
+            {
+                let size = on_disk(*length);
                 shard.records.insert(*name, Entry { size, sequence: 0, uses: 1 });
                 self.account(1, size, true);
             }
         }
+        self.known[usize::from(leaf.0)].store(true, Ordering::Release);
         self.read[usize::from(leaf.0)].store(true, Ordering::Release);
+    }
+
+    /// True if a record of this name is known.
+    pub(super) fn knows(&self, name: Name) -> bool {
+        self.shard(name.key).records.contains_key(&name)
     }
 
     /// The records of a key that are known.
@@ -154,7 +232,7 @@ impl Index {
             cleared += gone.len() as u64;
             self.account(gone.len(), gone.values().map(|entry| entry.size).sum(), false);
         }
-        self.read.iter().for_each(|read| read.store(true, Ordering::Release));
+        self.known.iter().chain(&self.read).for_each(|is_so| is_so.store(true, Ordering::Release));
         cleared
     }
 
@@ -196,9 +274,7 @@ impl Index {
     }
 
     fn shard(&self, key: KeyId) -> MutexGuard<'_, Shard> {
-        // The leaf is the beginning of the hash; these are other bits of it.
-        let index = usize::try_from(key.0 % SHARDS as u128).unwrap_or_default();
-        self.shards[index].lock().unwrap_or_else(PoisonError::into_inner)
+        self.shards[shard_of(key)].lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -223,6 +299,15 @@ impl Shard {
         }
         None
     }
+}
+
+fn shard_of(key: KeyId) -> usize {
+    // The leaf is the beginning of the hash; these are other bits of it.
+    usize::try_from(key.0 % SHARDS as u128).unwrap_or_default()
+}
+
+fn flags() -> Box<[AtomicBool]> {
+    std::iter::repeat_with(AtomicBool::default).take(usize::from(LEAVES)).collect()
 }
 
 /// What a file of this length takes.

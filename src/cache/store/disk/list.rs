@@ -10,7 +10,7 @@ use super::{Disk, REMOVE_WAIT};
 use crate::policy::{CacheKey, StoredHead};
 
 /// Bytes of a record that are read first: most heads.
-const HEAD_READ: usize = 4 << 10;
+const HEAD_READ: u64 = 4 << 10;
 
 /// Records that are looked at under one lock.
 const AT_ONCE: usize = 256;
@@ -38,7 +38,7 @@ impl Disk {
     pub(in crate::cache) async fn list_key(self: &Arc<Self>, key: &CacheKey) -> Vec<Listed> {
         let (id, key) = (KeyId::of(key), key.clone());
         let listed = self.wait(REMOVE_WAIT, move |disk| {
-            let _ = disk.read_leaf(id.leaf(), Access::Waiting);
+            let _ = disk.read_leaf(id.leaf());
             let records = disk.index.of(id).into_iter();
             records.filter_map(|id| disk.listed(id)).filter(|listed| listed.key == key).collect()
         });

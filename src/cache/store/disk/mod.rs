@@ -15,12 +15,14 @@ mod health;
 mod index;
 mod journal;
 mod list;
+mod looks;
 mod name;
 mod purge;
 mod read;
 mod record;
 mod scan;
 mod slices;
+mod snapshot;
 mod write;
 
 #[cfg(test)]
@@ -49,6 +51,7 @@ use file::ReadError;
 use health::Health;
 use index::Index;
 use journal::{Journal, JournalError};
+use looks::Looks;
 use name::{KeyId, Name};
 
 pub(in crate::cache) use body::FileReader;
@@ -74,6 +77,8 @@ const WRITE_WAIT: Duration = Duration::from_secs(10);
 /// How long an invalidation waits for files to be deleted; they are found no
 /// more from its beginning on.
 const REMOVE_WAIT: Duration = Duration::from_secs(10);
+/// How long a stop waits for the index to be written.
+const CLOSE_WAIT: Duration = Duration::from_secs(10);
 
 /// A disk tier.
 #[derive(Debug)]
@@ -85,6 +90,7 @@ pub(in crate::cache) struct Disk {
     index: Index,
     generations: Arc<Generations>,
     names: [Mutex<()>; NAME_LOCKS],
+    looks: Arc<Looks>,
     size: u64,
     readers: Arc<Semaphore>,
     writers: Arc<Semaphore>,
@@ -126,10 +132,8 @@ impl Disk {
     /// Opens a tier and begins to find out what is in it; `None` if it cannot
     /// be used, which is told.
     pub(in crate::cache) fn open(config: &DiskConfig, ground: &Ground<'_>) -> Option<Arc<Self>> {
-        match Directory::open(&config.path).and_then(|directory| Ok((open_journal(&directory)?, directory))) {
-            Ok(((journal, noted), directory)) => {
-                let disk = Arc::new(Self::over(directory, journal, config.size, ground));
-                disk.generations.purges.restore(noted.last_epoch, noted.purges);
+        match Self::take_over(config, ground) {
+            Ok(disk) => {
                 scan::begin(&disk);
                 if !disk.generations.purges.unswept(Tier::Disk).is_empty() {
                     purge::begin(&disk);
@@ -145,6 +149,23 @@ impl Disk {
         }
     }
 
+    /// Takes over what an earlier process left, as far as that wrote it down.
+    fn take_over(config: &DiskConfig, ground: &Ground<'_>) -> Result<Arc<Self>, DirectoryError> {
+        let directory = Directory::open(&config.path)?;
+        // Before any record is removed or stored: it is of this moment only.
+        let snapshot = snapshot::take(&directory);
+        let (journal, noted) = open_journal(&directory)?;
+        let disk = Arc::new(Self::over(directory, journal, config.size, ground));
+        if let Some(noted) = noted {
+            disk.generations.purges.restore(noted.last_epoch, noted.purges);
+            let Some(listed) = snapshot else { return Ok(disk) };
+            disk.index.restore(listed);
+            let DiskUsage { objects, bytes, .. } = disk.usage();
+            tracing::info!(objects, bytes, "the index of the disk cache was taken over");
+        }
+        Ok(disk)
+    }
+
     fn over(directory: Directory, journal: Journal, size: u64, ground: &Ground<'_>) -> Self {
         let health = |doing| Health::new(doing, Arc::clone(ground.clock), Arc::clone(ground.metrics));
         Self {
@@ -154,6 +175,7 @@ impl Disk {
             index: Index::new(Arc::clone(ground.metrics)),
             generations: Arc::clone(ground.generations),
             names: std::array::from_fn(|_| Mutex::default()),
+            looks: Looks::new(),
             size,
             readers: Arc::new(Semaphore::new(READERS)),
             writers: Arc::new(Semaphore::new(WRITERS)),
@@ -164,6 +186,18 @@ impl Disk {
             tasks: ground.tasks.clone(),
             metrics: Arc::clone(ground.metrics),
         }
+    }
+
+    /// Writes down what is in it, for a process that is started later. Nothing
+    /// is to be stored any more. Waits a few seconds at most.
+    pub(in crate::cache) async fn close(self: &Arc<Self>) {
+        self.wait(CLOSE_WAIT, |disk| snapshot::leave(disk)).await;
+    }
+
+    /// True once all of its directory was read.
+    #[cfg(test)]
+    pub(in crate::cache) fn is_read(&self) -> bool {
+        (0..name::LEAVES).all(|leaf| self.index.is_read(name::Leaf(leaf)))
     }
 
     /// How full it is, as far as its directory was read.
@@ -182,8 +216,8 @@ impl Disk {
     /// The generations of all keys have to be advanced before. Deleting the
     /// files goes on behind.
     pub(in crate::cache) fn clear(self: &Arc<Self>) -> io::Result<u64> {
-        let aside = self.directory.set_aside().inspect_err(|error| self.writing.failed(error));
-        let cleared = self.index.clear();
+        let (aside, cleared) = self.directory.set_aside(|| self.index.clear());
+        let aside = aside.inspect_err(|error| self.writing.failed(error));
         scan::sweep(self);
         aside.map(|()| cleared)
     }
@@ -195,30 +229,40 @@ impl Disk {
         within: Duration,
         work: impl FnOnce(&Arc<Self>) -> T + Send + 'static,
     ) -> Option<T> {
+        self.in_time(within, self.on_thread(work)).await.flatten()
+    }
+
+    /// The same without a deadline.
+    async fn on_thread<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Arc<Self>) -> T + Send + 'static,
+    ) -> Option<T> {
         let (disk, readers) = (Arc::clone(self), Arc::clone(&self.readers));
-        let done = async move {
-            let turn = readers.acquire_owned().await.ok()?;
-            let work = move || {
-                let done = work(&disk);
-                drop(turn);
-                done
-            };
-            spawn_blocking(work).await.ok()
+        let turn = readers.acquire_owned().await.ok()?;
+        let work = move || {
+            let done = work(&disk);
+            drop(turn);
+            done
         };
-        let done = tokio::time::timeout(within, done).await;
+        spawn_blocking(work).await.ok()
+    }
+
+    /// What comes of `reading`; `None` if it has not come in time.
+    async fn in_time<T>(&self, within: Duration, reading: impl Future<Output = T>) -> Option<T> {
+        let done = tokio::time::timeout(within, reading).await;
         if done.is_err() {
             self.reading.timed_out(within);
         }
-        done.ok().flatten()
+        done.ok()
     }
 
     /// Notes that a record cannot be read. What is damaged has to go; true if the
     /// record is there no more.
-    fn unreadable(&self, name: Name, error: &ReadError) -> bool {
+    fn unreadable(&self, id: RecordId, error: &ReadError) -> bool {
         match error {
             ReadError::Damaged(reason) => {
                 self.metrics.disk_damaged.increment();
-                tracing::debug!(%name, %reason, "a damaged record of the disk cache is deleted");
+                tracing::debug!(name = %id.name, %reason, "a damaged record of the disk cache is deleted");
             }
             ReadError::Io(error) if error.kind() == ErrorKind::NotFound => {}
             ReadError::Io(error) => {
@@ -229,7 +273,7 @@ impl Disk {
                 }
             }
         }
-        self.try_delete(name).is_ok()
+        self.delete_record(id).is_ok()
     }
 
     /// Deletes one record. That it fails is told.
@@ -272,17 +316,17 @@ impl Disk {
 }
 
 /// The purges that an earlier process left under way. If they are not known,
-/// no record can be trusted.
-fn open_journal(directory: &Directory) -> Result<(Journal, Noted), DirectoryError> {
+/// no record can be trusted, and none is kept.
+fn open_journal(directory: &Directory) -> Result<(Journal, Option<Noted>), DirectoryError> {
     let error = match Journal::open(directory) {
-        Ok(opened) => return Ok(opened),
+        Ok((journal, noted)) => return Ok((journal, Some(noted))),
         Err(error) => error,
     };
     if !matches!(error, JournalError::Absent) {
         tracing::error!(%error, "which purges were under way is not known; the disk cache begins empty");
     }
-    directory.set_aside()?;
-    Ok((Journal::create(directory)?, Noted::default()))
+    directory.set_aside(|| ()).0?;
+    Ok((Journal::create(directory)?, None))
 }
 
 fn would_block(error: &ReadError) -> bool {

@@ -12,6 +12,9 @@ use crate::policy::CacheKey;
 /// a block and an inode of its own.
 pub(super) const LEAVES: u16 = 1 << 12;
 
+/// Bits of a key's hash that do not say in which leaf its files are.
+const WITHIN_LEAF: u32 = u128::BITS - LEAVES.ilog2();
+
 /// Half of the SHA-256 of a key: nobody can choose keys that share one. The
 /// whole key is in the record all the same, and compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -27,7 +30,17 @@ impl KeyId {
 
     /// The directory its files are in.
     pub(super) fn leaf(self) -> Leaf {
-        Leaf(u16::try_from(self.0 >> 116).unwrap_or_default())
+        Leaf(u16::try_from(self.0 >> WITHIN_LEAF).unwrap_or_default())
+    }
+
+    /// The least one whose files are in `leaf`.
+    pub(super) fn first_of(leaf: Leaf) -> Self {
+        Self(u128::from(leaf.0) << WITHIN_LEAF)
+    }
+
+    /// The greatest one.
+    pub(super) fn last_of(leaf: Leaf) -> Self {
+        Self(Self::first_of(leaf).0 | ((1 << WITHIN_LEAF) - 1))
     }
 }
 
@@ -101,5 +114,11 @@ mod tests {
     fn keys_are_spread_over_all_leaves() {
         assert_eq!(KeyId(0).leaf(), Leaf(0));
         assert_eq!(KeyId(u128::MAX).leaf(), Leaf(LEAVES - 1));
+        for leaf in [0, 1, 0x7ff, LEAVES - 1].map(Leaf) {
+            let (first, last) = (KeyId::first_of(leaf), KeyId::last_of(leaf));
+            assert_eq!((first.leaf(), last.leaf()), (leaf, leaf));
+            assert!(first.0.checked_sub(1).is_none_or(|before| KeyId(before).leaf() != leaf));
+            assert!(last.0.checked_add(1).is_none_or(|after| KeyId(after).leaf() != leaf));
+        }
     }
 }

@@ -17,9 +17,6 @@ use crate::cache::store::StoredBody;
 use crate::cache::store::purges::{Order, Tier, Verdict};
 use crate::policy::{CacheKey, StoredHead};
 
-/// Bytes of a record that are read first: most heads.
-const HEAD_READ: usize = 4 << 10;
-
 /// Records that are gone through before it is looked whether the tier is still
 /// there.
 const AT_ONCE: usize = 256;
@@ -43,10 +40,10 @@ impl Disk {
     pub(in crate::cache) async fn sweep_key(self: &Arc<Self>, key: &CacheKey) -> io::Result<()> {
         let id = KeyId::of(key);
         let swept = self.wait(REMOVE_WAIT, move |disk| {
-            let _ = disk.read_leaf(id.leaf(), Access::Waiting);
+            let read = disk.read_leaf(id.leaf());
             // Who publishes now has seen the purge, or is waited for here.
             drop(disk.alone_with(id));
-            disk.sweep_records(disk.index.of(id))
+            disk.sweep_records(disk.index.of(id)).and(read)
         });
         swept.await.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()))
     }
@@ -70,7 +67,7 @@ impl Disk {
         let (record, head, key) = match self.open_head(id) {
             Ok(opened) => opened,
             Err(error) => {
-                let is_gone = self.unreadable(id.name, &error);
+                let is_gone = self.unreadable(id, &error);
                 return match error {
                     ReadError::Io(error) if !is_gone => Err(error),
                     _ => Ok(None),
@@ -91,7 +88,7 @@ impl Disk {
 
     fn open_head(&self, id: RecordId) -> Result<(RecordFile, StoredHead, CacheKey), ReadError> {
         let file = self.directory.records().open(id.name, Access::Waiting)?;
-        let (record, head, key) = RecordFile::open_any(file, id, HEAD_READ, Access::Waiting)?;
+        let (record, head, key) = RecordFile::open_any(file, id, 0, Access::Waiting)?;
         let key = CacheKey::new(&key);
         if KeyId::of(&key) != id.name.key {
             return Err(Refused::Foreign.into());
@@ -157,7 +154,7 @@ fn sweep_once(left: &Weak<Disk>) -> Option<io::Result<()>> {
         return Some(Ok(()));
     }
     for leaf in 0..LEAVES {
-        if let Err(error) = left.upgrade()?.read_whole_leaf(Leaf(leaf)) {
+        if let Err(error) = left.upgrade()?.read_leaf(Leaf(leaf)) {
             return Some(Err(error));
         }
     }

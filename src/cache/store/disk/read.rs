@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use super::directory::Access;
 use super::file::{FileBody, ReadError, RecordFile};
+use super::looks::SharedLook;
 use super::name::{KeyId, Leaf, RecordId};
 use super::{Disk, LOOKUP_WAIT, would_block};
 use crate::cache::store::StoredBody;
@@ -24,6 +25,15 @@ pub(in crate::cache) struct Found {
     pub(in crate::cache) head: Arc<StoredHead>,
     /// It was asked for after the purges up to this one.
     pub(in crate::cache) epoch: u64,
+    record: Arc<RecordFile>,
+    /// Held, so that others share the record as long as it is being used.
+    _look: Arc<SharedLook>,
+}
+
+/// A record whose head was read, for all who share in a lookup.
+#[derive(Clone, Debug)]
+pub(super) struct Opened {
+    head: Arc<StoredHead>,
     record: Arc<RecordFile>,
 }
 
@@ -43,15 +53,38 @@ impl Disk {
     /// Cancel safe.
     pub(in crate::cache) async fn find(self: &Arc<Self>, key: &CacheKey) -> Vec<Found> {
         let id = KeyId::of(key);
-        if self.reading.rests() || (self.index.is_read(id.leaf()) && self.index.of(id).is_empty()) {
+        if self.reading.rests() || (self.index.is_known(id.leaf()) && self.index.of(id).is_empty()) {
             return Vec::new();
         }
-        if let Ok(found) = self.find_with(key, id, Access::Cached) {
-            return found;
+        self.in_time(LOOKUP_WAIT, self.look(key, id)).await.unwrap_or_default()
+    }
+
+    async fn look(self: &Arc<Self>, key: &CacheKey, id: KeyId) -> Vec<Found> {
+        if !self.index.is_known(id.leaf()) {
+            self.on_thread(move |disk| disk.know_leaf(id.leaf())).await;
         }
-        let key = key.clone();
-        let found = self.wait(LOOKUP_WAIT, move |disk| disk.find_with(&key, id, Access::Waiting)).await;
-        found.and_then(Result::ok).unwrap_or_default()
+        let records = self.index.of(id);
+        if records.is_empty() {
+            return Vec::new();
+        }
+        let look = Arc::new(self.looks.join(id, records));
+        let opened = look.opened(async |records| self.open_all(records, key).await).await.to_vec();
+        let found = |Opened { head, record }: Opened| Found {
+            head,
+            epoch: record.epoch,
+            record,
+            _look: Arc::clone(&look),
+        };
+        opened.into_iter().map(found).collect()
+    }
+
+    async fn open_all(self: &Arc<Self>, records: &[RecordId], key: &CacheKey) -> Vec<Opened> {
+        if let Ok(opened) = self.open_with(records, key, Access::Cached) {
+            return opened;
+        }
+        let (records, key) = (records.to_vec(), key.clone());
+        let opened = self.on_thread(move |disk| disk.open_with(&records, &key, Access::Waiting)).await;
+        opened.and_then(Result::ok).unwrap_or_default()
     }
 
     /// The content of a response that was found: in memory, or to be read as
@@ -70,37 +103,41 @@ impl Disk {
         Some((body, self.index.count_use(record.id.name)))
     }
 
+    /// Reads a content for all who share the record.
     async fn load_whole(self: &Arc<Self>, record: &Arc<RecordFile>) -> Option<Bytes> {
-        let read = match record.whole(Access::Cached) {
+        let reading = record.loaded.get_or_try_init(async || match record.whole(Access::Cached) {
             Err(error) if would_block(&error) => {
                 let record = Arc::clone(record);
-                self.wait(LOOKUP_WAIT, move |_| record.whole(Access::Waiting)).await?
+                self.on_thread(move |_| record.whole(Access::Waiting)).await.ok_or(None)?.map_err(Some)
             }
-            read => read,
-        };
-        if let Err(error) = &read {
-            self.unreadable(record.id.name, error);
+            read => read.map_err(Some),
+        });
+        match self.in_time(LOOKUP_WAIT, reading).await? {
+            Ok(content) => Some(content.clone()),
+            Err(error) => {
+                if let Some(error) = error {
+                    self.unreadable(record.id, &error);
+                }
+                None
+            }
         }
-        read.ok()
     }
 
     /// Fails only where the disk would have to be waited for.
-    fn find_with(&self, key: &CacheKey, id: KeyId, access: Access) -> io::Result<Vec<Found>> {
-        self.read_leaf(id.leaf(), access)?;
-        let mut found = Vec::new();
-        for id in self.index.of(id) {
-            match self.open_record(id, key, access) {
+    fn open_with(&self, records: &[RecordId], key: &CacheKey, access: Access) -> io::Result<Vec<Opened>> {
+        let mut opened = Vec::with_capacity(records.len());
+        for id in records {
+            match self.open_record(*id, key, access) {
                 Ok((record, head)) => {
-                    let (head, epoch) = (Arc::new(head), record.epoch);
-                    found.push(Found { head, epoch, record: Arc::new(record) });
+                    opened.push(Opened { head: Arc::new(head), record: Arc::new(record) });
                 }
                 Err(ReadError::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => return Err(error),
                 Err(error) => {
-                    self.unreadable(id.name, &error);
+                    self.unreadable(*id, &error);
                 }
             }
         }
-        Ok(found)
+        Ok(opened)
     }
 
     fn open_record(
@@ -113,26 +150,23 @@ impl Disk {
         RecordFile::open(file, id, key, access)
     }
 
-    /// Makes the records of a leaf known, unless they are.
-    pub(super) fn read_leaf(&self, leaf: Leaf, access: Access) -> io::Result<()> {
-        if self.index.is_read(leaf) {
-            return Ok(());
+    /// Makes the records of a leaf known, unless they are. Waits for the disk.
+    pub(super) fn know_leaf(&self, leaf: Leaf) {
+        if !self.index.is_known(leaf) {
+            let _ = self.read_leaf(leaf);
         }
-        if access == Access::Cached {
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
-        let _ = self.read_whole_leaf(leaf);
-        Ok(())
     }
 
-    /// The same for those who have to know whether it failed. Waits for the
-    /// disk.
-    pub(super) fn read_whole_leaf(&self, leaf: Leaf) -> io::Result<()> {
+    /// Sees to it that no record of a leaf is unknown: for those who have to
+    /// miss none. Waits for the disk.
+    pub(super) fn read_leaf(&self, leaf: Leaf) -> io::Result<()> {
         if self.index.is_read(leaf) {
             return Ok(());
         }
-        let found = self.directory.records().list(leaf).inspect_err(|error| self.reading.failed(error))?;
-        self.index.add_read(leaf, &found);
+        // Held until they are known: no purge of everything comes between.
+        let records = self.directory.records();
+        let found = records.list(leaf, |name| self.index.knows(name));
+        self.index.add_read(leaf, &found.inspect_err(|error| self.reading.failed(error))?);
         Ok(())
     }
 }

@@ -5,7 +5,6 @@
 use std::sync::{Arc, Weak};
 
 use super::Disk;
-use super::directory::Access;
 use super::name::{LEAVES, Leaf};
 
 /// Reads the directory on a thread of its own, which ends with the tier.
@@ -15,7 +14,7 @@ pub(super) fn begin(disk: &Arc<Disk>) {
         sweep_now(&disk);
         for leaf in 0..LEAVES {
             let Some(disk) = disk.upgrade() else { return };
-            let _ = disk.read_leaf(Leaf(leaf), Access::Waiting);
+            let _ = disk.read_leaf(Leaf(leaf));
         }
         if let Some(disk) = disk.upgrade() {
             let usage = disk.usage();

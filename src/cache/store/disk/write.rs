@@ -7,7 +7,6 @@ use std::sync::atomic::Ordering;
 
 use tokio::task::spawn_blocking;
 
-use super::directory::Access;
 use super::index::on_disk;
 use super::name::{KeyId, Name, RecordId};
 use super::record::{self, Blocks};
@@ -102,13 +101,13 @@ impl Disk {
             return Ok(0);
         }
         let removed = self.wait(REMOVE_WAIT, move |disk| {
-            let _ = disk.read_leaf(id.leaf(), Access::Waiting);
+            let read = disk.read_leaf(id.leaf());
             // Who publishes now has seen the key's new generation, or is waited
             // for here and seen in the index.
             drop(disk.alone_with(id));
             let records = disk.index.of(id);
             let deleted = records.iter().map(|record| disk.try_delete(record.name));
-            deleted.fold(Ok(()), io::Result::and).map(|()| records.len() as u64)
+            deleted.fold(Ok(()), io::Result::and).and(read).map(|()| records.len() as u64)
         });
         removed.await.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()))
     }

@@ -4,6 +4,8 @@ mod damage;
 mod journal;
 mod purge;
 mod room;
+mod start;
+mod together;
 
 use std::fs;
 use std::future::Future;
@@ -17,6 +19,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use http_body_util::BodyExt as _;
 use tempfile::TempDir;
 
+use super::name::{LEAVES, Leaf};
 use super::{Disk, Found, Ground, Storing};
 use crate::base::{Clock, ManualClock, Tasks};
 use crate::cache::store::StoredBody;
@@ -52,6 +55,19 @@ impl Tier {
     }
 
     fn try_open(path: &Path, size: u64) -> Option<Self> {
+        Self::opened(path, size, Disk::open)
+    }
+
+    /// One that does not find out what is in the directory by itself.
+    fn unread(path: &Path) -> Self {
+        Self::opened(path, 1 << 30, |config, ground| Disk::take_over(config, ground).ok()).unwrap()
+    }
+
+    fn opened(
+        path: &Path,
+        size: u64,
+        open: impl FnOnce(&DiskConfig, &Ground<'_>) -> Option<Arc<Disk>>,
+    ) -> Option<Self> {
         let (generations, metrics) =
             (Arc::new(Generations::new(SURROGATE_KEY)), Arc::new(Metrics::default()));
         let clock = Arc::new(ManualClock::at(SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000)));
@@ -65,12 +81,16 @@ impl Tier {
             metrics: &metrics,
         };
         let config = DiskConfig { path: path.to_owned(), size };
-        let disk = Disk::open(&config, &ground)?;
+        let disk = open(&config, &ground)?;
         Some(Self { disk, generations, metrics, clock, tasks })
     }
 
-    /// Ends as a process does that is stopped, or killed: nothing is written
-    /// at the end.
+    /// Waits until the directory was read.
+    fn read(&self) {
+        until(|| self.disk.is_read());
+    }
+
+    /// Ends as a process does that is killed: nothing is written at the end.
     fn end(self) {
         let left = Arc::downgrade(&self.disk);
         drop(self);
