@@ -1,6 +1,8 @@
 //! The disk tier of the running program: it is killed, the disk fails, and no
 //! client sees a wrong byte.
 
+mod faults;
+
 use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;

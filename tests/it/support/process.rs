@@ -16,8 +16,12 @@ use super::{eventually, ports, within};
 /// A command line of the program, its surroundings cleared of what could
 /// change what it does.
 pub(crate) fn command(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_seawall"));
+    let mut command = with_clear_surroundings(Command::new(env!("CARGO_BIN_EXE_seawall")));
     command.args(arguments);
+    command
+}
+
+fn with_clear_surroundings(mut command: Command) -> Command {
     for name in ["RUNTIME_DIRECTORY", "STATE_DIRECTORY", "RUST_LOG"] {
         command.env_remove(name);
     }
@@ -81,6 +85,8 @@ pub(crate) struct Seawall {
 /// Where a `seawall run` is to be: its ports, its state and its config.
 pub(crate) struct Place {
     directory: TempDir,
+    /// A command that is to run it, and its arguments.
+    under: Vec<String>,
     /// Where it will take cleartext.
     pub(crate) http: SocketAddr,
     /// Where it will take TLS.
@@ -91,7 +97,7 @@ impl Place {
     /// A place of its own.
     pub(crate) fn new() -> Self {
         let (http, https) = (ports::free_address(), ports::free_address());
-        Self { directory: tempfile::tempdir().unwrap(), http, https }
+        Self { directory: tempfile::tempdir().unwrap(), under: Vec::new(), http, https }
     }
 
     /// Writes a config with `tables` (sites, pools, limits) after the keys that
@@ -99,6 +105,12 @@ impl Place {
     pub(crate) fn configure(&self, tables: &str) {
         let text = configuration(self.path(), self.http, self.https, tables);
         fs::write(self.config(), text).unwrap();
+    }
+
+    /// Has another command run the program, which becomes the program.
+    pub(crate) fn under(mut self, command: &[&str]) -> Self {
+        self.under = command.iter().map(|word| (*word).to_owned()).collect();
+        self
     }
 
     /// Runs the program with what is there and waits until it listens.
@@ -120,7 +132,16 @@ impl Place {
     }
 
     fn spawn(&self) -> Running {
-        let mut command = command(&["run", "-c", self.config().to_str().unwrap()]);
+        let config = self.config();
+        let arguments = ["run", "-c", config.to_str().unwrap()];
+        let mut command = match &self.under[..] {
+            [] => command(&arguments),
+            [program, words @ ..] => {
+                let mut command = with_clear_surroundings(Command::new(program));
+                command.args(words).arg(env!("CARGO_BIN_EXE_seawall")).args(arguments);
+                command
+            }
+        };
         command.stdout(File::create(self.path().join("stdout")).unwrap());
         command.stderr(File::create(self.path().join("stderr")).unwrap());
         Running::spawn(&mut command)

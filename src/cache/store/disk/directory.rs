@@ -23,6 +23,7 @@ use rustix::fs::{self as at, AtFlags, CWD, Dir, FileType, FlockOperation, Mode, 
 use rustix::io::Errno;
 
 use super::name::{Leaf, Name};
+use super::room::Room;
 
 /// What every tool knows a cache by that backups may leave out
 /// (the Cache Directory Tagging Specification).
@@ -76,15 +77,6 @@ pub(super) struct Directory {
     records: RwLock<OwnedFd>,
     serial: AtomicU64,
     sweeping: Mutex<()>,
-}
-
-/// Free space of the file system.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Room {
-    /// Bytes, free and in all.
-    pub(super) bytes: (u64, u64),
-    /// Files, free and in all; no file system without a limit has any.
-    pub(super) files: (u64, u64),
 }
 
 impl Directory {
@@ -151,23 +143,27 @@ impl Directory {
         Ok(at::fsync(&self.root)?)
     }
 
-    /// Opens a file beside the records; `None` if there is none.
+    /// Opens a file beside the records to read it; `None` if there is none.
     pub(super) fn open_file(&self, name: &str) -> io::Result<Option<File>> {
-        let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        self.open_with(name, READ)
+    }
+
+    /// Opens a file beside the records to write it; `None` if there is none.
+    pub(super) fn open_to_write(&self, name: &str) -> io::Result<Option<File>> {
+        self.open_with(name, OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW)
+    }
+
+    fn open_with(&self, name: &str, flags: OFlags) -> io::Result<Option<File>> {
         match at::openat(&self.root, name, flags, Mode::empty()) {
             Err(Errno::NOENT) => Ok(None),
             opened => Ok(Some(File::from(opened?))),
         }
     }
 
-    /// Takes the file of this name away, for good; `None` if there is none, or
-    /// it is not of this kind. Waits for the disk.
+    /// Takes the file of this name away, for good; `None` if there is none. Waits
+    /// for the disk.
     pub(super) fn take_file(&self, name: &str) -> io::Result<Option<File>> {
-        let opened = match self.open_file(name) {
-            // A link, or a directory.
-            Err(error) if matches!(Errno::from_io_error(&error), Some(Errno::LOOP | Errno::ISDIR)) => None,
-            opened => opened?,
-        };
+        let opened = self.open_file(name)?;
         if opened.is_some() {
             at::unlinkat(&self.root, name, AtFlags::empty())?;
             at::fsync(&self.root)?;
@@ -187,14 +183,13 @@ impl Directory {
 
     /// Puts a file beside the records, whole and for good, in place of the one
     /// that has its name. Waits for the disk.
-    pub(super) fn replace_file(&self, name: &str, content: &[u8]) -> io::Result<File> {
+    pub(super) fn replace_file(&self, name: &str, content: &[u8]) -> io::Result<()> {
         let mut new = self.begin()?;
         new.file.write_all(content)?;
         new.file.sync_all()?;
         at::renameat(&self.new, new.name.as_str(), &self.root, name)?;
         new.name.clear();
-        at::fsync(&self.root)?;
-        new.file.try_clone()
+        Ok(at::fsync(&self.root)?)
     }
 
     /// Deletes what was set aside.
@@ -210,12 +205,7 @@ impl Directory {
 
     /// What room there is.
     pub(super) fn room(&self) -> io::Result<Room> {
-        let found = at::fstatvfs(&self.root)?;
-        let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
-        Ok(Room {
-            bytes: (bytes(found.f_bavail), bytes(found.f_blocks)),
-            files: (found.f_favail, found.f_files),
-        })
+        Room::of(&self.root)
     }
 }
 
@@ -318,21 +308,25 @@ impl Drop for NewRecord<'_> {
 }
 
 /// Locks the tag, and writes it into a directory that is empty: no other one
-/// is taken for ours.
+/// is taken for ours. What is held is open for reading only, as nothing here
+/// keeps a file system from being made read-only.
 fn lock(path: &Path) -> Result<File, DirectoryError> {
     let tag = path.join(TAG_FILE);
-    if !tag.try_exists()? && fs::read_dir(path)?.next().is_some() {
-        return Err(DirectoryError::NotOurs);
+    let is_there = tag.try_exists()?;
+    if !is_there {
+        if fs::read_dir(path)?.next().is_some() {
+            return Err(DirectoryError::NotOurs);
+        }
+        OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&tag)?;
     }
-    let mut file =
-        OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&tag)?;
+    let mut file = File::open(&tag)?;
     match at::flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Err(Errno::AGAIN) => return Err(DirectoryError::InUse),
         locked => locked?,
     }
     let found = io::read_to_string(&mut file)?;
     if found.is_empty() {
-        file.write_all(TAG.as_bytes())?;
+        fs::write(&tag, TAG)?;
     } else if !TAG.starts_with(&found) {
         return Err(DirectoryError::NotOurs);
     }

@@ -2,7 +2,6 @@
 //! again. A purge is in it before it is answered, and until no record is left
 //! that it covers.
 
-use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::unix::fs::FileExt as _;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -33,56 +32,51 @@ pub(super) enum JournalError {
     Io(#[from] io::Error),
 }
 
-/// The open file.
+/// What the file has. It is opened when something is written: who takes it away
+/// has purges fail, not be forgotten.
 #[derive(Debug)]
 pub(super) struct Journal {
-    written: Mutex<Written>,
+    /// Its length.
+    written: Mutex<u64>,
     /// Up to this epoch records may be written.
     last_epoch: AtomicU64,
-}
-
-#[derive(Debug)]
-struct Written {
-    file: File,
-    length: u64,
 }
 
 impl Journal {
     /// Goes on with the file of an earlier process; also what that one noted.
     pub(super) fn open(directory: &Directory) -> Result<(Self, Noted), JournalError> {
-        let mut file = directory.open_file(NAME)?.ok_or(JournalError::Absent)?;
+        let file = directory.open_file(NAME)?.ok_or(JournalError::Absent)?;
         let mut bytes = Vec::new();
-        (&mut file).take(LONGEST).read_to_end(&mut bytes)?;
+        file.take(LONGEST).read_to_end(&mut bytes)?;
         let noted = form::read(&bytes)?;
-        let written = Mutex::new(Written { file, length: noted.length as u64 });
+        let written = Mutex::new(noted.length as u64);
         Ok((Self { written, last_epoch: AtomicU64::new(noted.last_epoch) }, noted))
     }
 
     /// Begins a new one, in place of any other.
     pub(super) fn create(directory: &Directory) -> io::Result<Self> {
         let bytes = [&MAGIC[..], &form::epoch(0)].concat();
-        let file = directory.replace_file(NAME, &bytes)?;
-        let written = Mutex::new(Written { file, length: bytes.len() as u64 });
-        Ok(Self { written, last_epoch: AtomicU64::new(0) })
+        directory.replace_file(NAME, &bytes)?;
+        Ok(Self { written: Mutex::new(bytes.len() as u64), last_epoch: AtomicU64::new(0) })
     }
 
     /// Notes a purge, for good. Waits for the disk.
-    pub(super) fn note(&self, epoch: u64, order: &Order) -> io::Result<()> {
-        self.written().append(&form::purge(epoch, order))?;
+    pub(super) fn note(&self, directory: &Directory, epoch: u64, order: &Order) -> io::Result<()> {
+        append(directory, &mut self.written(), &form::purge(epoch, order))?;
         self.last_epoch.fetch_max(epoch, Ordering::AcqRel);
         Ok(())
     }
 
     /// Sees to it that `epoch` is not begun again by another process: before a
     /// record is written that was asked for in it.
-    pub(super) fn set_apart(&self, epoch: u64) -> io::Result<()> {
+    pub(super) fn set_apart(&self, directory: &Directory, epoch: u64) -> io::Result<()> {
         if epoch <= self.last_epoch.load(Ordering::Acquire) {
             return Ok(());
         }
         let mut written = self.written();
         if epoch > self.last_epoch.load(Ordering::Acquire) {
             let last = epoch.saturating_add(SET_APART);
-            written.append(&form::epoch(last))?;
+            append(directory, &mut written, &form::epoch(last))?;
             self.last_epoch.fetch_max(last, Ordering::AcqRel);
         }
         Ok(())
@@ -99,29 +93,22 @@ impl Journal {
         let mut bytes = MAGIC.to_vec();
         bytes.extend(form::epoch(self.last_epoch.load(Ordering::Acquire)));
         left().iter().for_each(|(epoch, order)| bytes.extend(form::purge(*epoch, order)));
-        let file = directory.replace_file(NAME, &bytes)?;
-        *written = Written { file, length: bytes.len() as u64 };
+        directory.replace_file(NAME, &bytes)?;
+        *written = bytes.len() as u64;
         Ok(())
     }
 
-    /// Has everything that is written from now on fail.
-    #[cfg(test)]
-    pub(super) fn fill_up(&self) {
-        self.written().file = File::options().read(true).write(true).open("/dev/full").unwrap();
-    }
-
-    fn written(&self) -> MutexGuard<'_, Written> {
+    fn written(&self) -> MutexGuard<'_, u64> {
         self.written.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Written {
-    fn append(&mut self, entry: &[u8]) -> io::Result<()> {
-        // What an earlier failure left of its entry.
-        self.file.set_len(self.length)?;
-        self.file.write_all_at(entry, self.length)?;
-        self.file.sync_data()?;
-        self.length += entry.len() as u64;
-        Ok(())
-    }
+fn append(directory: &Directory, length: &mut u64, entry: &[u8]) -> io::Result<()> {
+    let file = directory.open_to_write(NAME)?.ok_or(io::ErrorKind::NotFound)?;
+    // What an earlier failure left of its entry.
+    file.set_len(*length)?;
+    file.write_all_at(entry, *length)?;
+    file.sync_data()?;
+    *length += entry.len() as u64;
+    Ok(())
 }

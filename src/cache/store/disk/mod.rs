@@ -20,6 +20,7 @@ mod name;
 mod purge;
 mod read;
 mod record;
+mod room;
 mod scan;
 mod slices;
 mod snapshot;

@@ -29,7 +29,8 @@ impl Disk {
     /// behind everything else. With an error it holds for this process alone,
     /// unless that comes to the end of it.
     pub(in crate::cache) async fn purge(self: &Arc<Self>, epoch: u64, order: Order) -> io::Result<()> {
-        let noted = self.wait(REMOVE_WAIT, move |disk| disk.journal.note(epoch, &order)).await;
+        let noted =
+            self.wait(REMOVE_WAIT, move |disk| disk.journal.note(&disk.directory, epoch, &order)).await;
         begin(self);
         noted.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()))
     }

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 
 use tokio::task::spawn_blocking;
 
+use super::directory::NewRecord;
 use super::index::on_disk;
 use super::name::{KeyId, Name, RecordId};
 use super::record::{self, Blocks};
@@ -21,11 +22,12 @@ const WAITING: u64 = 4 << 10;
 /// Once the tier is full it is emptied to this part of 256.
 const LOW_WATERMARK: u64 = 252;
 
-/// This part of a file system's bytes and files stays free.
-const RESERVE: u64 = 100;
+/// So many records make more room than one that is to be written needs, at
+/// most: nobody waits for the whole way to the low watermark.
+const MOST_AHEAD: usize = 256;
 
-/// Records that make room for one that is to be written, at most: where
-/// something else fills the disk, more of them would not help.
+/// Records that make room for one where something else fills the file system,
+/// at most: more of them would not help.
 const MOST_EVICTED: usize = 16;
 
 /// A response on its way to the disk.
@@ -131,18 +133,12 @@ impl Disk {
         let Some(encoded) = record::encode(key.as_bytes(), *epoch, &head, sliced, &blocks) else {
             return Ok(false);
         };
-        self.journal.set_apart(*epoch)?;
+        self.journal.set_apart(&self.directory, *epoch)?;
         let length = encoded.bytes.len() as u64 + blocks.length();
         if !self.make_room(on_disk(length))? {
             return Ok(false);
         }
-        let mut new = self.directory.begin()?;
-        new.file.write_all(&encoded.bytes)?;
-        match body {
-            StoredBody::Memory(bytes) => new.file.write_all(bytes)?,
-            StoredBody::File(body) => body.record.copy_to(&new.file)?,
-            StoredBody::Sliced(_) => {}
-        }
+        let new = self.write_new(&encoded.bytes, body).inspect_err(|error| self.give_way(error))?;
         let name = Name { key: KeyId::of(key), variant: encoded.variant };
         let too_many = {
             let _alone = self.alone_with(name.key);
@@ -166,6 +162,17 @@ impl Disk {
         Ok(is_current)
     }
 
+    fn write_new(&self, head: &[u8], body: &StoredBody) -> io::Result<NewRecord<'_>> {
+        let mut new = self.directory.begin()?;
+        new.file.write_all(head)?;
+        match body {
+            StoredBody::Memory(bytes) => new.file.write_all(bytes)?,
+            StoredBody::File(body) => body.record.copy_to(&new.file)?,
+            StoredBody::Sliced(_) => {}
+        }
+        Ok(new)
+    }
+
     /// Makes room for `more` bytes, within the tier's size and what is free;
     /// false if there is none.
     fn make_room(&self, more: u64) -> io::Result<bool> {
@@ -174,15 +181,21 @@ impl Disk {
         }
         if self.index.bytes() + more > self.size {
             let low = self.size / 256 * LOW_WATERMARK;
-            while self.index.bytes() + more > low && self.evict() {}
+            let mut ahead = 0;
+            while self.index.bytes() + more > self.size
+                || (ahead < MOST_AHEAD && self.index.bytes() + more > low)
+            {
+                if !self.evict() {
+                    break;
+                }
+                ahead += 1;
+            }
             if self.index.bytes() + more > self.size {
                 return Ok(false);
             }
         }
         for _ in 0..MOST_EVICTED {
-            let room = self.directory.room()?;
-            let is_free = |(free, all): (u64, u64), more: u64| all == 0 || free > all / RESERVE + more;
-            if is_free(room.bytes, more) && is_free(room.files, 1) {
+            if self.directory.room()?.has(more) {
                 return Ok(true);
             }
             if !self.evict() {
@@ -190,6 +203,14 @@ impl Disk {
             }
         }
         Err(io::ErrorKind::StorageFull.into())
+    }
+
+    /// Gives way where a file system was full all the same: it is by a quota, or
+    /// somebody else was faster.
+    fn give_way(&self, error: &io::Error) {
+        if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
+            let _ = (0..MOST_EVICTED).all(|_| self.evict());
+        }
     }
 
     /// Deletes the record that makes room; false if there is none.

@@ -21,6 +21,25 @@ async fn it_never_takes_more_than_it_was_given() {
 }
 
 #[tokio::test]
+async fn it_is_emptied_a_little_further_than_it_has_to() {
+    let directory = TempDir::new().unwrap();
+    let size = 64 << 20;
+    let tier = Tier::sized(directory.path(), size);
+    let mut last = 0;
+    let mut freed = Vec::new();
+    for seed in 0..200 {
+        tier.store(&format!("/{seed}"), &content(seed, 500_000)).await;
+        let evicted = tier.metrics.disk_evictions.value();
+        if evicted > last {
+            freed.push(evicted - last);
+            assert!(tier.disk.usage().bytes <= size / 256 * 252, "down to the low watermark");
+        }
+        last = evicted;
+    }
+    assert!(freed.len() > 10 && freed.iter().all(|records| *records > 1), "{freed:?}");
+}
+
+#[tokio::test]
 async fn what_is_used_stays() {
     let directory = TempDir::new().unwrap();
     let tier = Tier::sized(directory.path(), 1 << 20);
