@@ -1,5 +1,6 @@
 //! The memory tier: moka bounds its bytes and decides what makes room, never
-//! what is fresh.
+//! what is fresh. What makes room is what was asked for less often of late
+//! (TinyLFU): a request counts once, whether it finds something or has it kept.
 
 use std::sync::Arc;
 
@@ -69,12 +70,21 @@ impl Memory {
     /// (its maintenance is due and evicts a key that is just being replaced)
     /// this says `None`; [`Memory::look_again`] tells for sure.
     pub(in crate::cache) fn look(&self, key: &[u8]) -> Option<Arc<Variants>> {
+        // moka counts that something is looked for in vain, too. What is asked for
+        // once would have three uses by the time it is kept: one of each lookup and
+        // one of that, and push out what is asked for again and again.
+        if !self.entries.contains_key(key) {
+            return None;
+        }
         let kept = self.entries.get(key).now_or_never().flatten()?;
         Some(self.generations.purges.variants(key, kept))
     }
 
     /// What is kept under `key`. Cancel safe.
     pub(in crate::cache) async fn look_again(&self, key: &CacheKey) -> Option<Arc<Variants>> {
+        if !self.entries.contains_key(key) {
+            return None;
+        }
         let kept = self.entries.get(key).await?;
         Some(self.generations.purges.variants(key.as_bytes(), kept))
     }

@@ -72,6 +72,7 @@ async fn what_is_stored_is_there_after_a_restart() {
     assert_eq!(part.status, 206);
     assert_eq!(text(part).await.unwrap(), "ont");
     // The second use brought it into memory.
+    assert_eq!(memory(&edge.hit("/", &[])), memory(&edge.hit("/", &[])));
     assert_eq!(text(edge.hit("/", &[])).await.unwrap(), "content");
     assert_eq!(edge.metrics.disk_hits.value(), 2);
     assert!(edge.is_idle());

@@ -1,6 +1,7 @@
 //! What is answered from memory.
 
 use super::*;
+use crate::cache::store::StoredBody;
 
 const FRESH: &[(&str, &str)] = &[("cache-control", "max-age=60"), ("etag", "\"1\"")];
 
@@ -11,6 +12,12 @@ async fn a_hit_is_there_at_once_and_shares_the_memory() {
     edge.clock.advance(Duration::from_secs(10));
     let (one, other) = (edge.hit("/", &[]), edge.hit("/", &[]));
     assert_eq!(memory(&one), memory(&other));
+    let key = Cache::key(&edge.request(Method::GET, "/", &[]).target);
+    let kept = edge.cache.store.memory.look(key.as_bytes()).unwrap();
+    let StoredBody::Memory(stored) = &kept.responses()[0].body else { panic!() };
+    assert_eq!(memory(&one), stored.as_ptr(), "no byte of it is copied");
+    let part = edge.hit("/", &[("range", "bytes=2-3")]);
+    assert_eq!(memory(&part), stored[2..].as_ptr(), "nor of a part");
     assert_eq!(one.fields["age"], "10");
     assert_eq!(status(&one).to_string(), "Seawall; hit; ttl=50");
     assert_eq!(text(one).await.unwrap(), "hello");
@@ -148,6 +155,44 @@ async fn memory_is_bounded_and_counted() {
     assert!((1..=15).contains(&usage.objects), "{usage:?}");
     assert!(usage.bytes <= usage.capacity, "{usage:?}");
     assert_eq!(edge.metrics.evictions.value() + usage.objects, 200);
+}
+
+/// A response for which an origin server is asked if it is not stored; says
+/// whether it was.
+async fn is_hit(edge: &mut Edge, path: &str) -> bool {
+    match edge.ask(edge.request(Method::GET, path, &[])) {
+        Handling::Ready(Some(Ok(_))) => true,
+        handling => {
+            let client = edge.clients.spawn(handling);
+            let body = Body::Full(Bytes::from(vec![0; 4 << 10]));
+            let _ = edge.exchange().await.answer.send(Ok(Exchange::response(200, FRESH, body)));
+            answer(client).await;
+            false
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_asked_for_again_and_again_stays_while_others_pass() {
+    // Room for a hundred.
+    let mut edge = Edge::sized(100 * (5 << 10), 64 << 10);
+    let hot: Vec<String> = (0..60).map(|number| format!("/hot/{number}")).collect();
+    for _ in 0..5 {
+        for path in &hot {
+            is_hit(&mut edge, path).await;
+        }
+    }
+    // Between two requests for one of them there are 600 for others, each once:
+    // who keeps what was used last has none of them any more.
+    let (mut hits, mut asked) = (0, 0);
+    for (number, path) in hot.iter().cycle().take(300).enumerate() {
+        for passing in 0..10 {
+            assert!(!is_hit(&mut edge, &format!("/passing/{number}/{passing}")).await);
+        }
+        hits += u32::from(is_hit(&mut edge, path).await);
+        asked += 1;
+    }
+    assert!(hits * 100 >= asked * 90, "{hits} of {asked}");
 }
 
 #[tokio::test]
