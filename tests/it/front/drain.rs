@@ -19,17 +19,23 @@ async fn streams_under_way_are_finished_and_their_connection_ends() {
     let mut client = Client::connect(seawall.https, &seawall.ca(), "site.test", Alpn::H2).await;
     let under_way = tokio::spawn(async move {
         let first = client.get("/first").await;
-        (first, client.get_of("site.test", "/second").await)
+        // What comes before the client knows of the drain is answered as well.
+        while client.get_of("site.test", "/second").await.is_ok() {}
+        first
     });
     let arrival = origin.next().await;
     seawall.terminate();
     seawall.refuses_connections().await;
     arrival.answer(ok("Cache-Control: no-store\r\n", "whole")).await;
-    let (first, second) = within("the responses", under_way).await.unwrap();
+    let answering = tokio::spawn(async move {
+        loop {
+            origin.next().await.answer(ok("Cache-Control: no-store\r\n", "whole")).await;
+        }
+    });
+    let first = within("the end of new streams", under_way).await.unwrap();
     assert_eq!(first.body(), "whole");
-    assert!(second.is_err(), "no new stream after GOAWAY");
     assert_eq!(seawall.exit().await.code(), Some(0));
-    assert_eq!(origin.requests(), 1);
+    answering.abort();
     drop(idle);
 }
 
