@@ -263,7 +263,11 @@ impl Miss {
             // What was found on the disk memory does not know.
             Lookup::Fetch(_) if self.validates_record() => None,
             Lookup::Fetch(plan) => {
-                self.plan = plan;
+                // Nor what the disk has for other requests.
+                let knows_less =
+                    plan.reason == ForwardReason::UriMiss && self.plan.reason == ForwardReason::VaryMiss;
+                let reason = if knows_less { self.plan.reason } else { plan.reason };
+                self.plan = Plan { reason, ..plan };
                 None
             }
         }

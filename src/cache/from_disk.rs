@@ -4,7 +4,9 @@ use http::Method;
 
 use super::fetch::{Miss, refresh};
 use super::lookup::{self, Lookup};
+use super::store::OnDisk;
 use crate::exchange::{Failure, Response};
+use crate::fields::cache_status::ForwardReason;
 
 impl Miss {
     /// The response, if the disk has one that may answer; what has to be
@@ -13,7 +15,14 @@ impl Miss {
         if self.plan.validate.is_some() || !self.cache.store.has_disk() {
             return None;
         }
-        let found = self.cache.store.look_on_disk(&self.asked.head(), &self.plan.key).await?;
+        let found = match self.cache.store.look_on_disk(&self.asked.head(), &self.plan.key).await {
+            OnDisk::Found(found) => found,
+            OnDisk::Others if self.plan.reason == ForwardReason::UriMiss => {
+                self.plan.reason = ForwardReason::VaryMiss;
+                return None;
+            }
+            OnDisk::Others | OnDisk::Nothing => return None,
+        };
         self.cache.store.promote(&self.plan.key, &found).await;
         let now = self.cache.clock.wall();
         match lookup::judge_one(&self.asked, &self.plan, found.stored, now) {

@@ -71,7 +71,7 @@ pub use stored::StoredHead;
 pub use tags::{LONGEST_TAG, SURROGATE_KEY, requested_tags, tags};
 pub use update::{HeadUpdate, freshened, head_freshens};
 pub use validate::{conditional, matches_validator, strip_conditional};
-pub use vary::{has_part, same_variant, select};
+pub use vary::{exclude_each_other, has_part, is_more_recent, same_variant, select};
 pub use why::{FieldLine, Refusal, Remedy, Sender, Verdict, remedy_of, varies_on, why};
 
 /// What policy reads of a request.

@@ -1,7 +1,7 @@
 //! Which of the stored responses for one key answers a request
 //! (RFC 9111 s4.1).
 
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, header};
 
 use super::{RequestHead, StoredHead, partial};
 use crate::fields::vary::{Vary, has_normal_form, normal_form};
@@ -111,6 +111,21 @@ pub fn same_variant(one: &StoredHead, other: &StoredHead) -> bool {
     one.selecting == other.selecting && one.is_encoded_as(other) && !are_apart(one, other)
 }
 
+/// Can no request select both? Of languages several may do.
+pub fn exclude_each_other(one: &StoredHead, other: &StoredHead) -> bool {
+    let (Selecting::Values(one), Selecting::Values(other)) = (&one.selecting, &other.selecting) else {
+        return true;
+    };
+    one.iter()
+        .filter(|value| value.name != header::ACCEPT_LANGUAGE)
+        .any(|value| other.iter().any(|other| other.name == value.name && other.form != value.form))
+}
+
+/// Is one stored response more recent than another one (RFC 9111 s4)?
+pub fn is_more_recent(one: &StoredHead, other: &StoredHead) -> bool {
+    one.made_and_received() > other.made_and_received()
+}
+
 fn are_apart(one: &StoredHead, other: &StoredHead) -> bool {
     let (Some(a), Some(b)) = (one.part(), other.part()) else { return false };
     let meet = a.span.first <= b.span.last && b.span.first <= a.span.last;
@@ -170,6 +185,24 @@ mod tests {
         ] {
             let head = stored_from(&[("content-encoding", coding)], now());
             assert_eq!(selects(&get(&fields(asked)), &head), expected, "{coding} {asked:?}");
+        }
+    }
+
+    #[test]
+    fn other_values_of_one_field_exclude_each_other() {
+        let of = |asked: &[(&str, &str)], vary| stored_for(asked, &[("vary", vary)], now());
+        let one = of(&[("foo", "1"), ("accept-language", "de")], "Foo, Accept-Language");
+        for (other, expected) in [
+            (of(&[("foo", "1")], "foo"), false),
+            (of(&[("foo", "2")], "foo"), true),
+            (of(&[], "foo"), true),
+            (of(&[("bar", "2")], "bar"), false),
+            (of(&[("foo", "2"), ("bar", "2")], "bar, foo"), true),
+            (of(&[("foo", "1"), ("accept-language", "fr")], "foo, accept-language"), false),
+            (of(&[], "*"), true),
+        ] {
+            assert_eq!(exclude_each_other(&one, &other), expected, "{other:?}");
+            assert_eq!(exclude_each_other(&other, &one), expected, "{other:?}");
         }
     }
 

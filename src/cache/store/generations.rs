@@ -63,6 +63,15 @@ impl Generations {
         self.counter(key).fetch_add(1, Ordering::AcqRel);
     }
 
+    /// Counts an invalidation of `key` that is not one of what began in the
+    /// generation `since`: that goes on in the one this returns. `None` if the
+    /// key was invalidated before.
+    pub(in crate::cache) fn follow(&self, key: &CacheKey, since: &Generation) -> Option<Generation> {
+        let (before, after) = (since.invalidations, since.invalidations.wrapping_add(1));
+        let advanced = self.counter(key).compare_exchange(before, after, Ordering::AcqRel, Ordering::Acquire);
+        advanced.ok().map(|_| Generation { invalidations: after, term: Arc::clone(&since.term) })
+    }
+
     /// Counts an invalidation of every key.
     pub(in crate::cache) fn advance_all(&self) {
         for counter in &self.counters {

@@ -14,7 +14,7 @@ use moka::ops::compute::{CompResult, Op};
 use super::generations::{Generation, Generations};
 use super::purges::Tier;
 use super::{Alone, Sliced, StoredBody, StoredResponse, Variants};
-use crate::policy::CacheKey;
+use crate::policy::{self, CacheKey, StoredHead};
 use crate::telemetry::Metrics;
 
 /// Bytes that a key needs besides itself and what is kept under it: moka's
@@ -208,6 +208,20 @@ impl Memory {
     /// Has requests for `key` not wait for one another.
     pub(in crate::cache) async fn mark(&self, key: &CacheKey, alone: Alone) {
         self.replace(key, |kept| Some(kept.marked(alone))).await;
+    }
+
+    /// Takes note of a response that was just kept on the disk alone: older ones
+    /// that the same requests might select go, and what is said of `alone`
+    /// counts as after [`Memory::keep`].
+    pub(in crate::cache) async fn make_way(&self, key: &CacheKey, newer: &StoredHead, alone: Alone) {
+        self.replace(key, |kept| {
+            let may_stay = |old: &&Arc<StoredResponse>| {
+                policy::exclude_each_other(&old.head, newer) || policy::is_more_recent(&old.head, newer)
+            };
+            let responses = kept.responses.iter().filter(may_stay).cloned().collect();
+            Some(Variants { responses, alone })
+        })
+        .await;
     }
 
     /// Forgets one variant.

@@ -27,7 +27,7 @@ pub(super) use generations::Generation;
 pub(super) use memory::Memory;
 pub(super) use purges::{Entered, Order, Progress, Purges, Selector, Tier};
 pub(super) use sliced::{SLICE, Sliced};
-pub(super) use tiers::{Removed, Tiers};
+pub(super) use tiers::{OnDisk, Removed, Tiers};
 
 /// Bytes that one stored response needs besides its head and its body:
 /// counters, pointers and what the allocator adds (measured).

@@ -37,13 +37,26 @@ pub(in crate::cache) struct Tiers {
     clock: Arc<dyn Clock>,
 }
 
-/// A response that was found on the disk.
+/// What the disk has for a request.
 #[derive(Debug)]
-pub(in crate::cache) struct OnDisk {
+pub(in crate::cache) enum OnDisk {
+    /// A response that may answer it.
+    Found(Read),
+    /// Only responses to other requests for the same target.
+    Others,
+    /// Nothing.
+    Nothing,
+}
+
+/// A response that was read from the disk.
+#[derive(Debug)]
+pub(in crate::cache) struct Read {
     /// The response.
     pub(in crate::cache) stored: Arc<StoredResponse>,
     /// True if it was used from the disk before.
     again: bool,
+    /// True if the disk has nothing more recent for any request that selects it.
+    is_newest: bool,
     since: Generation,
 }
 
@@ -105,21 +118,22 @@ impl Tiers {
     }
 
     /// What the disk has for `req`; waits a second at most. Cancel safe.
-    pub(in crate::cache) async fn look_on_disk(
-        &self,
-        req: &RequestHead<'_>,
-        key: &CacheKey,
-    ) -> Option<OnDisk> {
-        let disk = self.disk.as_ref()?;
+    pub(in crate::cache) async fn look_on_disk(&self, req: &RequestHead<'_>, key: &CacheKey) -> OnDisk {
+        let Some(disk) = &self.disk else { return OnDisk::Nothing };
         let since = self.memory.generation(key);
         let mut found = disk.find(key).await;
         found.retain_mut(|found| {
             let head = self.generations.purges.head(key.as_bytes(), &found.head, found.epoch);
             head.map(|head| found.head = head).is_some()
         });
-        let chosen = policy::select(req, &found, |found: &Found| &*found.head)?;
-        let (body, again) = disk.load(chosen).await?;
+        let Some(chosen) = policy::select(req, &found, |found: &Found| &*found.head) else {
+            return if found.is_empty() { OnDisk::Nothing } else { OnDisk::Others };
+        };
+        let Some((body, again)) = disk.load(chosen).await else { return OnDisk::Nothing };
         let head = Arc::clone(&chosen.head);
+        let is_newest = !found.iter().any(|other| {
+            policy::is_more_recent(&other.head, &head) && !policy::exclude_each_other(&other.head, &head)
+        });
         // In the order of what was received by this process.
         let age = self.clock.wall().duration_since(head.received()).unwrap_or_default();
         let now = self.clock.now();
@@ -132,7 +146,7 @@ impl Tiers {
             epoch: chosen.epoch,
             record: Some(chosen.id()),
         });
-        Some(OnDisk { stored, again, since })
+        OnDisk::Found(Read { stored, again, is_newest, since })
     }
 
     /// Heads that the disk keeps under `key`, as they count now.
@@ -156,7 +170,11 @@ impl Tiers {
 
     /// Keeps in memory what was used from the disk before, if it is there now,
     /// and the head of what is in slices.
-    pub(in crate::cache) async fn promote(&self, key: &CacheKey, found: &OnDisk) {
+    pub(in crate::cache) async fn promote(&self, key: &CacheKey, found: &Read) {
+        // Else memory would answer with it, for the more recent one is not there.
+        if !found.is_newest {
+            return;
+        }
         let is_wanted = match found.stored.body {
             StoredBody::Memory(_) => found.again,
             StoredBody::File(_) => false,
@@ -203,10 +221,13 @@ impl Tiers {
             return false;
         }
         if self.memory.freshen(key, stale, fresh, since, alone).await {
-            self.write(key, fresh, since, None);
+            if let Some(since) = self.replace_record(key, stale, fresh, since).await {
+                self.write(key, fresh, &since, None);
+            }
             return true;
         }
         if stale.record.is_some() && self.generations.hold(key, since) {
+            self.memory.make_way(key, &fresh.head, alone).await;
             self.write(key, fresh, since, stale.record);
             return true;
         }
@@ -355,6 +376,27 @@ impl Tiers {
         stored: &Arc<StoredResponse>,
     ) -> Option<Arc<StoredResponse>> {
         self.generations.purges.response(key.as_bytes(), stored)
+    }
+
+    /// Where other requests select `fresh` than `stale`, its record does not
+    /// take the place of the old one: that one has to go. Says since when
+    /// `fresh` is valid; `None` if it is no more.
+    async fn replace_record(
+        &self,
+        key: &CacheKey,
+        stale: &StoredResponse,
+        fresh: &StoredResponse,
+        since: &Generation,
+    ) -> Option<Generation> {
+        match &self.disk {
+            Some(disk) if !policy::same_variant(&stale.head, &fresh.head) => {
+                // The old one may still wait to be written.
+                let since = self.generations.follow(key, since)?;
+                disk.forget(key, &stale.head).await;
+                Some(since)
+            }
+            _ => Some(since.clone()),
+        }
     }
 
     fn write(

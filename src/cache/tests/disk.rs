@@ -6,6 +6,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::config::model::DiskConfig;
+use crate::fields::cache_status::ForwardReason;
 
 const FRESH: &[(&str, &str)] = &[("cache-control", "max-age=60"), ("etag", "\"1\"")];
 
@@ -121,6 +122,75 @@ async fn what_is_stale_is_validated_and_the_new_head_stays() {
     }
     assert!(edge.is_idle());
     assert_eq!(edge.cache.usage().disk.unwrap().objects, 2);
+}
+
+/// A 304 may say that the response varies now: what is known of the request that
+/// brought it does not do any more.
+#[tokio::test]
+async fn what_is_selected_otherwise_now_does_not_come_back() {
+    let directory = TempDir::new().unwrap();
+    let mut edge = Edge::over(directory.path());
+    edge.store("/", FRESH, "content").await;
+    edge.written(1).await;
+    let client = edge.get("/", &[("cache-control", "no-cache")]);
+    edge.exchange().await.respond_whole(304, &[FRESH[0], FRESH[1], ("vary", "x")], "");
+    assert_eq!(text(answer(client).await).await.unwrap(), "content");
+    let mut edge = edge.restarted(directory.path(), 2).await;
+    let client = edge.get("/", &[("x", "1")]);
+    edge.exchange().await.respond_whole(200, FRESH, "other");
+    assert_eq!(text(answer(client).await).await.unwrap(), "other");
+}
+
+/// RFC 9111 s4: also where the more recent one is on the disk and memory has an
+/// older one that would do.
+#[tokio::test]
+async fn the_most_recent_one_is_used_whichever_tier_has_it() {
+    let directory = TempDir::new().unwrap();
+    let mut edge = Edge::over(directory.path());
+    edge.store("/", FRESH, "older").await;
+    edge.clock.advance(Duration::from_secs(1));
+    let client = edge.get("/", &[("x", "1"), ("cache-control", "no-cache")]);
+    edge.exchange().await.respond_whole(200, &[FRESH[0], ("vary", "x")], "newer");
+    answer(client).await;
+    let edge = edge.restarted(directory.path(), 2).await;
+    for _ in 0..3 {
+        assert_eq!(text(edge.found("/").await).await.unwrap(), "older");
+        let response = edge.ask_and_wait(Method::GET, "/", &[("x", "1")]).await.unwrap();
+        assert_eq!(text(response).await.unwrap(), "newer");
+    }
+}
+
+#[tokio::test]
+async fn nobody_waits_for_the_validation_of_what_is_never_fresh() {
+    let fields = &[("cache-control", "no-cache"), ("etag", "\"1\"")];
+    let directory = TempDir::new().unwrap();
+    let mut edge = Edge::over(directory.path());
+    edge.store("/", fields, "content").await;
+    let mut edge = edge.restarted(directory.path(), 1).await;
+    let client = edge.get("/", &[]);
+    edge.exchange().await.respond_whole(304, fields, "");
+    answer(client).await;
+    let clients = [edge.get("/", &[]), edge.get("/", &[])];
+    let validations = [edge.exchange().await, edge.exchange().await];
+    for validation in validations {
+        validation.respond_whole(304, fields, "");
+    }
+    for client in clients {
+        assert_eq!(text(answer(client).await).await.unwrap(), "content");
+    }
+}
+
+#[tokio::test]
+async fn what_is_for_other_requests_is_no_lack_of_the_target() {
+    let directory = TempDir::new().unwrap();
+    let mut edge = Edge::over(directory.path());
+    edge.store("/", &[("cache-control", "max-age=60"), ("vary", "x")], "content").await;
+    let mut edge = edge.restarted(directory.path(), 1).await;
+    for (path, expected) in [("/", ForwardReason::VaryMiss), ("/other", ForwardReason::UriMiss)] {
+        let client = edge.get(path, &[("x", "1")]);
+        edge.exchange().await.respond_whole(200, &[("cache-control", "no-store")], "other");
+        assert_eq!(status(&answer(client).await).fwd, Some(expected), "{path}");
+    }
 }
 
 #[tokio::test]

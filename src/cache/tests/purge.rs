@@ -22,7 +22,7 @@ impl Edge {
         soon(self.cache.purge(purge)).await.unwrap()
     }
 
-    fn url(&self, path: &str) -> Purge {
+    pub(super) fn url(&self, path: &str) -> Purge {
         Purge::keys(vec![self.key(path)]).unwrap()
     }
 

@@ -67,7 +67,7 @@ fn slice(number: usize) -> Range<usize> {
 
 impl Edge {
     /// Waits until every task has ended that the cache has begun.
-    async fn at_rest(&self) {
+    pub(super) async fn at_rest(&self) {
         soon(async {
             while self.cache.tasks.running() > 0 {
                 tokio::task::yield_now().await;
