@@ -100,7 +100,8 @@ async fn a_purge_that_was_not_noted_to_its_end_was_never_answered() {
     let tier = tier.cut_off(&[order(prefix("/"), None)], path).await;
     tier.end();
     let noted = fs::read(path.join("purges")).unwrap();
-    assert!(noted.len() > whole.len() || noted == whole, "it may be carried out by now");
+    // Or it was carried out by now, and only its epoch is left.
+    assert!(noted.len() >= whole.len());
     for end in [&b"\x20\0\0\0\xdf\xff\xff\xff12345678torn"[..], b"\x20\0", &[0; 100]] {
         fs::write(path.join("purges"), [&whole[..], end].concat()).unwrap();
         let tier = Tier::open(path);
