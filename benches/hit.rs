@@ -1,136 +1,57 @@
 //! What a hit costs from the router to the head of the response: lookup, policy
-//! and delivery, without sockets, TLS and HTTP parsing.
+//! and delivery, without sockets, TLS and HTTP parsing. In memory, on the disk
+//! (in the page cache of the system), and what storing a response costs.
 
 #![allow(clippy::expect_used, reason = "a bench stops where something is not as it must be")]
 
-use std::collections::BTreeMap;
-use std::path::Path;
-use std::sync::Arc;
+mod edge;
 
-use bytes::Bytes;
-use criterion::{Criterion, criterion_group, criterion_main};
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use seawall::base::{Clock, SystemClock, Tasks};
-use seawall::cache::Cache;
-use seawall::config;
-use seawall::exchange::{
-    Answer, Body, ConnectionInfo, Facts, FetchError, Handler, Host, Origin, Request, RequestId, Response,
-    Scheme, Target,
-};
-use seawall::router::Router;
-use seawall::telemetry::Metrics;
+use http::{HeaderValue, StatusCode, header};
+use http_body_util::BodyExt;
+use seawall::exchange::{Answer, Handler, Response};
+use tokio::runtime::Runtime;
 
-/// An origin server whose every response may be stored for a day.
-#[derive(Debug)]
-struct Always(Bytes);
+use edge::{Edge, browser};
 
-impl Origin for Always {
-    fn fetch(self: Arc<Self>, _: Request) -> BoxFuture<'static, Result<Response, FetchError>> {
-        let mut fields = HeaderMap::new();
-        for (name, value) in [
-            (header::CACHE_CONTROL, "public, max-age=86400"),
-            (header::CONTENT_TYPE, "text/css; charset=utf-8"),
-            (header::ETAG, "\"33a64df551425fcc\""),
-            (header::LAST_MODIFIED, "Sun, 01 Nov 2026 00:00:00 GMT"),
-            (header::VARY, "Accept-Encoding"),
-            (header::VIA, "1.1 seawall"),
-        ] {
-            fields.insert(name, HeaderValue::from_static(value));
-        }
-        fields.insert(header::CONTENT_LENGTH, self.0.len().into());
-        let body = Body::Full(self.0.clone());
-        let res = Response { status: StatusCode::OK, fields, body, facts: Facts::default(), tunnel: None };
-        std::future::ready(Ok(res)).boxed()
-    }
+const SIZES: [(&str, usize); 2] = [("1KiB", 1 << 10), ("100KiB", 100 << 10)];
+
+const PATH: &str = "/assets/style.css?v=12";
+
+fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime")
 }
 
-struct Edge {
-    router: Router,
-    clock: Arc<dyn Clock>,
-    connection: Arc<ConnectionInfo>,
+/// A response of which the cache says that it was stored.
+fn stored(answer: Answer) -> Response {
+    let res = answer.result.expect("a response");
+    assert!(res.facts.cache.is_some_and(|cache| cache.hit), "{:?}", res.facts);
+    res
 }
 
-impl Edge {
-    fn new(length: usize) -> Self {
-        let text = "[cache]\nmemory = \"256MiB\"\n[site.\"bench.test\"]\norigins = [\"127.0.0.1:1\"]\n";
-        let config = config::parse("bench", text, Path::new("")).expect("a config").config;
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let metrics = Arc::new(Metrics::default());
-        let cache = Cache::new(&config.cache, Arc::clone(&clock), &Tasks::new(), Arc::clone(&metrics));
-        let origin: Arc<dyn Origin> = Arc::new(Always(vec![b'x'; length].into()));
-        let origins: BTreeMap<_, _> =
-            config.pools.keys().map(|name| (Arc::clone(name), Arc::clone(&origin))).collect();
-        let address = "127.0.0.1:443".parse().expect("an address");
-        let connection = ConnectionInfo { peer: address, local: address, scheme: Scheme::Https, tls: None };
-        let router = Router::new(&config, &origins, cache, &metrics);
-        Self { router, clock, connection: Arc::new(connection) }
-    }
-
-    fn request(&self, fields: &HeaderMap) -> Request {
-        Request {
-            method: Method::GET,
-            target: Target {
-                scheme: Scheme::Https,
-                host: Host::parse(&HeaderValue::from_static("bench.test"), Scheme::Https).expect("a host"),
-                path_and_query: http::uri::PathAndQuery::from_static("/assets/style.css?v=12"),
-            },
-            fields: fields.clone(),
-            body: Body::Empty,
-            upgrade: None,
-            client: self.connection.peer.ip(),
-            trusted: false,
-            protocol: seawall::exchange::Protocol::Http11,
-            id: RequestId(1),
-            connection: Arc::clone(&self.connection),
-            received: self.clock.now(),
-            received_wall: self.clock.wall(),
-        }
-    }
-}
-
-/// What a browser sends with a request for a style sheet.
-fn browser() -> HeaderMap {
-    let mut fields = HeaderMap::new();
-    for (name, value) in [
-        (header::USER_AGENT, "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"),
-        (header::ACCEPT, "text/css,*/*;q=0.1"),
-        (header::ACCEPT_LANGUAGE, "en-US,en;q=0.5"),
-        (header::ACCEPT_ENCODING, "gzip, deflate, br, zstd"),
-        (header::REFERER, "https://bench.test/"),
-    ] {
-        fields.insert(name, HeaderValue::from_static(value));
-    }
-    fields
-}
-
-fn hits(bench: &mut Criterion) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+fn from_memory(bench: &mut Criterion) {
+    let runtime = runtime();
     let _entered = runtime.enter();
-    for (name, length) in [("hit/1KiB", 1 << 10), ("hit/100KiB", 100 << 10)] {
-        let edge = Edge::new(length);
+    for (size, length) in SIZES {
+        let edge = Edge::new("memory = \"256MiB\"", length);
         let plain = browser();
-        let stored = |answer: Answer| {
-            let res = answer.result.expect("a response");
-            assert!(res.facts.cache.is_some_and(|cache| cache.hit), "{:?}", res.facts);
-            res
-        };
-        let first = runtime.block_on(edge.router.handle(edge.request(&plain))).result.expect("a response");
-        runtime.block_on(http_body_util::BodyExt::collect(first.body)).expect("the content");
+        let first =
+            runtime.block_on(edge.router.handle(edge.request(PATH, &plain))).result.expect("a response");
+        runtime.block_on(first.body.collect()).expect("the content");
         // The first hit has it compressed.
-        runtime.block_on(edge.router.handle(edge.request(&plain))).result.expect("a response");
-        bench.bench_function(name, |bench| {
+        runtime.block_on(edge.router.handle(edge.request(PATH, &plain))).result.expect("a response");
+        bench.bench_function(&format!("hit/{size}"), |bench| {
             bench.iter(|| {
-                let answer = edge.router.handle(edge.request(&plain)).now_or_never();
+                let answer = edge.router.handle(edge.request(PATH, &plain)).now_or_never();
                 stored(answer.expect("a hit is there at once"))
             });
         });
         let mut conditional = browser();
         conditional.insert(header::IF_NONE_MATCH, HeaderValue::from_static("\"33a64df551425fcc\""));
-        bench.bench_function(&format!("{name}/304"), |bench| {
+        bench.bench_function(&format!("hit/{size}/304"), |bench| {
             bench.iter(|| {
-                let answer = edge.router.handle(edge.request(&conditional)).now_or_never();
+                let answer = edge.router.handle(edge.request(PATH, &conditional)).now_or_never();
                 let res = stored(answer.expect("a hit is there at once"));
                 assert_eq!(res.status, StatusCode::NOT_MODIFIED);
                 res
@@ -139,5 +60,63 @@ fn hits(bench: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, hits);
+/// Many more responses than memory holds, asked for in turn: nearly all of them
+/// are read from the disk, checked, and put into memory once more.
+fn from_disk(bench: &mut Criterion) {
+    let runtime = runtime();
+    let _entered = runtime.enter();
+    for ((size, length), count) in SIZES.into_iter().zip([20_000, 2_000]) {
+        let directory = tempfile::tempdir().expect("a directory");
+        let disk = directory.path().join("cache");
+        let keys =
+            format!("compress = false\nmemory = \"1MiB\"\ndisk = {{ path = {disk:?}, size = \"1GiB\" }}");
+        let edge = Edge::new(&keys, length);
+        let plain = browser();
+        let paths: Vec<String> = (0..count).map(|number| format!("/assets/{number}.css")).collect();
+        runtime.block_on(async {
+            for (number, path) in (1..).zip(&paths) {
+                let res = edge.router.handle(edge.request(path, &plain)).await.result.expect("a response");
+                res.body.collect().await.expect("the content");
+                while edge.metrics.disk_writes.value() < number {
+                    tokio::task::yield_now().await;
+                }
+            }
+        });
+        let mut turn = paths.iter().cycle();
+        let mut hits = 0;
+        bench.bench_function(&format!("hit/disk/{size}"), |bench| {
+            bench.iter(|| {
+                hits += 1;
+                let path = turn.next().expect("there is always one");
+                stored(runtime.block_on(edge.router.handle(edge.request(path, &plain))))
+            });
+        });
+        let on_disk = edge.metrics.disk_hits.value();
+        assert!(on_disk * 10 >= hits * 9, "{on_disk} of {hits} hits were on the disk");
+    }
+}
+
+fn fill(bench: &mut Criterion) {
+    let runtime = runtime();
+    let _entered = runtime.enter();
+    for (size, length) in SIZES {
+        let edge = Edge::new("compress = false\nmemory = \"256MiB\"", length);
+        let plain = browser();
+        let mut number = 0_u64;
+        let mut group = bench.benchmark_group("fill");
+        group.throughput(Throughput::Bytes(length as u64));
+        group.bench_function(size, |bench| {
+            bench.iter(|| {
+                number += 1;
+                let request = edge.request(&format!("/assets/{number}.css"), &plain);
+                let res = runtime.block_on(edge.router.handle(request)).result.expect("a response");
+                assert!(res.facts.cache.is_some_and(|cache| cache.stored), "{:?}", res.facts);
+                res
+            });
+        });
+        group.finish();
+    }
+}
+
+criterion_group!(benches, from_memory, from_disk, fill);
 criterion_main!(benches);

@@ -22,6 +22,7 @@ mod explain;
 mod floors;
 mod front;
 mod keys;
+mod memory;
 mod origins;
 mod process;
 mod purge;

@@ -16,8 +16,12 @@ use crate::cache::store::StoredBody;
 use crate::cache::store::generations::Generation;
 use crate::policy::{CacheKey, StoredHead};
 
-/// What a response that waits to be written costs besides its content.
-const WAITING: u64 = 4 << 10;
+/// What a response that waits to be written costs besides its content: its head,
+/// if memory has that no more, and its place in the queue.
+const WAITING: u64 = 1 << 10;
+
+/// A content up to this length is written together with the head.
+const WRITTEN_AT_ONCE: usize = 64 << 10;
 
 /// Once the tier is full it is emptied to this part of 256.
 const LOW_WATERMARK: u64 = 252;
@@ -138,7 +142,7 @@ impl Disk {
         if !self.make_room(on_disk(length))? {
             return Ok(false);
         }
-        let new = self.write_new(&encoded.bytes, body).inspect_err(|error| self.give_way(error))?;
+        let new = self.write_new(encoded.bytes, body).inspect_err(|error| self.give_way(error))?;
         let name = Name { key: KeyId::of(key), variant: encoded.variant };
         let too_many = {
             let _alone = self.alone_with(name.key);
@@ -162,13 +166,22 @@ impl Disk {
         Ok(is_current)
     }
 
-    fn write_new(&self, head: &[u8], body: &StoredBody) -> io::Result<NewRecord<'_>> {
+    fn write_new(&self, mut head: Vec<u8>, body: &StoredBody) -> io::Result<NewRecord<'_>> {
         let mut new = self.directory.begin()?;
-        new.file.write_all(head)?;
         match body {
-            StoredBody::Memory(bytes) => new.file.write_all(bytes)?,
-            StoredBody::File(body) => body.record.copy_to(&new.file)?,
-            StoredBody::Sliced(_) => {}
+            StoredBody::Memory(bytes) if bytes.len() <= WRITTEN_AT_ONCE => {
+                head.extend_from_slice(bytes);
+                new.file.write_all(&head)?;
+            }
+            StoredBody::Memory(bytes) => {
+                new.file.write_all(&head)?;
+                new.file.write_all(bytes)?;
+            }
+            StoredBody::File(body) => {
+                new.file.write_all(&head)?;
+                body.record.copy_to(&new.file)?;
+            }
+            StoredBody::Sliced(_) => new.file.write_all(&head)?,
         }
         Ok(new)
     }
