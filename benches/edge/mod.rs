@@ -23,7 +23,10 @@ use seawall::telemetry::Metrics;
 
 /// An origin server whose every response may be stored for a day.
 #[derive(Debug)]
-struct Always(Bytes);
+struct Always {
+    content: Bytes,
+    tag: Option<&'static str>,
+}
 
 impl Origin for Always {
     fn fetch(self: Arc<Self>, _: Request) -> BoxFuture<'static, Result<Response, FetchError>> {
@@ -38,8 +41,11 @@ impl Origin for Always {
         ] {
             fields.insert(name, HeaderValue::from_static(value));
         }
-        fields.insert(header::CONTENT_LENGTH, self.0.len().into());
-        let body = Body::Full(self.0.clone());
+        fields.insert(header::CONTENT_LENGTH, self.content.len().into());
+        if let Some(tag) = self.tag {
+            fields.insert("surrogate-key", HeaderValue::from_static(tag));
+        }
+        let body = Body::Full(self.content.clone());
         let res = Response { status: StatusCode::OK, fields, body, facts: Facts::default(), tunnel: None };
         std::future::ready(Ok(res)).boxed()
     }
@@ -53,19 +59,25 @@ pub struct Edge {
     pub cache: Arc<Cache>,
     /// What is counted of it.
     pub metrics: Arc<Metrics>,
-    clock: Arc<dyn Clock>,
+    /// The time they go by.
+    pub clock: Arc<dyn Clock>,
     connection: Arc<ConnectionInfo>,
 }
 
 impl Edge {
     /// One with these keys in `[cache]`, whose responses have so many bytes.
     pub fn new(keys: &str, length: usize) -> Self {
+        Self::tagged(keys, length, None)
+    }
+
+    /// The same, where every response has this tag.
+    pub fn tagged(keys: &str, length: usize, tag: Option<&'static str>) -> Self {
         let text = format!("[cache]\n{keys}\n[site.\"bench.test\"]\norigins = [\"127.0.0.1:1\"]\n");
         let config = config::parse("bench", &text, Path::new("")).expect("a config").config;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let metrics = Arc::new(Metrics::default());
         let cache = Cache::new(&config.cache, Arc::clone(&clock), &Tasks::new(), Arc::clone(&metrics));
-        let origin: Arc<dyn Origin> = Arc::new(Always(vec![b'x'; length].into()));
+        let origin: Arc<dyn Origin> = Arc::new(Always { content: vec![b'x'; length].into(), tag });
         let origins: BTreeMap<_, _> =
             config.pools.keys().map(|name| (Arc::clone(name), Arc::clone(&origin))).collect();
         let address = "127.0.0.1:443".parse().expect("an address");
