@@ -179,7 +179,7 @@ fn origin_lines(origin: &Value) -> String {
         return String::new();
     }
     if !origin["error"].is_null() {
-        return format!("  origin server {}\n", cell(&origin["error"]));
+        return format!("  origin server gave no answer: {}\n", cell(&origin["error"]));
     }
     let mut text = format!("  origin server answered {} just now; ", cell(&origin["status"]));
     if items(&origin["refusals"]).next().is_none() {
@@ -240,6 +240,9 @@ https://a.test/x
       origin server: Say public.
 ";
         assert_eq!(explanation(&told), expected);
+        let told =
+            json!({ "url": "https://a.test/", "stored": [], "origin": { "error": "connection_refused" } });
+        assert!(explanation(&told).ends_with("  origin server gave no answer: connection_refused\n"));
         let told = json!({ "url": "http://a.test/", "answered": "308 to https://a.test/" });
         assert_eq!(explanation(&told), "http://a.test/\n  answered      308 to https://a.test/\n");
     }
