@@ -146,7 +146,8 @@ impl<'a> Reader<'a> {
         let [is_soft] = self.number()?;
         let (seconds, nanos) =
             (self.number().map(u64::from_le_bytes)?, self.number().map(u32::from_le_bytes)?);
-        let from = SystemTime::UNIX_EPOCH.checked_add(Duration::new(seconds, nanos))?;
+        let from = (nanos < 1_000_000_000).then(|| Duration::new(seconds, nanos))?;
+        let from = SystemTime::UNIX_EPOCH.checked_add(from)?;
         let mut selectors = Vec::new();
         while !self.0.is_empty() {
             let [kind] = self.number()?;
@@ -236,6 +237,23 @@ mod tests {
             prop_assert!(read(&bytes).is_err());
             let _ = read(&[&MAGIC[..], &bytes].concat());
             let _ = read(&[&MAGIC[..], &entry(&bytes)].concat());
+        }
+    }
+
+    /// Whose checksum is right all the same.
+    #[test]
+    fn a_time_that_is_none_is_damage() {
+        let purge = |seconds: u64, nanos: u32| {
+            [&[PURGE][..], &[9; 8], &[1], &seconds.to_le_bytes(), &nanos.to_le_bytes()].concat()
+        };
+        for (seconds, nanos, is_time) in [
+            (1, 999_999_999, true),
+            (1, 1_000_000_000, false),
+            (u64::MAX, u32::MAX, false),
+            (u64::MAX, 0, false),
+        ] {
+            let file = [&MAGIC[..], &epoch(9), &entry(&purge(seconds, nanos))].concat();
+            assert_eq!(read(&file).is_ok(), is_time, "{seconds} {nanos}");
         }
     }
 
