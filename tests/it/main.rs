@@ -16,6 +16,7 @@ mod command_line;
 mod compression;
 mod config;
 mod connections;
+mod crash;
 mod disk;
 mod end_to_end;
 mod explain;
