@@ -18,6 +18,9 @@ mod failure;
 mod fetch;
 mod fill;
 mod from_disk;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod head;
 mod inspect;
 mod invalidate;

@@ -11,6 +11,9 @@ mod challenge;
 mod connection;
 mod content;
 mod framing;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod gather;
 mod identity;
 mod normalize;

@@ -3,6 +3,8 @@
 
 mod body;
 mod disk;
+#[cfg(fuzzing)]
+pub(super) mod fuzzing;
 mod generations;
 mod memory;
 mod purges;

@@ -11,6 +11,8 @@
 mod body;
 mod directory;
 mod file;
+#[cfg(fuzzing)]
+pub(in crate::cache::store) mod fuzzing;
 mod health;
 mod index;
 mod journal;

@@ -72,6 +72,13 @@ pub(in crate::cache::store) fn purge(epoch: u64, order: &Order) -> Vec<u8> {
     entry(&content)
 }
 
+/// Any bytes as the contents of entries that are whole, one a line.
+#[cfg(fuzzing)]
+pub(in crate::cache::store) fn sealed(bytes: &[u8]) -> Vec<u8> {
+    let entries = bytes.split(|byte| *byte == b'\n').flat_map(entry);
+    MAGIC.into_iter().chain(epoch(0)).chain(entries).collect()
+}
+
 fn entry(content: &[u8]) -> Vec<u8> {
     let length = length(content);
     let mut entry = Vec::with_capacity(PREFIX + content.len());

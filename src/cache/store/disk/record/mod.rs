@@ -46,6 +46,14 @@ const SOURCES: [LifetimeSource; 9] = [
     LifetimeSource::Default,
 ];
 
+/// Any bytes behind a prefix that is right.
+#[cfg(fuzzing)]
+pub(super) fn sealed(bytes: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(PREFIX + bytes.len()).unwrap_or(u32::MAX);
+    let sum = xxhash_rust::xxh3::xxh3_64(bytes);
+    [&MAGIC[..], &length.to_le_bytes(), &sum.to_le_bytes(), bytes].concat()
+}
+
 /// A number that stands for absence in a place of one byte.
 const ABSENT: u8 = 0;
 /// The same for presence.
