@@ -33,7 +33,7 @@ pub(super) use tiers::{OnDisk, Removed, Tiers};
 
 /// Bytes that one stored response needs besides its head and its body:
 /// counters, pointers and what the allocator adds (measured).
-const RESPONSE_OVERHEAD: u64 = 240;
+const RESPONSE_OVERHEAD: u64 = 176;
 
 /// The most variants kept under one key; the oldest makes room.
 const MOST_VARIANTS: usize = 32;
@@ -51,8 +51,8 @@ pub(super) struct StoredResponse {
     encoded: Option<Arc<Encoded>>,
     /// It was asked for after the purges up to this one, and before the next.
     epoch: u64,
-    /// The record it was read from, if it was.
-    record: Option<RecordId>,
+    /// The record it was read from, if it was; apart, for most were not.
+    record: Option<Box<RecordId>>,
 }
 
 impl StoredResponse {

@@ -144,7 +144,7 @@ impl Tiers {
             received,
             encoded: None,
             epoch: chosen.epoch,
-            record: Some(chosen.id()),
+            record: Some(Box::new(chosen.id())),
         });
         OnDisk::Found(Read { stored, again, is_newest, since })
     }
@@ -228,7 +228,7 @@ impl Tiers {
         }
         if stale.record.is_some() && self.generations.hold(key, since) {
             self.memory.make_way(key, &fresh.head, alone).await;
-            self.write(key, fresh, since, stale.record);
+            self.write(key, fresh, since, stale.record.as_deref().copied());
             return true;
         }
         false
