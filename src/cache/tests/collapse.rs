@@ -1,5 +1,8 @@
 //! Requests for the same at the same time.
 
+use proptest::collection::vec;
+use proptest::prelude::*;
+
 use super::*;
 
 const FRESH: &[(&str, &str)] = &[("cache-control", "max-age=60")];
@@ -207,5 +210,106 @@ async fn who_wants_a_new_response_does_not_get_anothers() {
     }
     for client in clients {
         assert_eq!(text(answer(client).await).await.unwrap(), "new");
+    }
+}
+
+/// What happens while clients ask for a response that varies.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    /// A client comes that wants this variant.
+    Comes(usize),
+    /// The origin server answers one of the requests that wait, up to its head.
+    Answers(usize),
+    /// One of the responses that run comes to its end.
+    Ends(usize),
+    /// A client that waits for its response leaves.
+    Leaves(usize),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let index = || 0..20_usize;
+    prop_oneof![
+        6 => (0..VARIANTS.len()).prop_map(Step::Comes),
+        2 => index().prop_map(Step::Answers),
+        1 => index().prop_map(Step::Ends),
+        1 => index().prop_map(Step::Leaves),
+    ]
+}
+
+/// As many as a request tries to follow before it is sent by itself.
+const VARIANTS: [&str; 3] = ["a", "b", "c"];
+
+/// The clients, and what the origin server is at.
+struct Crowd {
+    edge: Edge,
+    clients: Vec<(&'static str, JoinHandle<Answered>)>,
+    waiting: Vec<Exchange>,
+    running: Vec<(String, Content)>,
+    fetched: Vec<String>,
+}
+
+impl Crowd {
+    async fn step(&mut self, step: Step) {
+        match step {
+            Step::Comes(variant) => {
+                let variant = VARIANTS[variant];
+                self.clients.push((variant, self.edge.get("/", &[("x", variant)])));
+            }
+            Step::Answers(at) if !self.waiting.is_empty() => {
+                let exchange = self.waiting.swap_remove(at % self.waiting.len());
+                let variant = exchange.req.fields["x"].to_str().unwrap().to_owned();
+                let content = exchange.respond(200, &[FRESH[0], ("vary", "x")]);
+                content.send(variant.clone()).await;
+                self.running.push((variant, content));
+            }
+            Step::Ends(at) if !self.running.is_empty() => {
+                let (variant, content) = self.running.swap_remove(at % self.running.len());
+                content.send(variant).await;
+            }
+            Step::Leaves(at) if !self.clients.is_empty() => {
+                let (_, client) = self.clients.swap_remove(at % self.clients.len());
+                client.abort();
+            }
+            Step::Answers(_) | Step::Ends(_) | Step::Leaves(_) => {}
+        }
+        self.edge.settle().await;
+        while let Ok(exchange) = self.edge.exchanges.try_recv() {
+            self.fetched.push(exchange.req.fields["x"].to_str().unwrap().to_owned());
+            self.waiting.push(exchange);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// In whatever order clients come and leave, and the origin server answers.
+    #[test]
+    fn every_variant_is_fetched_once(steps in vec(step(), 1..40)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (edge, clients) = (Edge::new(), Vec::new());
+            let mut crowd =
+                Crowd { edge, clients, waiting: Vec::new(), running: Vec::new(), fetched: Vec::new() };
+            let mut wanted = [false; VARIANTS.len()];
+            for step in steps {
+                if let Step::Comes(variant) = step {
+                    wanted[variant] = true;
+                }
+                crowd.step(step).await;
+            }
+            while !crowd.waiting.is_empty() || !crowd.running.is_empty() {
+                crowd.step(Step::Answers(0)).await;
+                crowd.step(Step::Ends(0)).await;
+            }
+            for (variant, client) in crowd.clients {
+                prop_assert_eq!(text(answer(client).await).await.unwrap(), variant.repeat(2));
+            }
+            crowd.fetched.sort_unstable();
+            let fetched_twice = crowd.fetched.windows(2).any(|pair| pair[0] == pair[1]);
+            prop_assert!(!fetched_twice, "{:?}", crowd.fetched);
+            prop_assert!(crowd.fetched.len() <= wanted.iter().filter(|wanted| **wanted).count());
+            Ok(())
+        })?;
     }
 }

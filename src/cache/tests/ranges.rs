@@ -1,5 +1,9 @@
 //! Ranges of what is stored whole.
 
+use proptest::collection::vec;
+use proptest::prelude::*;
+use tempfile::TempDir;
+
 use super::*;
 use crate::cache::multipart::tests::taken_apart;
 use crate::config::model::DiskConfig;
@@ -64,7 +68,7 @@ async fn several_ranges_are_parts_of_one_answer() {
 
 #[tokio::test]
 async fn parts_come_from_a_file_as_well() {
-    let directory = tempfile::TempDir::new().unwrap();
+    let directory = TempDir::new().unwrap();
     let disk = Some(DiskConfig { path: directory.path().to_owned(), size: 1 << 30 });
     let mut edge = Edge::configured(&CacheConfig {
         memory: 64 << 20,
@@ -97,4 +101,60 @@ async fn a_running_fill_is_whole_for_several_ranges() {
     assert_eq!(text(follower).await.unwrap(), counted(1000));
     answer(leader).await;
     assert!(edge.is_idle());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// Cut into pieces that are asked for in any order, one at a time or several.
+    #[test]
+    fn the_pieces_of_a_stored_response_are_the_whole(
+        length in 1..4000_usize,
+        cuts in vec(any::<prop::sample::Index>(), 0..30),
+        several in 1..9_usize,
+        order in any::<prop::sample::Index>(),
+        on_disk: bool,
+    ) {
+        let content: String = (0_u8..=127).map(char::from).cycle().take(length).collect();
+        let mut cuts: Vec<_> = cuts.into_iter().map(|cut| cut.index(length)).chain([0, length]).collect();
+        cuts.sort_unstable();
+        cuts.dedup();
+        let mut pieces: Vec<_> = cuts.windows(2).map(|pair| format!("{}-{}", pair[0], pair[1] - 1)).collect();
+        // Every order of the beginning and the end would do.
+        let middle = order.index(pieces.len());
+        pieces.rotate_left(middle);
+        pieces[..middle].reverse();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let directory = TempDir::new().unwrap();
+            let mut edge = if on_disk { Edge::over(directory.path()) } else { Edge::new() };
+            let client = edge.get("/", &[]);
+            let body = Body::Full(content.clone().into());
+            let _ = edge.exchange().await.answer.send(Ok(Exchange::response(200, FRESH, body)));
+            text(answer(client).await).await.unwrap();
+            let edge = if on_disk { edge.restarted(directory.path(), 1).await } else { edge };
+            let mut whole = vec![None; length];
+            for asked in pieces.chunks(several) {
+                let range = format!("bytes={}", asked.join(", "));
+                let response = edge.ask_and_wait(Method::GET, "/", &[("range", &range)]).await.unwrap();
+                prop_assert!(status(&response).hit);
+                let parts = match response.status {
+                    // What would be no shorter in parts.
+                    StatusCode::OK => vec![(0, text(response).await.unwrap().into_bytes())],
+                    _ => {
+                        let parts = parts(response, length as u64).await.into_iter();
+                        parts.map(|(Span { first, .. }, bytes)| (first, bytes)).collect()
+                    }
+                };
+                for (first, bytes) in parts {
+                    for (place, byte) in whole[usize::try_from(first).unwrap()..].iter_mut().zip(bytes) {
+                        prop_assert!(place.replace(byte).is_none_or(|known| known == byte));
+                    }
+                }
+            }
+            let whole: Option<Vec<u8>> = whole.into_iter().collect();
+            prop_assert_eq!(whole, Some(content.into_bytes()));
+            Ok(())
+        })?;
+    }
 }
