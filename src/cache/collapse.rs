@@ -3,15 +3,15 @@
 
 use std::collections::HashMap;
 use std::hash::BuildHasher;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, PoisonError, Weak};
 
 use foldhash::fast::RandomState;
 use http::StatusCode;
-use tokio::sync::watch;
 
 use super::slices::Audience;
 use super::store::{Generation, Sliced, StoredBody};
 use super::stream::Stream;
+use super::sync::{Mutex, MutexGuard, watch};
 use crate::exchange::FetchError;
 use crate::policy::{CacheKey, StoredHead};
 

@@ -36,6 +36,7 @@ mod resume;
 mod slices;
 mod store;
 mod stream;
+mod sync;
 
 #[cfg(test)]
 mod tests;

@@ -7,13 +7,13 @@
 //! behind it is cut off.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use tokio::sync::Notify;
 
 use super::budget::{Budget, Share};
+use super::sync::{Mutex, MutexGuard, Notify};
 
 /// How far a stream that is not kept may be ahead of the reader that leads:
 /// what each slow client of such a response costs.
@@ -308,6 +308,8 @@ impl Seat {
     /// Moves without reading.
     pub(super) fn skip(&self, to: u64) {
         self.stream.state().move_to(self.reader, to);
+        // It may lead now, and wait for what the writer does not know to bring.
+        self.stream.moved.notify_one();
     }
 
     /// Takes what is found next, at most up to the offset `until`.

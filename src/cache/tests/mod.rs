@@ -7,6 +7,7 @@ mod compression;
 mod crowd;
 mod disk;
 mod hits;
+mod interleavings;
 mod model;
 mod parts;
 mod personal;
