@@ -11,11 +11,19 @@ mod purges;
 mod sliced;
 mod tiers;
 
+#[cfg(test)]
+mod interleavings;
+// Beside the file, not in it: that is compiled more than once.
+#[cfg(test)]
+#[path = "purges/tests.rs"]
+mod purges_tests;
+
 use std::sync::Arc;
 
 use tokio::time::Instant;
 
 use super::encode::{Encoded, Made};
+use super::sync;
 use crate::fields::coding::Coding;
 use crate::policy::{self, StoredHead};
 

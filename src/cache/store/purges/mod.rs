@@ -10,18 +10,13 @@
 pub(in crate::cache::store) mod form;
 mod table;
 
-#[cfg(test)]
-mod tests;
-
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
+use std::sync::{Arc, PoisonError, Weak};
 use std::time::SystemTime;
 
-use arc_swap::ArcSwap;
 use http::HeaderName;
-use tokio::sync::watch;
 
+use super::sync::{ArcSwap, AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering, RwLock, watch};
 use super::{StoredResponse, Variants};
 use crate::policy::{self, CacheKey, StoredHead};
 use table::Table;

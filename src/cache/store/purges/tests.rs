@@ -1,7 +1,9 @@
 //! Purges come, hold, and leave when nothing is left for them to cover.
 
-use super::*;
-use crate::policy::SURROGATE_KEY;
+use std::sync::Arc;
+
+use super::purges::*;
+use crate::policy::{CacheKey, SURROGATE_KEY};
 
 fn order(prefix: &str) -> Order {
     Order { selectors: Arc::new([Selector::Prefix(prefix.as_bytes().into())]), stale_from: None }
