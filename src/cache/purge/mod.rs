@@ -107,8 +107,8 @@ impl Cache {
     /// nothing has to be gone through.
     async fn purge_everything(self: &Arc<Self>) -> Result<Done, PurgeError> {
         let order = Order { selectors: What::Everything.selectors(), stale_from: None };
-        let epoch = self.store.enter(order).ok_or(PurgeError::TooMany)?.epoch;
-        let cache = Arc::clone(self);
+        let entered = self.store.enter(order).ok_or(PurgeError::TooMany)?;
+        let (epoch, cache) = (entered.epoch, Arc::clone(self));
         let removed = spawn_blocking(move || {
             let removed = cache.clear();
             for tier in [Tier::Memory, Tier::Disk] {
@@ -119,7 +119,12 @@ impl Cache {
         let removed = removed.await.map_err(PurgeError::Lost)?;
         // So that what is told of the tier is true at once.
         self.store.memory.settle().await;
-        Ok(self.done(vec![removed]))
+        let mut done = self.done(vec![removed]);
+        // What another purge met that was just going through the tiers.
+        let mut progress = *entered.progress.borrow();
+        done.counts.memory += progress.of(Tier::Memory).responses;
+        done.counts.disk += progress.of(Tier::Disk).responses;
+        Ok(done)
     }
 
     async fn purge_keys(&self, keys: &[CacheKey]) -> Done {

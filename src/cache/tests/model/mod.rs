@@ -171,7 +171,10 @@ async fn run(site: Site, steps: Vec<Step>, disk: Option<TempDir>) -> Result<(), 
                 let (purged, whole) = naive.purge(purging, *soft);
                 let expected = if has_disk { whole } else { purged };
                 let found = engine.purge(purging, *soft).await;
-                prop_assert_eq!(found, expected, "step {}: {:?}", at, step);
+                // The thread of an earlier purge may remove some at the same moment.
+                let may_be_less = has_disk && matches!(purging, Purging::Everything) && !soft;
+                let is_right = found == expected || (may_be_less && found < expected);
+                prop_assert!(is_right, "step {}: {:?}: {}, not {}", at, step, found, expected);
             }
             Step::Pass(seconds) => engine.edge.clock.advance(Duration::from_secs(*seconds)),
             Step::Change(path, resource) => naive.site.resources[*path] = resource.clone(),
