@@ -229,6 +229,26 @@ async fn a_range_of_what_is_large_begins_its_slices() {
     assert!(edge.is_idle());
 }
 
+/// Its head is put anew on the disk, and still says where the content is.
+#[tokio::test]
+async fn a_soft_purge_keeps_the_slices() {
+    let directory = TempDir::new().unwrap();
+    let mut edge = over(directory.path());
+    let whole = content(1);
+    edge.fill(&whole).await;
+    for softly in [true, true] {
+        edge.cache.purge(crate::cache::Purge::everything().softly(softly)).await.unwrap();
+        edge = restarted(edge, directory.path()).await;
+        let client = edge.get("/", &[]);
+        let validation = edge.exchange().await;
+        assert_eq!(validation.req.fields["if-none-match"], "\"1\"");
+        validation.respond_whole(304, FRESH, "");
+        assert!(bytes(answer(client).await).await.unwrap() == whole);
+        edge.at_rest().await;
+    }
+    assert!(edge.is_idle());
+}
+
 #[tokio::test]
 async fn a_fill_that_is_cut_is_completed_from_the_slice_on() {
     let directory = TempDir::new().unwrap();

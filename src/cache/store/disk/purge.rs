@@ -100,14 +100,12 @@ impl Disk {
     /// Puts a record with this head in the place of another one, over the same
     /// content; false if it cannot be, or that one is gone.
     fn put_head(self: &Arc<Self>, id: RecordId, key: CacheKey, head: StoredHead, record: RecordFile) -> bool {
-        let storing = Storing {
-            since: self.generations.of(&key),
-            epoch: record.epoch,
-            key,
-            head: Arc::new(head),
-            body: StoredBody::File(FileBody { record: Arc::new(record), disk: Arc::clone(self) }),
-            instead: Some(id),
+        let (since, epoch) = (self.generations.of(&key), record.epoch);
+        let body = match record.sliced {
+            Some(sliced) => StoredBody::Sliced(sliced),
+            None => StoredBody::File(FileBody { record: Arc::new(record), disk: Arc::clone(self) }),
         };
+        let storing = Storing { since, epoch, key, head: Arc::new(head), body, instead: Some(id) };
         let sequence = self.sequence.fetch_add(1, Ordering::Relaxed);
         self.write(&storing, sequence).unwrap_or_else(|error| {
             self.writing.failed(&error);
