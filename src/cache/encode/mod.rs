@@ -157,6 +157,10 @@ impl Cache {
         let Some(turn) = self.encoders.begin(&content, coding) else { return stored };
         let (cache, length, old) = (Arc::clone(&self), content.len(), Arc::clone(&stored));
         let making = self.tasks.spawn(async move {
+            // It may have been made between the lookup and now.
+            if let Some(fresh) = cache.with_coding(&key, &old, coding).await {
+                return Some(fresh);
+            }
             let made = make(content, coding).await?;
             cache.count_encoded(length, &made);
             let fresh = Arc::new(old.with_encoded(coding, made));
@@ -176,6 +180,21 @@ impl Cache {
 }
 
 impl Cache {
+    /// What is kept of the same content, if it is there in the coding.
+    async fn with_coding(
+        &self,
+        key: &CacheKey,
+        old: &StoredResponse,
+        coding: Coding,
+    ) -> Option<Arc<StoredResponse>> {
+        let kept = self.store.memory.look_again(key).await?;
+        let has_it =
+            |stored: &&Arc<StoredResponse>| stored.has_body_of(old) && stored.encoded(coding).is_some();
+        let found = kept.responses().iter().find(has_it)?;
+        let encoded = found.encoded(coding)?.clone();
+        Some(Arc::new(old.with_encoded(coding, encoded)))
+    }
+
     fn count_encoded(&self, length: usize, made: &Made) {
         self.metrics.encodings.increment();
         if let Made::Shorter(bytes) = made {

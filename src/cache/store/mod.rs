@@ -86,6 +86,11 @@ impl StoredResponse {
         Self { encoded: self.encoded.clone(), ..Self::new(head, self.body.clone(), received, since) }
     }
 
+    /// True if both have the same content in the same place.
+    pub(super) fn has_body_of(&self, other: &Self) -> bool {
+        self.body.is(&other.body)
+    }
+
     /// What was made of its content in this coding.
     pub(super) fn encoded(&self, coding: Coding) -> Option<&Made> {
         self.encoded.as_ref()?.get(coding)
