@@ -73,18 +73,22 @@ impl Router {
             return Err(Failure::Unauthorized);
         }
         let purge = self.named(req, tags_field);
-        let purge = purge.map_err(|_| Failure::BadRequest("a PURGE that names nothing"))?;
-        Ok(purge.softly(req.fields.get(&SOFT_PURGE).is_some_and(|value| value == "1")))
+        let purge = purge.map_err(|_| Failure::BadRequest("a PURGE that names nothing, or too much"))?;
+        match req.fields.get(&SOFT_PURGE).map(HeaderValue::as_bytes) {
+            None => Ok(purge),
+            Some(b"1") => Ok(purge.softly(true)),
+            Some(_) => Err(Failure::BadRequest("a Soft-Purge that is not 1")),
+        }
     }
 
     fn named(&self, req: &Request, tags_field: &HeaderName) -> Result<Purge, InvalidPurge> {
-        let mut tags = policy::requested_tags(&req.fields, tags_field).peekable();
-        if tags.peek().is_some() {
-            return Purge::tags(tags);
+        let by = req.fields.get(&PURGE_BY).map(HeaderValue::as_bytes);
+        if let Some(tags) = policy::requested_tags(&req.fields, tags_field) {
+            return if by.is_none() { Purge::tags(tags) } else { Err(InvalidPurge::Nothing) };
         }
         let host = req.target.host.as_str();
         let url = format!("{host}{}", req.target.path_and_query);
-        match req.fields.get(&PURGE_BY).map(HeaderValue::as_bytes) {
+        match by {
             None => Purge::keys(self.keys_of(&url)?),
             Some(b"prefix") => Purge::prefixes(&[url]),
             Some(b"host") => Purge::hosts(&[host.to_owned()]),
