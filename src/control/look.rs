@@ -87,6 +87,7 @@ pub(super) async fn list(router: &Router, content: &[u8]) -> Response<Full<Bytes
     };
     let limit = selection.limit.unwrap_or(LISTED);
     match what {
+        _ if limit == 0 => not_understood("a list has one key at least"),
         _ if limit > MOST_LISTED => not_understood(&format!("a list has {MOST_LISTED} keys at most")),
         Ok(what) => {
             let (stored, complete) = router.cache().list(&what, limit).await;

@@ -48,8 +48,11 @@ pub fn list(list: &Value) -> String {
             ]
         })
         .collect();
+    let is_all = list["complete"] != false;
     if rows.is_empty() {
-        return "nothing is stored\n".to_owned();
+        let said =
+            if is_all { "nothing is stored" } else { "nothing was found, but not everything was looked at" };
+        return format!("{said}\n");
     }
     let columns = [
         ("TIER", Align::Left),
@@ -60,8 +63,8 @@ pub fn list(list: &Value) -> String {
         ("URL", Align::Left),
     ];
     let mut text = table::render(columns, &rows);
-    if list["complete"] == false {
-        text.push_str("and more: --limit shows more, --prefix or --host fewer\n");
+    if !is_all {
+        text.push_str("there may be more: not everything was looked at (see --limit)\n");
     }
     text
 }
@@ -263,7 +266,7 @@ https://a.test/x
         assert_eq!(
             super::list(&list),
             "TIER    STATUS  AGE S  TTL S     SIZE  URL\nmemory     200     12     48  2.0 KiB  https://a.test/x\n\
-             and more: --limit shows more, --prefix or --host fewer\n"
+             there may be more: not everything was looked at (see --limit)\n"
         );
         assert_eq!(super::list(&json!({ "stored": [] })), "nothing is stored\n");
     }

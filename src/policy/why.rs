@@ -206,11 +206,17 @@ fn blame(reason: NoStoreReason, case: &Case<'_>) -> Option<FieldLine> {
 /// selects it.
 pub fn varies_on(head: &StoredHead) -> Option<Vec<(String, Option<String>)>> {
     let text = |name: &HeaderName, form: Box<[u8]>| {
-        let value = HeaderValue::from_bytes(&form).ok();
+        let value = HeaderValue::from_bytes(&form).ok().filter(|_| is_harmless(name));
         value.map_or_else(|| "...".to_owned(), |value| shown(name, &value))
     };
     let values = head.to_parts().selecting?.into_iter();
     Some(values.map(|(name, form)| (written(&name), form.map(|form| text(&name, form)))).collect())
+}
+
+/// True for fields in which nobody keeps a secret: of any other one that a
+/// response varies on, the value may be a key.
+fn is_harmless(name: &HeaderName) -> bool {
+    name.as_str().starts_with("accept") || [header::ORIGIN, header::USER_AGENT].contains(name)
 }
 
 /// The first line of a field that has `word` in it.

@@ -67,13 +67,18 @@ struct Done {
     durable: io::Result<()>,
 }
 
+/// What is named, fit for a log: a query may have a secret.
+fn without_query(named: &str) -> String {
+    named.split_once('?').map_or_else(|| named.to_owned(), |(path, _)| format!("{path}?..."))
+}
+
 impl Cache {
     /// Purges, and answers when that holds for every request from then on, after
     /// ten seconds at most even if not everything is removed by then. Dropping
     /// the answer does not stop the purge.
     pub async fn purge(self: &Arc<Self>, purge: Purge) -> Result<Purged, PurgeError> {
         let begun = self.clock.now();
-        let (kind, soft, named) = (purge.kind(), purge.soft, purge.to_string());
+        let (kind, soft, named) = (purge.kind(), purge.soft, without_query(&purge.to_string()));
         let cache = Arc::clone(self);
         let done = self.tasks.spawn(async move { cache.carry_out(purge).await }).await;
         let Done { counts, complete, durable } = done.map_err(PurgeError::Lost)??;
