@@ -191,6 +191,7 @@ impl Selected {
             RangeAnswer::Whole => self.whole(),
             RangeAnswer::Part { first, last } => {
                 let mut fields = self.fields;
+                policy::remove_content_digests(&mut fields);
                 let range = ContentRange::Part { first, last, complete: Some(length) };
                 fields.insert(CONTENT_RANGE, content_range(range));
                 fields.insert(CONTENT_LENGTH, HeaderValue::from(last - first + 1));
@@ -200,6 +201,7 @@ impl Selected {
             RangeAnswer::Parts(spans) => match self.content.parts(&spans) {
                 Some(parts) => {
                     let mut fields = self.fields;
+                    policy::remove_content_digests(&mut fields);
                     let body = multipart(&mut fields, parts, length);
                     let status = StatusCode::PARTIAL_CONTENT;
                     Response { status, fields, body, facts: self.facts, tunnel: None }
@@ -220,6 +222,9 @@ impl Selected {
         let wanted = policy::range_within(req, part.complete).filter(|span| part.span.contains(*span));
         let Some(span) = wanted else { return self.whole() };
         let Self { status, mut fields, content, facts, .. } = self;
+        if span != part.span {
+            policy::remove_content_digests(&mut fields);
+        }
         fields.insert(CONTENT_RANGE, content_range(Part { span, ..part }.content_range()));
         fields.insert(CONTENT_LENGTH, HeaderValue::from(span.length()));
         let body = content.part(span.first - part.span.first, span.last - part.span.first);

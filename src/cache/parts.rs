@@ -22,7 +22,9 @@ impl Cache {
         let Some(kept) = self.store.memory.look_again(key).await else { return new };
         let mut new = new;
         for other in kept.responses() {
-            let Some(head) = policy::combined(&new.head, &other.head) else { continue };
+            // A part that began sooner may end later.
+            let (newer, older) = if other.received > new.received { (other, &new) } else { (&new, other) };
+            let Some(head) = policy::combined(&newer.head, &older.head) else { continue };
             let (Some(one), Some(two)) = (lies(&new), lies(other)) else { continue };
             if length_of(one.0, two.0) > self.max_object {
                 continue;

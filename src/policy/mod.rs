@@ -57,7 +57,7 @@ pub use conditional::{Precondition, evaluate, not_modified_fields};
 pub use freshness::{FreshnessLifetime, LifetimeSource, freshness_lifetime};
 pub use invalidate::invalidated_by;
 pub use key::{CacheKey, KeyParts, key_prefixes, write_key};
-pub use partial::{Part, combined, part_of, range_within};
+pub use partial::{Part, combined, part_of, range_within, remove_content_digests};
 pub use parts::{HeadParts, SelectingValue};
 pub use post::answers_get;
 pub use query::{ParameterPattern, QueryRules};

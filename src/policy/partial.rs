@@ -2,7 +2,7 @@
 //! 206 is kept, which requests it answers, and which parts become one. The
 //! parts of large responses that are fetched on purpose are in `slice`.
 
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 
 use super::compression::is_compressible;
 use super::range::{is_of, only_line};
@@ -91,6 +91,8 @@ pub(super) fn belong_together(one: &StoredHead, other: &StoredHead) -> bool {
         && completes(one).is_some()
         && completes(one) == completes(other)
         && slice::is_of_same(one, &other.fields())
+        // A date may be a strong validator in the one and a weak one in the other.
+        && slice::is_of_same(other, &one.fields())
 }
 
 /// The head of two parts put together, if they belong together and leave no
@@ -106,6 +108,17 @@ pub fn combined(newer: &StoredHead, other: &StoredHead) -> Option<StoredHead> {
     Some(newer.with_part(Part { span, ..one }))
 }
 
+/// Takes away the digests of a content that is not sent as it came (RFC 9530
+/// s2); those of the representation stay true.
+pub fn remove_content_digests(fields: &mut HeaderMap) {
+    for name in &OF_CONTENT {
+        fields.remove(name);
+    }
+}
+
+static OF_CONTENT: [HeaderName; 2] =
+    [HeaderName::from_static("content-digest"), HeaderName::from_static("content-md5")];
+
 impl StoredHead {
     /// Which part it is the head of; `None` for a whole response.
     pub fn part(&self) -> Option<Part> {
@@ -115,6 +128,9 @@ impl StoredHead {
     /// The same with fields that say what part its content is.
     pub fn with_part(&self, part: Part) -> Self {
         let mut fields = self.fields();
+        if self.part().is_some_and(|own| own.span != part.span) {
+            remove_content_digests(&mut fields);
+        }
         fields.insert(header::CONTENT_LENGTH, HeaderValue::from(part.span.length()));
         let is_whole = part.span.length() == part.complete;
         if is_whole {

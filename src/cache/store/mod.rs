@@ -78,7 +78,8 @@ impl StoredResponse {
     pub(super) fn combined_with(&self, other: &Self, head: Arc<StoredHead>, body: StoredBody) -> Self {
         // What was purged of either does not come back with the other.
         let epoch = self.epoch.min(other.epoch);
-        Self { head, body, received: self.received, encoded: None, epoch, record: None }
+        let received = self.received.max(other.received);
+        Self { head, body, received, encoded: None, epoch, record: None }
     }
 
     /// The same content under a new head, which was received at this time.

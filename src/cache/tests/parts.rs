@@ -256,3 +256,61 @@ async fn a_write_or_a_purge_is_for_parts_too() {
         assert_eq!(edge.cache.usage().objects, 0, "{purges}");
     }
 }
+
+/// RFC 9110 s8.8.2.2: a date that was as old as the response is a weak one.
+#[tokio::test]
+async fn what_a_weak_date_names_is_not_put_together() {
+    let mut edge = Edge::new();
+    let modified = ("last-modified", "Fri, 15 Jan 2027 08:00:00 GMT");
+    for (asked, range, date, content) in [
+        ("bytes=0-4", "bytes 0-4/10", "Fri, 15 Jan 2027 08:00:00 GMT", "AAAAA"),
+        ("bytes=5-9", "bytes 5-9/10", "Fri, 15 Jan 2027 08:00:10 GMT", "bbbbb"),
+    ] {
+        let client = edge.get("/", &[("range", asked)]);
+        let fields = [("content-range", range), ("cache-control", "max-age=600"), modified, ("date", date)];
+        edge.exchange().await.respond_whole(206, &fields, content);
+        answer(client).await;
+        edge.clock.advance(Duration::from_secs(10));
+    }
+    let client = edge.get("/", &[]);
+    edge.exchange().await.respond_whole(200, &[], "bbbbbbbbbb");
+    assert_eq!(text(answer(client).await).await.unwrap(), "bbbbbbbbbb");
+}
+
+#[tokio::test]
+async fn parts_that_end_out_of_order_are_put_together() {
+    let mut edge = Edge::new();
+    let one = edge.get("/", &[("range", "bytes=0-4")]);
+    let fields = [("content-range", "bytes 0-4/10"), ("cache-control", "max-age=60"), ("foo", "older"), TAG];
+    let slow = edge.exchange().await.respond(206, &fields);
+    let one = answer(one).await;
+    edge.clock.advance(Duration::from_secs(1));
+    edge.part((5, 9), &[("foo", "newer"), TAG]).await;
+    slow.send("01234").await;
+    drop(slow);
+    assert_eq!(text(one).await.unwrap(), "01234");
+    edge.settle().await;
+    let whole = edge.hit("/", &[]);
+    assert_eq!(whole.fields["foo"], "newer");
+    assert_eq!(text(whole).await.unwrap(), WHOLE);
+}
+
+/// RFC 9530 s2
+#[tokio::test]
+async fn a_digest_of_the_content_goes_with_that_content_only() {
+    let digest = |response: &Response| response.fields.contains_key("content-digest");
+    let mut edge = Edge::new();
+    edge.part((0, 4), &[TAG, ("content-digest", "sha-256=:one:")]).await;
+    assert!(digest(&edge.hit("/", &[("range", "bytes=0-4")])));
+    assert!(!digest(&edge.hit("/", &[("range", "bytes=1-2")])));
+    edge.part((5, 9), &[TAG, ("content-digest", "sha-256=:two:"), ("repr-digest", "sha-256=:all:")]).await;
+    let whole = edge.hit("/", &[]);
+    assert_eq!((whole.status, digest(&whole)), (StatusCode::OK, false));
+    assert_eq!(whole.fields["repr-digest"], "sha-256=:all:");
+    let stored = [("cache-control", "max-age=60"), ("content-digest", "sha-256=:all:")];
+    edge.store("/whole", &stored, WHOLE).await;
+    assert!(digest(&edge.hit("/whole", &[])));
+    for range in ["bytes=1-2", "bytes=1-2, 5-6"] {
+        assert!(!digest(&edge.hit("/whole", &[("range", range)])), "{range}");
+    }
+}
