@@ -338,3 +338,25 @@ async fn what_is_stale_on_the_disk_is_validated() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_purge_of_everything_is_not_refused_for_others() {
+    let mut edge = Edge::new();
+    // A fill that has begun before keeps purges under way.
+    let client = edge.get("/slow", &[]);
+    let content = edge.exchange().await.respond(200, &[("cache-control", "max-age=60")]);
+    let response = answer(client).await;
+    let mut batch = 0;
+    let refused = loop {
+        let tags: Vec<_> = (0..200).map(|at| format!("{batch}-{at}")).collect();
+        match edge.cache.purge(Purge::tags(&tags).unwrap()).await {
+            Ok(_) => batch += 1,
+            Err(refused) => break refused,
+        }
+    };
+    assert!(matches!(refused, crate::cache::PurgeError::TooMany) && batch > 1, "{refused:?}");
+    for purge in [Purge::everything(), Purge::everything().softly(true)] {
+        edge.cache.purge(purge).await.unwrap();
+    }
+    drop((content, response));
+}

@@ -26,6 +26,10 @@ pub(in crate::cache) use table::{Selector, Verdict};
 /// The most that the purges under way may name together.
 pub(in crate::cache) const MOST_SELECTORS: usize = 10_000;
 
+/// So many purges of everything are taken beyond that: whoever finds the others
+/// refused can still have that.
+const MORE_OF_EVERYTHING: usize = 100;
+
 /// The purges under way.
 #[derive(Debug)]
 pub(in crate::cache) struct Purges {
@@ -67,6 +71,12 @@ pub(in crate::cache) struct Order {
     pub(in crate::cache) selectors: Arc<[Selector]>,
     /// Since when what it covers is stale; `None`: that is gone.
     pub(in crate::cache) stale_from: Option<SystemTime>,
+}
+
+impl Order {
+    fn is_of_everything(&self) -> bool {
+        matches!(&*self.selectors, [Selector::Prefix(prefix)] if prefix.is_empty())
+    }
 }
 
 /// How far a purge has come.
@@ -156,7 +166,8 @@ impl Purges {
     pub(in crate::cache) fn enter(&self, order: Order, empty: &[Tier]) -> Option<Entered> {
         let mut state = self.state();
         let named: usize = state.under_way.values().map(|other| other.order.selectors.len()).sum();
-        if named + order.selectors.len() > MOST_SELECTORS {
+        let more = if order.is_of_everything() { MORE_OF_EVERYTHING } else { 0 };
+        if named + order.selectors.len() > MOST_SELECTORS + more {
             return None;
         }
         let epoch = state.epoch + 1;
