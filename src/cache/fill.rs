@@ -237,7 +237,7 @@ impl Fill {
         // A buffer of its own: the slice may be a small part of a large one.
         let body = Bytes::copy_from_slice(bytes);
         let response = Arc::new(self.response(head, StoredBody::Memory(body.clone())));
-        let response = self.cache.put_together(&self.key, response).await;
+        let response = self.cache.put_together(&self.key, response, self.max_object()).await;
         let stored = self.cache.store.keep(&self.key, &response, &self.since, self.alone(head)).await;
         if stored {
             self.cache.metrics.fills_stored.increment();

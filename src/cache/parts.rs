@@ -14,8 +14,13 @@ use crate::policy::{self, CacheKey};
 
 impl Cache {
     /// The response that is to be kept: `new`, together with the parts that are
-    /// stored of the same representation and meet it.
-    pub(super) async fn put_together(&self, key: &CacheKey, new: Arc<StoredResponse>) -> Arc<StoredResponse> {
+    /// stored of the same representation and meet it, up to `max_object` bytes.
+    pub(super) async fn put_together(
+        &self,
+        key: &CacheKey,
+        new: Arc<StoredResponse>,
+        max_object: u64,
+    ) -> Arc<StoredResponse> {
         if new.head.part().is_none() {
             return new;
         }
@@ -26,7 +31,7 @@ impl Cache {
             let (newer, older) = if other.received > new.received { (other, &new) } else { (&new, other) };
             let Some(head) = policy::combined(&newer.head, &older.head) else { continue };
             let (Some(one), Some(two)) = (lies(&new), lies(other)) else { continue };
-            if length_of(one.0, two.0) > self.max_object {
+            if length_of(one.0, two.0) > max_object {
                 continue;
             }
             let union = union(one, two).await;

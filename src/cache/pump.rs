@@ -116,7 +116,7 @@ impl Pump {
         let (head, received) = (Arc::clone(&self.head), self.received);
         let stored =
             Arc::new(StoredResponse::new(head, StoredBody::Memory(body.clone()), received, &self.since));
-        let stored = self.cache.put_together(&self.key, stored).await;
+        let stored = self.cache.put_together(&self.key, stored, self.max_object).await;
         if self.cache.store.keep(&self.key, &stored, &self.since, self.alone).await {
             self.cache.metrics.fills_stored.increment();
         }

@@ -314,3 +314,14 @@ async fn a_digest_of_the_content_goes_with_that_content_only() {
         assert!(!digest(&edge.hit("/whole", &[("range", range)])), "{range}");
     }
 }
+
+#[tokio::test]
+async fn what_is_put_together_is_no_larger_than_the_route_keeps() {
+    let mut edge = Edge::new();
+    edge.rules = Arc::new(CacheRules { max_object: 8, ..CacheRules::default() });
+    edge.part((0, 4), &[TAG]).await;
+    edge.part((5, 9), &[TAG]).await;
+    let key = Cache::key(&edge.request(Method::GET, "/", &[]).target);
+    let kept = edge.cache.store.memory.look_again(&key).await.unwrap();
+    assert!(kept.responses().iter().all(|kept| kept.head.part().is_some()), "{kept:?}");
+}
