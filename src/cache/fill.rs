@@ -85,6 +85,11 @@ impl Fill {
 
     /// Asks, and resolves with the head of the response. Dropping it cancels
     /// the request.
+    /// The same for what was asked for in an earlier generation.
+    pub(super) fn begun_in(self, since: Generation) -> Self {
+        Self { since, ..self }
+    }
+
     pub(super) async fn receive(mut self) -> Result<Received, Arc<FetchError>> {
         self.cache.metrics.fills.increment();
         loop {

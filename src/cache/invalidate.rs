@@ -7,6 +7,7 @@ use http::{HeaderMap, Method, StatusCode};
 
 use super::Cache;
 use super::asked::{key_beside, key_parts};
+use super::post::Post;
 use crate::exchange::Target;
 use crate::policy;
 
@@ -28,20 +29,24 @@ impl NormalForms for AsWritten {
     }
 }
 
-/// Invalidates what a response to a request for `target` says has changed.
+/// Invalidates what the response to a request for `target` says has changed.
+/// The response itself, if it is to be `kept`, is not made void by that.
 pub(super) async fn after(
     cache: &Cache,
-    method: &Method,
-    target: &Target,
+    (method, target): (&Method, &Target),
     forms: &dyn NormalForms,
-    status: StatusCode,
-    fields: &HeaderMap,
+    (status, fields): (StatusCode, &HeaderMap),
+    mut kept: Option<&mut Post>,
 ) {
     let changed = policy::invalidated_by(method, key_parts(target), status, fields);
     for path_and_query in changed {
         let kept_as = forms.of_get(&path_and_query).unwrap_or(path_and_query);
         let key = key_beside(target, &kept_as);
-        if cache.store.invalidate(&key).await.any() {
+        let removed = match kept.as_deref_mut().filter(|post| post.key == key) {
+            Some(post) => post.invalidate(cache).await,
+            None => cache.store.invalidate(&key).await,
+        };
+        if removed.any() {
             cache.metrics.invalidations.increment();
         }
         cache.fills.close(&key);

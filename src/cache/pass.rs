@@ -42,9 +42,10 @@ pub(super) async fn forward(
         Err(error) => return Err(Failure::Fetch { error, cache: Some(status) }),
     };
     let timing = Timing { request: sent, response: cache.clock.wall() };
-    let kept = post.filter(|post| post.is_kept(&cache, &response, timing));
+    let mut kept = post.filter(|post| post.is_kept(&cache, &response, timing));
     if let Some((method, target)) = changed {
-        invalidate::after(&cache, &method, &target, &*forms, response.status, &response.fields).await;
+        let answered = (response.status, &response.fields);
+        invalidate::after(&cache, (&method, &target), &*forms, answered, kept.as_mut()).await;
     }
     if let Some(post) = kept {
         return post.keep(&cache, response, timing).await;

@@ -11,7 +11,7 @@ use super::fetch::Miss;
 use super::fill::Fill;
 use super::invalidate::NormalForms;
 use super::lookup::Plan;
-use super::store::Generation;
+use super::store::{Generation, Removed};
 use crate::exchange::{Body, Failure, Origin, Request, Response};
 use crate::fields::cache_status::ForwardReason;
 use crate::policy::{self, CacheKey, CacheRules, Timing};
@@ -19,9 +19,11 @@ use crate::policy::{self, CacheKey, CacheRules, Timing};
 /// A POST under way, whose response may be kept.
 #[derive(Debug)]
 pub(super) struct Post {
-    key: CacheKey,
+    /// Where the response belongs.
+    pub(super) key: CacheKey,
     /// The GET that the response would answer.
     asked: Arc<Asked>,
+    /// What else invalidates the key after this makes the response void.
     since: Generation,
 }
 
@@ -62,7 +64,14 @@ impl Post {
             && cache.store.holds(&self.key, &self.since)
     }
 
-    /// Keeps the response, and answers with it.
+    /// Invalidates its key, as the response says, and not the response.
+    pub(super) async fn invalidate(&mut self, cache: &Cache) -> Removed {
+        let (removed, since) = cache.store.invalidate_for(&self.key, &self.since).await;
+        self.since = since;
+        removed
+    }
+
+    /// Keeps the response, unless it has become void, and answers with it.
     pub(super) async fn keep(
         self,
         cache: &Arc<Cache>,
@@ -77,7 +86,7 @@ impl Post {
             if_error: None,
             collapse: false,
         };
-        let fill = Fill::new(cache, &self.asked, &plan, None);
+        let fill = Fill::new(cache, &self.asked, &plan, None).begun_in(self.since);
         let received = fill.accept(response, timing).await;
         Miss::new(Arc::clone(cache), self.asked, plan).conclude(Ok(received)).await
     }

@@ -240,10 +240,9 @@ impl Memory {
         .await;
     }
 
-    /// Forgets all variants of `key`, and what is being fetched for it now is
-    /// not stored; says how many there were.
-    pub(in crate::cache) async fn invalidate(&self, key: &CacheKey) -> u64 {
-        self.generations.advance(key);
+    /// Forgets all variants of `key`, whose generation has to be advanced before;
+    /// says how many there were.
+    pub(in crate::cache) async fn remove(&self, key: &CacheKey) -> u64 {
         let mut gone = 0;
         self.replace(key, |kept| {
             gone = kept.responses.len() as u64;

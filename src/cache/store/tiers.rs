@@ -291,7 +291,27 @@ impl Tiers {
     /// Forgets all variants of `key`, and what is being fetched for it now is
     /// not stored; says how many there were in each tier.
     pub(in crate::cache) async fn invalidate(&self, key: &CacheKey) -> Removed {
-        let memory = self.memory.invalidate(key).await;
+        self.generations.advance(key);
+        self.remove(key).await
+    }
+
+    /// The same on behalf of what began in the generation `since` and is to be
+    /// stored thereafter: it goes on in the one that is returned, unless `key`
+    /// was invalidated by something else.
+    pub(in crate::cache) async fn invalidate_for(
+        &self,
+        key: &CacheKey,
+        since: &Generation,
+    ) -> (Removed, Generation) {
+        let next = self.generations.follow(key, since).unwrap_or_else(|| {
+            self.generations.advance(key);
+            since.clone()
+        });
+        (self.remove(key).await, next)
+    }
+
+    async fn remove(&self, key: &CacheKey) -> Removed {
+        let memory = self.memory.remove(key).await;
         match &self.disk {
             None => Removed { memory, disk: Ok(0) },
             Some(disk) => Removed { memory, disk: disk.remove(key).await },

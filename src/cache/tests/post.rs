@@ -87,3 +87,27 @@ async fn what_another_write_or_purge_made_void_meanwhile_is_not_kept() {
         assert_eq!(edge.cache.usage().objects, 0);
     }
 }
+
+/// The key is invalidated twice then: by the POST itself, and by the purge.
+#[tokio::test]
+async fn a_purge_while_its_target_is_invalidated_makes_it_void() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut in_between = 0;
+    for steps in 0..200 {
+        let mut edge = Edge::over(&dir.path().join(steps.to_string()));
+        let client = edge.post("/form", &[]);
+        edge.exchange().await.respond_whole(200, NAMED, "new");
+        for _ in 0..steps {
+            tokio::task::yield_now().await;
+        }
+        in_between += u32::from(steps >= 3 && !client.is_finished());
+        let key = Cache::key(&edge.request(Method::GET, "/form", &[]).target);
+        edge.cache.purge(crate::cache::Purge::keys(vec![key.clone()]).unwrap()).await.unwrap();
+        answer(client).await;
+        edge.settle().await;
+        let kept = edge.cache.store.memory.look_again(&key).await;
+        // A response that has not reached the cache yet comes after the purge.
+        assert!(steps < 3 || kept.is_none_or(|kept| kept.responses().is_empty()), "{steps}");
+    }
+    assert!(in_between > 0);
+}
