@@ -102,13 +102,23 @@ pub(super) struct Selected {
     /// Set where the content is a stored part, of which a request gets what it
     /// asks for.
     pub(super) part: Option<Part>,
+    /// The coding in which such a client gets it as soon as that is made: what it
+    /// is told not to be modified is what it has in that coding.
+    pub(super) coded_soon: Option<Coding>,
 }
 
 impl Selected {
     /// What is stored, or what another request brought.
     pub(super) fn shared(head: &StoredHead, content: Content, cache: CacheStatus) -> Self {
         let facts = Facts { cache: Some(cache), ..Facts::default() };
-        Self { status: head.status, fields: head.fields(), content, facts, part: head.part() }
+        Self {
+            status: head.status,
+            fields: head.fields(),
+            content,
+            facts,
+            part: head.part(),
+            coded_soon: None,
+        }
     }
 
     /// What is stored, in the coding that suits the client best of those that are
@@ -125,6 +135,10 @@ impl Selected {
             Representation::Only => {}
             Representation::Encoded(coding) if let Some(Made::Shorter(bytes)) = stored.encoded(coding) => {
                 selected = selected.encoded(coding, bytes.clone());
+            }
+            Representation::Encoded(coding) if stored.encoded(coding).is_none() => {
+                selected.coded_soon = Some(coding);
+                stored.head.add_vary(&mut selected.fields);
             }
             Representation::Identity | Representation::Encoded(_) => {
                 stored.head.add_vary(&mut selected.fields);
@@ -143,9 +157,12 @@ impl Selected {
     /// The same content for a client that gets it as it came, where others may
     /// get it in a coding.
     pub(super) fn varying(mut self, req: &RequestHead<'_>, head: &StoredHead, rules: &CacheRules) -> Self {
-        if self.representation(req, head, rules) != Representation::Only {
-            head.add_vary(&mut self.fields);
+        match self.representation(req, head, rules) {
+            Representation::Only => return self,
+            Representation::Identity => {}
+            Representation::Encoded(coding) => self.coded_soon = Some(coding),
         }
+        head.add_vary(&mut self.fields);
         self
     }
 
@@ -159,7 +176,7 @@ impl Selected {
     /// What `req` gets of it: all, a part, or the news that it has it already.
     pub(super) fn answer(self, req: &RequestHead<'_>) -> Response {
         match policy::evaluate(req, self.status, &self.fields) {
-            Precondition::NotModified => not_modified(self.fields, self.facts),
+            Precondition::NotModified => self.not_modified(),
             Precondition::Failed => failed(self.facts),
             Precondition::Proceed if *req.method == Method::HEAD => self.without_content(),
             Precondition::Proceed => self.in_range(req),
@@ -171,6 +188,13 @@ impl Selected {
         let mut response = self.answer(req);
         response.fields.insert(AGE, HeaderValue::from(age.as_secs()));
         response
+    }
+
+    fn not_modified(mut self) -> Response {
+        if let Some(coding) = self.coded_soon {
+            policy::encode_fields(&mut self.fields, coding, None);
+        }
+        not_modified(self.fields, self.facts)
     }
 
     fn without_content(self) -> Response {
@@ -232,7 +256,7 @@ impl Selected {
     }
 
     fn whole(self) -> Response {
-        let Self { status, fields, content, facts, part: _ } = self;
+        let Self { status, fields, content, facts, .. } = self;
         Response { status, fields, body: content.whole(), facts, tunnel: None }
     }
 }

@@ -219,15 +219,15 @@ impl Miss {
     }
 
     fn opened(&self, shared: Shared, encoded: Option<(Coding, Bytes)>) -> Response {
-        let Shared { head, fields, content, mut facts, age, fwd_status, stored } = shared;
+        let Shared { head, fields, content, mut facts, age, fwd_status, stored, confirmed } = shared;
         let now = self.cache.clock.wall();
         facts.cache = Some(CacheStatus { ttl: Some(head.ttl(now)), stored, ..self.forwarded() });
         let fields = fields.unwrap_or_else(|| head.fields());
-        let selected = Selected { status: head.status, fields, content, facts, part: None };
+        let selected = Selected { status: head.status, fields, content, facts, part: None, coded_soon: None };
         let req = self.asked.head();
         let selected = match encoded {
             Some((coding, content)) => selected.encoded(coding, content),
-            None if stored => selected.varying(&req, &head, &self.asked.rules),
+            None if stored || confirmed => selected.varying(&req, &head, &self.asked.rules),
             None => selected,
         };
         let response = if age { selected.answer_aged(&req, head.age(now)) } else { selected.answer(&req) };

@@ -66,6 +66,8 @@ pub(super) struct Shared {
     pub(super) fwd_status: StatusCode,
     /// True if it was stored, or will be once all of it has come.
     pub(super) stored: bool,
+    /// True if it was stored before, and was found to be valid.
+    pub(super) confirmed: bool,
 }
 
 impl Fill {
@@ -83,13 +85,13 @@ impl Fill {
         }
     }
 
-    /// Asks, and resolves with the head of the response. Dropping it cancels
-    /// the request.
     /// The same for what was asked for in an earlier generation.
     pub(super) fn begun_in(self, since: Generation) -> Self {
         Self { since, ..self }
     }
 
+    /// Asks, and resolves with the head of the response. Dropping it cancels
+    /// the request.
     pub(super) async fn receive(mut self) -> Result<Received, Arc<FetchError>> {
         self.cache.metrics.fills.increment();
         loop {
@@ -139,6 +141,7 @@ impl Fill {
         let head = policy::freshened(&stored.head, &response.fields, timing, rules);
         let storability = policy::storability(&self.asked.head(), head.status, &head.fields(), timing, rules);
         let head = Arc::new(head);
+        let confirmed = matches!(storability, Storability::Store);
         match storability {
             Storability::Store => {
                 let (store, alone) = (&self.cache.store, self.alone(&head));
@@ -163,6 +166,7 @@ impl Fill {
             age: response.fields.contains_key(AGE),
             fwd_status: response.status,
             stored: false,
+            confirmed,
         })
     }
 
@@ -234,6 +238,7 @@ impl Fill {
             age,
             fwd_status: status,
             stored,
+            confirmed: false,
         })
     }
 

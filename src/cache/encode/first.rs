@@ -30,9 +30,10 @@ pub(in crate::cache) struct Short {
 
 impl Miss {
     /// The coding in which the client would like a response that is being stored,
-    /// if it is worth waiting for.
+    /// if it is worth waiting for, or one that was confirmed.
     pub(in crate::cache) fn short(&self, shared: &Shared) -> Option<Short> {
-        let length = shared.content.length().filter(|length| shared.stored && *length <= WAITED_FOR as u64);
+        let is_worth_it = |length: &u64| shared.confirmed || shared.stored && *length <= WAITED_FOR as u64;
+        let length = shared.content.length().filter(is_worth_it);
         let coding = match policy::representation(
             &self.asked.head(),
             &shared.head,

@@ -154,6 +154,9 @@ impl Cache {
         coding: Coding,
     ) -> Arc<StoredResponse> {
         let StoredBody::Memory(content) = stored.body.clone() else { return stored };
+        if stored.encoded(coding).is_some() {
+            return stored;
+        }
         let Some(turn) = self.encoders.begin(&content, coding) else { return stored };
         let (cache, length, old) = (Arc::clone(&self), content.len(), Arc::clone(&stored));
         let making = self.tasks.spawn(async move {
@@ -163,8 +166,8 @@ impl Cache {
             }
             let made = make(content, coding).await?;
             cache.count_encoded(length, &made);
+            cache.store.memory.add_encoded(&key, &old, coding, &made).await;
             let fresh = Arc::new(old.with_encoded(coding, made));
-            cache.store.memory.add_encoded(&key, &fresh).await;
             // Whoever begins now finds it.
             drop(turn);
             Some(fresh)

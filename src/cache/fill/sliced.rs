@@ -77,6 +77,7 @@ impl Fill {
             facts,
             fwd_status: status,
             stored,
+            confirmed: false,
         })
     }
 }

@@ -13,7 +13,8 @@ use moka::ops::compute::{CompResult, Op};
 
 use super::generations::{Generation, Generations};
 use super::purges::Tier;
-use super::{Alone, Sliced, StoredBody, StoredResponse, Variants};
+use super::{Alone, Made, Sliced, StoredBody, StoredResponse, Variants};
+use crate::fields::coding::Coding;
 use crate::policy::{self, CacheKey, StoredHead};
 use crate::telemetry::Metrics;
 
@@ -150,10 +151,16 @@ impl Memory {
         is_put
     }
 
-    /// Keeps what was made of a content in `of` beside that content, if it is
+    /// Keeps what was made of the content of `of` beside that content, if it is
     /// still kept under `key`.
-    pub(in crate::cache) async fn add_encoded(&self, key: &CacheKey, of: &StoredResponse) {
-        self.replace(key, |kept| kept.with_encoded(of)).await;
+    pub(in crate::cache) async fn add_encoded(
+        &self,
+        key: &CacheKey,
+        of: &StoredResponse,
+        coding: Coding,
+        made: &Made,
+    ) {
+        self.replace(key, |kept| kept.with_encoded(of, coding, made)).await;
     }
 
     /// Does under `key` what the purges under way are to do.

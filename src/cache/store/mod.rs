@@ -187,15 +187,12 @@ impl Variants {
         Self { responses, alone: self.alone }
     }
 
-    /// The same with what was made of a content in `of`, where that content is;
-    /// `None` if it is not there.
-    fn with_encoded(&self, of: &StoredResponse) -> Option<Self> {
+    /// The same with what was made of the content of `of`, where that content
+    /// is; `None` if it is not there.
+    fn with_encoded(&self, of: &StoredResponse, coding: Coding, made: &Made) -> Option<Self> {
         let has_it = |kept: &Arc<StoredResponse>| kept.body.is(&of.body);
         self.responses.iter().any(has_it).then(|| {
-            let with = |kept: &Arc<StoredResponse>| {
-                let encoded = of.encoded.clone();
-                Arc::new(StoredResponse { encoded, ..StoredResponse::clone(kept) })
-            };
+            let with = |kept: &Arc<StoredResponse>| Arc::new(kept.with_encoded(coding, made.clone()));
             let responses = self.responses.iter();
             let responses = responses.map(|kept| if has_it(kept) { with(kept) } else { Arc::clone(kept) });
             Self { responses: responses.collect(), alone: self.alone }

@@ -273,3 +273,69 @@ async fn what_comes_encoded_passes_through() {
     assert_eq!((coding(&response), response.fields.get("vary")), (Some("gzip"), None));
     assert_eq!(edge.metrics.encodings.value(), 0);
 }
+
+/// What is validated each time would never be compressed otherwise.
+#[tokio::test]
+async fn what_is_confirmed_is_answered_in_a_coding() {
+    let no_cache = [("cache-control", "no-cache"), TEXT[1], TEXT[2]];
+    for fields in [TEXT, &no_cache] {
+        let mut edge = Edge::with_page(fields).await;
+        edge.clock.advance(Duration::from_secs(100));
+        for _ in 0..2 {
+            let client = edge.get("/", &[GZIP]);
+            edge.exchange().await.respond_whole(304, fields, "");
+            let response = answer(client).await;
+            assert_eq!(
+                (coding(&response), response.fields["etag"].as_bytes()),
+                (Some("gzip"), &b"W/\"1\""[..])
+            );
+            assert_eq!(status(&response).fwd_status, Some(304));
+            edge.clock.advance(Duration::from_secs(100));
+        }
+        assert_eq!(edge.metrics.encodings.value(), 1);
+        let client = edge.get("/", &[]);
+        edge.exchange().await.respond_whole(304, fields, "");
+        let response = answer(client).await;
+        assert_eq!(
+            (coding(&response), &response.fields["vary"]),
+            (None, &HeaderValue::from_static("Accept-Encoding"))
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_304_has_the_tag_of_what_the_client_gets() {
+    let weak = ("if-none-match", "W/\"1\"");
+    let long: &'static str = Box::leak(page().repeat(60).into_boxed_str());
+    for (asked, expected) in [(&[GZIP, weak][..], "W/\"1\""), (&[weak], "\"1\"")] {
+        let mut edge = Edge::new();
+        // Nobody waits for the coding of so much.
+        edge.store("/", TEXT, long).await;
+        for _ in 0..2 {
+            let response = edge.asked("/", asked).await;
+            assert_eq!(
+                (response.status, &response.fields["etag"]),
+                (StatusCode::NOT_MODIFIED, &HeaderValue::from_static(expected))
+            );
+            edge.settle().await;
+        }
+        edge.clock.advance(Duration::from_secs(100));
+        let client = edge.get("/", asked);
+        edge.exchange().await.respond_whole(304, TEXT, "");
+        assert_eq!(answer(client).await.fields["etag"], expected);
+    }
+}
+
+#[tokio::test]
+async fn codings_that_are_made_at_a_time_are_all_kept() {
+    use crate::cache::encode::Made;
+    let edge = Edge::with_page(TEXT).await;
+    let key = Cache::key(&edge.request(Method::GET, "/", &[]).target);
+    let memory = &edge.cache.store.memory;
+    let plain = Arc::clone(&memory.look_again(&key).await.unwrap().responses()[0]);
+    for coding in [Coding::Gzip, Coding::Brotli] {
+        memory.add_encoded(&key, &plain, coding, &Made::NotShorter).await;
+    }
+    let kept = Arc::clone(&memory.look_again(&key).await.unwrap().responses()[0]);
+    assert!([Coding::Gzip, Coding::Brotli].iter().all(|coding| kept.encoded(*coding).is_some()));
+}
