@@ -196,9 +196,13 @@ fn name_length(host: &[u8]) -> Result<usize, InvalidHost> {
     }
     let end = host.iter().position(|byte| *byte == b':').unwrap_or(host.len());
     let name = &host[..end];
-    let known = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-    let dots = name.starts_with(b".") || name.windows(2).any(|pair| pair == b"..");
-    if name.is_empty() || name.len() > 254 || dots || !name.iter().all(known) {
+    // A dot follows something that is none.
+    let mut before = b'.';
+    let is_known = name.iter().all(|byte| {
+        let follows = std::mem::replace(&mut before, *byte);
+        byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_') || (*byte == b'.' && follows != b'.')
+    });
+    if name.is_empty() || name.len() > 254 || !is_known {
         return Err(InvalidHost);
     }
     Ok(end)
@@ -207,6 +211,14 @@ fn name_length(host: &[u8]) -> Result<usize, InvalidHost> {
 /// 128 random bits, written as 32 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct RequestId(pub u128);
+
+impl RequestId {
+    /// Appends its digits.
+    pub fn write(self, into: &mut Vec<u8>) {
+        let digit = |nibble: u8| b"0123456789abcdef"[usize::from(nibble)];
+        into.extend(self.0.to_be_bytes().iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]));
+    }
+}
 
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -78,31 +78,44 @@ impl CacheStatus {
     }
 }
 
-impl fmt::Display for CacheStatus {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Seawall")?;
+impl CacheStatus {
+    /// Appends it as a member of the field.
+    pub fn write(&self, into: &mut Vec<u8>) {
+        fn parameter(name: &str, value: &[u8], into: &mut Vec<u8>) {
+            into.extend_from_slice(name.as_bytes());
+            into.extend_from_slice(value);
+        }
+        let mut digits = itoa::Buffer::new();
+        into.extend_from_slice(b"Seawall");
         if self.hit {
-            f.write_str("; hit")?;
+            into.extend_from_slice(b"; hit");
         }
         if let Some(reason) = self.fwd {
-            write!(f, "; fwd={}", reason.as_str())?;
+            parameter("; fwd=", reason.as_str().as_bytes(), into);
         }
         if let Some(status) = self.fwd_status {
-            write!(f, "; fwd-status={status}")?;
+            parameter("; fwd-status=", digits.format(status).as_bytes(), into);
         }
         if let Some(ttl) = self.ttl {
-            write!(f, "; ttl={ttl}")?;
+            parameter("; ttl=", digits.format(ttl).as_bytes(), into);
         }
         if self.stored {
-            f.write_str("; stored")?;
+            into.extend_from_slice(b"; stored");
         }
         if self.collapsed {
-            f.write_str("; collapsed")?;
+            into.extend_from_slice(b"; collapsed");
         }
         if let Some(detail) = self.detail {
-            write!(f, "; detail={detail}")?;
+            parameter("; detail=", detail.as_bytes(), into);
         }
-        Ok(())
+    }
+}
+
+impl fmt::Display for CacheStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = Vec::new();
+        self.write(&mut text);
+        f.write_str(&String::from_utf8_lossy(&text))
     }
 }
 

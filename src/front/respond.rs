@@ -3,11 +3,13 @@
 
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use crate::exchange::{Body, BodyError, Facts, Failure, FetchError, Response};
 use crate::fields::cache_status::CacheStatus;
 use crate::fields::proxy_status::ProxyErrorType;
+
+static CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
 /// A response as it goes out.
 pub(super) struct Outgoing {
@@ -134,9 +136,15 @@ fn retry_after(error: &FetchError, status: StatusCode) -> Option<Duration> {
 /// 9211 s2).
 fn append_cache_status(fields: &mut HeaderMap, status: Option<&CacheStatus>) {
     match status {
-        Some(status) => append(fields, "cache-status", &status.to_string()),
+        Some(status) => {
+            let mut text = Vec::with_capacity(64);
+            status.write(&mut text);
+            if let Ok(value) = HeaderValue::from_bytes(&text) {
+                fields.append(&CACHE_STATUS, value);
+            }
+        }
         None => {
-            fields.append("cache-status", HeaderValue::from_static("Seawall; detail=generated"));
+            fields.append(&CACHE_STATUS, HeaderValue::from_static("Seawall; detail=generated"));
         }
     }
 }

@@ -49,12 +49,14 @@ impl Buffers {
     /// of the buffer that is taken from it.
     pub(super) fn take_each(&self, spare: &mut Vec<u8>, mut write: impl FnMut(&[u8])) {
         for buffer in &self.0 {
-            spare.clear();
-            std::mem::swap(spare, &mut buffer.0.lock().unwrap_or_else(PoisonError::into_inner).bytes);
-            if !spare.is_empty() {
-                write(spare);
+            let mut lines = buffer.0.lock().unwrap_or_else(PoisonError::into_inner);
+            if lines.bytes.is_empty() {
+                continue;
             }
+            std::mem::swap(spare, &mut lines.bytes);
+            drop(lines);
+            write(spare);
+            spare.clear();
         }
-        spare.clear();
     }
 }

@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use super::{Dates, Redaction, field_bytes};
+use super::{Dates, Redaction, field_bytes, numbers};
 use crate::exchange::ExchangeRecord;
 
 /// Appends `record` to `line`. What is not printable ASCII, a quote or a
@@ -13,8 +13,8 @@ pub fn format_combined(
     redaction: &Redaction,
     dates: &mut Dates,
 ) {
-    // Writing to a Vec cannot fail.
-    let _ = write!(line, "{} - - [", record.client);
+    numbers::address(record.client, line);
+    line.extend_from_slice(b" - - [");
     dates.clf(record.started, line);
     line.extend_from_slice(b"] \"");
     escape(record.method.as_str().as_bytes(), line);
@@ -26,7 +26,7 @@ pub fn format_combined(
     line.extend_from_slice(b"\" ");
     line.extend_from_slice(record.status.as_str().as_bytes());
     line.push(b' ');
-    line.extend_from_slice(itoa::Buffer::new().format(record.bytes_out).as_bytes());
+    numbers::decimal(record.bytes_out, line);
     line.extend_from_slice(b" \"");
     let referer = field_bytes(record.referer.as_ref()).unwrap_or(b"-");
     redaction.pieces(referer, |piece| escape(piece, line));
@@ -41,6 +41,7 @@ fn escape(text: &[u8], line: &mut Vec<u8>) {
             b'"' | b'\\' => line.extend([b'\\', *byte]),
             b' '..=b'~' => line.push(*byte),
             _ => {
+                // Writing to a Vec cannot fail.
                 let _ = write!(line, "\\x{byte:02x}");
             }
         }

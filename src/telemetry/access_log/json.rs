@@ -2,11 +2,16 @@
 //! the room in the buffer, and whatever a client sent, no control byte and no
 //! character that could rearrange a terminal gets through.
 
-use std::io::Write as _;
-
-use super::{Dates, Redaction, field_bytes};
+use super::{Dates, Redaction, field_bytes, numbers};
 use crate::exchange::ExchangeRecord;
 use crate::telemetry::metrics::cache_result;
+
+/// The key of a member that is not the first one.
+macro_rules! key {
+    ($name:literal) => {
+        concat!(",\"", $name, "\":").as_bytes()
+    };
+}
 
 /// Appends `record` to `line`. Keys without a value are left out.
 pub fn format_json(record: &ExchangeRecord, line: &mut Vec<u8>, redaction: &Redaction, dates: &mut Dates) {
@@ -14,40 +19,40 @@ pub fn format_json(record: &ExchangeRecord, line: &mut Vec<u8>, redaction: &Reda
     dates.rfc3339(record.started, line);
     line.push(b'"');
     let mut object = Object { line };
-    object.display("id", record.id);
-    object.display("client", record.client);
-    object.word("protocol", record.protocol.as_str());
-    object.word("scheme", record.scheme.as_str());
-    object.text("method", record.method.as_str().as_bytes());
-    object.text("host", record.host.as_bytes());
+    object.quoted(key!("id"), |line| record.id.write(line));
+    object.quoted(key!("client"), |line| numbers::address(record.client, line));
+    object.word(key!("protocol"), record.protocol.as_str());
+    object.word(key!("scheme"), record.scheme.as_str());
+    object.text(key!("method"), record.method.as_str().as_bytes());
+    object.text(key!("host"), record.host.as_bytes());
     let target = record.path_and_query.as_ref().map_or("", |target| target.as_str());
-    object.url("path", target.as_bytes(), redaction);
-    object.number("status", u64::from(record.status.as_u16()));
-    object.number("bytes_in", record.bytes_in);
-    object.number("bytes_out", record.bytes_out);
-    object.millis("head_ms", record.head_time);
-    object.millis("total_ms", record.total_time);
-    object.word("cache", cache_result(&record.facts));
+    object.url(key!("path"), target.as_bytes(), redaction);
+    object.number(key!("status"), u64::from(record.status.as_u16()));
+    object.number(key!("bytes_in"), record.bytes_in);
+    object.number(key!("bytes_out"), record.bytes_out);
+    object.millis(key!("head_ms"), record.head_time);
+    object.millis(key!("total_ms"), record.total_time);
+    object.word(key!("cache"), cache_result(&record.facts));
     if let Some(status) = &record.facts.cache {
-        object.display("cache_status", status);
+        object.quoted(key!("cache_status"), |line| status.write(line));
     }
     if let Some(site) = &record.site {
-        object.text("site", site.name.as_bytes());
+        object.text(key!("site"), site.name.as_bytes());
     }
     if let Some(server) = &record.facts.origin_server {
-        object.text("origin", server.as_bytes());
+        object.text(key!("origin"), server.as_bytes());
     }
-    object.number("attempts", u64::from(record.facts.attempts));
+    object.number(key!("attempts"), u64::from(record.facts.attempts));
     if let Some(agent) = field_bytes(record.user_agent.as_ref()) {
-        object.text("user_agent", agent);
+        object.text(key!("user_agent"), agent);
     }
     if let Some(referer) = field_bytes(record.referer.as_ref()) {
-        object.url("referer", referer, redaction);
+        object.url(key!("referer"), referer, redaction);
     }
     if let Some(error) = record.facts.proxy_error {
-        object.word("error", error.as_str());
+        object.word(key!("error"), error.as_str());
     }
-    object.word("end", record.end.as_str());
+    object.word(key!("end"), record.end.as_str());
     line.extend_from_slice(b"}\n");
 }
 
@@ -57,47 +62,34 @@ struct Object<'a> {
 }
 
 impl Object<'_> {
-    fn key(&mut self, key: &'static str) {
-        self.line.extend_from_slice(b",\"");
-        self.line.extend_from_slice(key.as_bytes());
-        self.line.extend_from_slice(b"\":");
-    }
-
-    fn quoted(&mut self, key: &'static str, write: impl FnOnce(&mut Vec<u8>)) {
-        self.key(key);
+    /// A string that `write` escapes, or that has nothing to escape.
+    fn quoted(&mut self, key: &'static [u8], write: impl FnOnce(&mut Vec<u8>)) {
+        self.line.extend_from_slice(key);
         self.line.push(b'"');
         write(self.line);
         self.line.push(b'"');
     }
 
     /// A word of ours, in which nothing is to be escaped.
-    fn word(&mut self, key: &'static str, word: &'static str) {
+    fn word(&mut self, key: &'static [u8], word: &'static str) {
         self.quoted(key, |line| line.extend_from_slice(word.as_bytes()));
     }
 
-    /// A value of ours whose printed form has nothing to escape.
-    fn display(&mut self, key: &'static str, value: impl std::fmt::Display) {
-        self.quoted(key, |line| {
-            // Writing to a Vec cannot fail.
-            let _ = write!(line, "{value}");
-        });
-    }
-
-    fn text(&mut self, key: &'static str, text: &[u8]) {
+    fn text(&mut self, key: &'static [u8], text: &[u8]) {
         self.quoted(key, |line| escape(text, line));
     }
 
-    fn url(&mut self, key: &'static str, url: &[u8], redaction: &Redaction) {
+    fn url(&mut self, key: &'static [u8], url: &[u8], redaction: &Redaction) {
         self.quoted(key, |line| redaction.pieces(url, |piece| escape(piece, line)));
     }
 
-    fn number(&mut self, key: &'static str, number: u64) {
-        self.key(key);
-        self.line.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+    fn number(&mut self, key: &'static [u8], number: u64) {
+        self.line.extend_from_slice(key);
+        numbers::decimal(number, self.line);
     }
 
     /// Milliseconds with three decimals.
-    fn millis(&mut self, key: &'static str, time: std::time::Duration) {
+    fn millis(&mut self, key: &'static [u8], time: std::time::Duration) {
         let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         self.number(key, micros / 1000);
         let mut thousandths = itoa::Buffer::new();
@@ -111,6 +103,12 @@ impl Object<'_> {
 /// Appends `text` as the inside of a JSON string (RFC 8259 s7). A byte that is
 /// no UTF-8 becomes `\u00XX`.
 fn escape(text: &[u8], line: &mut Vec<u8>) {
+    // Nearly all text; without a way out in between the compiler takes many
+    // bytes at a time.
+    if text.iter().fold(true, |all, byte| all & is_plain(*byte)) {
+        line.extend_from_slice(text);
+        return;
+    }
     let mut rest = text;
     while !rest.is_empty() {
         let (plain, after) = split_run(rest, is_plain);

@@ -7,6 +7,7 @@ mod buffers;
 mod combined;
 mod dates;
 mod json;
+mod numbers;
 mod output;
 mod redact;
 #[cfg(test)]
@@ -33,7 +34,7 @@ use crate::config::model::{AccessLogFormat, Log};
 use crate::exchange::ExchangeRecord;
 
 /// A buffer of this many bytes is worth a write.
-const WORTH_A_WRITE: usize = 64 << 10;
+const WORTH_A_WRITE: usize = 256 << 10;
 /// A buffer of this many bytes takes no further record.
 const FULL: usize = 1 << 20;
 
