@@ -47,6 +47,11 @@ impl<T: Send + 'static> Handling<T> {
         Self::Pending(Box::pin(answer))
     }
 
+    /// True if the answer is there.
+    pub fn is_ready(&self) -> bool {
+        matches!(self, Self::Ready(_))
+    }
+
     /// Changes the answer, now or when it comes.
     pub fn map<U: Send + 'static>(self, change: impl FnOnce(T) -> U + Send + 'static) -> Handling<U> {
         match self {

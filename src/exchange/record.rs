@@ -15,7 +15,8 @@ use super::{Facts, RequestId, Scheme};
 pub struct ExchangeRecord {
     /// When the head of the request was complete.
     pub started: SystemTime,
-    /// From then to the head of the response.
+    /// From then to the head of the response; zero where nothing had to be waited
+    /// for.
     pub head_time: Duration,
     /// From then to the end of the response.
     pub total_time: Duration,

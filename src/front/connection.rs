@@ -57,7 +57,12 @@ impl Front {
                 let io = TokioIo::new(stream);
                 let mut connection = pin!(self.http1().serve_connection(io, service).with_upgrades());
                 let close = http1::UpgradeableConnection::graceful_shutdown;
-                self.drive(&pace, connection.as_mut(), Future::poll, close).await
+                let poll = |connection: Pin<&mut _>, context: &mut Context<'_>| {
+                    let polled = Future::poll(connection, context);
+                    pace.pause();
+                    polled
+                };
+                self.drive(&pace, connection.as_mut(), poll, close).await
             }
             ConnectionProtocol::Http2 => {
                 let gather = Gather::new(stream);

@@ -22,6 +22,9 @@ use crate::telemetry::metrics::Limit;
 /// Nothing of this kind is going on.
 const NEVER: u64 = u64::MAX;
 
+/// It has just begun, at a time that nobody needs unless it lasts.
+const JUST_NOW: u64 = u64::MAX - 1;
+
 /// What a connection does, in numbers that its parts share.
 #[derive(Debug)]
 pub(super) struct Pace {
@@ -129,9 +132,17 @@ impl Pace {
     pub(super) fn read(&self, bytes: &[u8]) -> io::Result<()> {
         let Some(mut framing) = self.framing() else { return Ok(()) };
         if self.is_idle() && self.head_since.load(Relaxed) == NEVER {
-            self.head_since.store(self.now(), Relaxed);
+            self.head_since.store(JUST_NOW, Relaxed);
         }
         framing.read(bytes).map_err(|fault| io::Error::new(io::ErrorKind::InvalidData, fault))
+    }
+
+    /// All that has come was worked off: a head that has begun and is still there
+    /// is not complete, and is waited for.
+    pub(super) fn pause(&self) {
+        if self.head_since.load(Relaxed) == JUST_NOW {
+            self.head_since.store(self.now(), Relaxed);
+        }
     }
 
     pub(super) fn wrote(&self, bytes: usize) {
@@ -168,7 +179,7 @@ impl Pace {
             return None;
         }
         let head = self.head_since.load(Relaxed);
-        if head != NEVER {
+        if head < JUST_NOW {
             return Some((head + millis(limits.header_timeout), Limit::HeaderTimeout));
         }
         if self.served.load(Relaxed) {
@@ -281,8 +292,10 @@ mod tests {
         pace.end(clock.now());
         clock.advance(Duration::from_secs(60));
         pace.read(b"G").unwrap();
+        pace.pause();
         clock.advance(Duration::from_secs(5));
         pace.read(b"G").unwrap();
+        pace.pause();
         assert_eq!(pace.deadline(&test_limits()), Some((70_000, Limit::HeaderTimeout)));
     }
 

@@ -54,7 +54,8 @@ impl Service<http::Request<Incoming>> for ConnectionService {
             },
             Err(failure) => failed(failure),
         };
-        Exchange { handling, under_way: Some(UnderWay { observation, is_head, is_http1, upgrade }) }
+        let waits = !handling.is_ready();
+        Exchange { handling, under_way: Some(UnderWay { observation, waits, is_head, is_http1, upgrade }) }
     }
 }
 
@@ -156,6 +157,8 @@ pub(super) struct Exchange {
 
 struct UnderWay {
     observation: Box<Observation>,
+    /// False if the answer was there at once.
+    waits: bool,
     is_head: bool,
     is_http1: bool,
     upgrade: Option<OnUpgrade>,
@@ -239,10 +242,12 @@ impl UnderWay {
 
     fn note_head(&mut self, status: StatusCode, facts: Facts) {
         let observation = &mut self.observation;
-        let now = observation.front.clock.now();
         observation.record.status = status;
         observation.record.facts = facts;
-        observation.record.head_time = now.saturating_duration_since(observation.received);
+        if self.waits {
+            let now = observation.front.clock.now();
+            observation.record.head_time = now.saturating_duration_since(observation.received);
+        }
     }
 
     fn note(&self, failure: &Failure) {
