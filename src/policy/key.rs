@@ -3,7 +3,8 @@
 //! choose among what is kept under one key.
 
 use std::borrow::Borrow;
-use std::sync::Arc;
+
+use smallvec::SmallVec;
 
 /// The parts of a target URI in normal form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,14 +19,17 @@ pub struct KeyParts<'a> {
     pub query: Option<&'a str>,
 }
 
+/// A key of so many bytes needs no memory besides its own.
+const SHORT: usize = 64;
+
 /// A cache key, cheap to clone, and looked up by its bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct CacheKey(Arc<[u8]>);
+pub struct CacheKey(SmallVec<[u8; SHORT]>);
 
 impl CacheKey {
     /// The key of these bytes, as [`write_key`] wrote them.
     pub fn new(bytes: &[u8]) -> Self {
-        Self(Arc::from(bytes))
+        Self(SmallVec::from_slice(bytes))
     }
 
     /// Its bytes.

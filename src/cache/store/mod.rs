@@ -20,6 +20,7 @@ mod purges_tests;
 
 use std::sync::Arc;
 
+use smallvec::{SmallVec, smallvec};
 use tokio::time::Instant;
 
 use super::encode::{Encoded, Made};
@@ -123,10 +124,13 @@ impl StoredResponse {
     }
 }
 
+/// The responses of one key: most keys have one, which is found at once.
+type Responses = SmallVec<[Arc<StoredResponse>; 1]>;
+
 /// Everything that is known under one key. Never changed, only replaced.
 #[derive(Debug, Default)]
 pub(super) struct Variants {
-    responses: Vec<Arc<StoredResponse>>,
+    responses: Responses,
     alone: Alone,
 }
 
@@ -154,7 +158,7 @@ impl Variants {
 
     /// Only this one.
     pub(super) fn one(response: Arc<StoredResponse>) -> Self {
-        Self { responses: vec![response], alone: Alone::default() }
+        Self { responses: smallvec![response], alone: Alone::default() }
     }
 
     /// The same with `new` in place of its own older version; `None` if there
@@ -167,7 +171,7 @@ impl Variants {
         }
         let others = self.responses.iter().filter(|old| !is_own(old));
         let mut room = most.saturating_sub(new.weight());
-        let mut responses: Vec<_> = others
+        let mut responses: Responses = others
             .rev()
             .take(MOST_VARIANTS - 1)
             .take_while(|old| {

@@ -15,6 +15,7 @@ use std::sync::{Arc, PoisonError, Weak};
 use std::time::SystemTime;
 
 use http::HeaderName;
+use smallvec::SmallVec;
 
 use super::sync::{ArcSwap, AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering, RwLock, watch};
 use super::{StoredResponse, Variants};
@@ -284,7 +285,7 @@ impl Purges {
             return None;
         }
         let mut by_whom = Vec::new();
-        let mut responses = Vec::with_capacity(kept.responses.len());
+        let mut responses = SmallVec::with_capacity(kept.responses.len());
         for response in &kept.responses {
             let stale = match self.judge(key, &response.head, response.epoch) {
                 Verdict::Kept => None,
