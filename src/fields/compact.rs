@@ -2,6 +2,8 @@
 //! `HeaderMap` takes about 100 bytes a field besides its text. Says nothing of
 //! what they mean.
 
+mod recent;
+
 use bytes::{BufMut, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
@@ -68,6 +70,10 @@ impl CompactFields {
 
     /// The same fields as a map, which borrows their text.
     pub fn to_map(&self) -> HeaderMap {
+        recent::map_of(self)
+    }
+
+    fn make_map(&self) -> HeaderMap {
         let mut map = HeaderMap::try_with_capacity(self.count + ROOM).unwrap_or_default();
         for record in self.records() {
             let value = HeaderValue::from_maybe_shared(self.text.slice_ref(record.value));
