@@ -120,10 +120,9 @@ impl Router {
         let dropped = forwarding::untrusted(&req.fields, &site.site.forward_fields, false);
         told.dropped_fields = dropped.map(ToString::to_string).collect();
         forwarding::drop_untrusted(&mut req.fields, &site.site.forward_fields, false);
-        let req = match ready.normalize(req) {
-            Ok(req) => req,
-            Err(failure) => return told.ended(&failure),
-        };
+        if let Err(failure) = ready.normalize(&mut req) {
+            return told.ended(&failure);
+        }
         self.explain_cached(ready, req, told, asks).await
     }
 

@@ -89,7 +89,7 @@ impl Router {
         }
     }
 
-    fn answer(&self, req: Request, site: &Arc<SiteRoutes>) -> Handling<Result<Response, Failure>> {
+    fn answer(&self, mut req: Request, site: &Arc<SiteRoutes>) -> Handling<Result<Response, Failure>> {
         if let Some(res) = redirect::of_site(&req, &site.site, self.https_port) {
             return Handling::ready(Ok(res));
         }
@@ -104,9 +104,9 @@ impl Router {
         let Some(origin) = &ready.origin else {
             return Handling::ready(Ok(redirect::of_route(&req, &ready.route, &path)));
         };
-        match limited(req, ready.route.body).and_then(|req| ready.normalize(req)) {
-            Ok(req) if req.method.is_safe() => self.cache.answer(req, &ready.rules, origin),
-            Ok(req) => self.cache.write(req, &ready.rules, origin, Arc::clone(site) as Arc<dyn NormalForms>),
+        match limit(&mut req, ready.route.body).and_then(|()| ready.normalize(&mut req)) {
+            Ok(()) if req.method.is_safe() => self.cache.answer(req, &ready.rules, origin),
+            Ok(()) => self.cache.write(req, &ready.rules, origin, Arc::clone(site) as Arc<dyn NormalForms>),
             Err(failure) => Handling::ready(Err(failure)),
         }
         .map_response(&ready.route, hsts)
@@ -181,7 +181,7 @@ impl NormalForms for SiteRoutes {
 impl ReadyRoute {
     /// Gives the target of a request that the cache may answer its normal form:
     /// from here on it is what is looked up and what is forwarded.
-    fn normalize(&self, mut req: Request) -> Result<Request, Failure> {
+    fn normalize(&self, req: &mut Request) -> Result<(), Failure> {
         let is_read = req.method == Method::GET || req.method == Method::HEAD;
         let normal = match req.target.query() {
             Some(query) if is_read && req.upgrade.is_none() => self.normal_form(req.target.path(), query),
@@ -192,7 +192,7 @@ impl ReadyRoute {
             req.target.path_and_query =
                 normal.map_err(|_| Failure::BadRequest("the query has no normal form"))?;
         }
-        Ok(req)
+        Ok(())
     }
 
     fn normal_form(&self, path: &str, query: &str) -> Option<String> {
@@ -223,7 +223,7 @@ impl MapResponse for Handling<Result<Response, Failure>> {
 }
 
 /// Holds the content to the route's limit.
-fn limited(mut req: Request, limit: u64) -> Result<Request, Failure> {
+fn limit(req: &mut Request, limit: u64) -> Result<(), Failure> {
     let size = http_body::Body::size_hint(&req.body);
     if size.lower() > limit {
         return Err(Failure::ContentTooLarge { limit });
@@ -231,5 +231,5 @@ fn limited(mut req: Request, limit: u64) -> Result<Request, Failure> {
     if size.upper().is_none_or(|upper| upper > limit) {
         req.body = std::mem::take(&mut req.body).limited(limit);
     }
-    Ok(req)
+    Ok(())
 }

@@ -28,8 +28,7 @@ impl<'a> PathReading<'a> {
             true => decode(path)?,
             false => (Cow::Borrowed(path), Vec::new()),
         };
-        let mut segments = decoded.split(['/', '\\']).flat_map(|segment| segment.split("%2F"));
-        if segments.any(|segment| segment == "." || segment == "..") {
+        if has_dot_segment(&decoded) {
             return Err(Failure::BadRequest("a dot segment in the path"));
         }
         Ok(Self { decoded, others })
@@ -39,6 +38,12 @@ impl<'a> PathReading<'a> {
     pub(super) fn as_str(&self) -> &str {
         &self.decoded
     }
+}
+
+fn has_dot_segment(decoded: &str) -> bool {
+    let mut segments = decoded.split(['/', '\\']).flat_map(|segment| segment.split("%2F"));
+    // Few paths have a dot at all.
+    decoded.as_bytes().contains(&b'.') && segments.any(|segment| segment == "." || segment == "..")
 }
 
 /// A path decoded, and the other readings it has: without decoding what need not
