@@ -80,6 +80,14 @@ pub enum CertError {
         /// The name.
         name: String,
     },
+    /// Too many orders for a name failed lately.
+    #[error("too many orders for {name} failed within the hour; no other is made for {} minutes", wait.as_secs().div_ceil(60))]
+    TooManyFailed {
+        /// The name.
+        name: String,
+        /// For how long.
+        wait: std::time::Duration,
+    },
     /// An order took too long.
     #[error("the ACME order did not end in time")]
     OrderDeadline,
@@ -123,6 +131,20 @@ impl CertError {
     pub(super) fn acme_problem(&self) -> Option<&str> {
         let Self::Acme(instant_acme::Error::Api(problem)) = self else { return None };
         problem.r#type.as_deref()?.strip_prefix("urn:ietf:params:acme:error:")
+    }
+
+    /// True for a failure that says nothing of what was asked for and may be over
+    /// in a moment: a connection that broke, a server out of order, a nonce that
+    /// was too old.
+    pub(super) fn is_passing(&self) -> bool {
+        use instant_acme::Error;
+        match self {
+            Self::Acme(Error::Api(problem)) => {
+                problem.status.is_some_and(|status| status >= 500) || self.acme_problem() == Some("badNonce")
+            }
+            Self::Acme(Error::Http(_) | Error::Hyper(_) | Error::Json(_) | Error::Other(_)) => true,
+            _ => false,
+        }
     }
 
     /// The whole story in one line: this error and its sources.

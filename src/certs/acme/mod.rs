@@ -2,13 +2,16 @@
 //! a time by the loop of each site; when to ask is decided in `renewal`.
 
 mod account;
+mod budget;
 mod challenge;
 mod order;
+mod repeat;
 mod transport;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use budget::FailedOrders;
 pub(super) use challenge::Challenges;
 use tokio::sync::{Mutex, Semaphore};
 use transport::{RetryAfter, Transport};
@@ -40,6 +43,7 @@ pub(super) struct Acme {
     challenges: Arc<Challenges>,
     clock: Arc<dyn Clock>,
     account_gate: Mutex<()>,
+    failed: FailedOrders,
     orders: Semaphore,
 }
 
@@ -69,6 +73,7 @@ impl Acme {
             challenges,
             clock,
             account_gate: Mutex::default(),
+            failed: FailedOrders::default(),
             orders: Semaphore::new(ORDERS_AT_A_TIME),
         })
     }
@@ -89,7 +94,13 @@ impl Acme {
             tokio::time::timeout(ORDER_DEADLINE, self.obtain_with_good_nonces(site, names, &retry_after))
                 .await;
         let outcome = obtained.unwrap_or(Err(CertError::OrderDeadline));
-        outcome.map_err(|error| Failure { error, retry_after: retry_after.asked() })
+        outcome.map_err(|error| Failure {
+            retry_after: match &error {
+                CertError::TooManyFailed { wait, .. } => Some(*wait),
+                _ => retry_after.asked(),
+            },
+            error,
+        })
     }
 
     /// A rejected nonce is no failure (RFC 8555 s6.5): instant-acme has sent the
@@ -116,7 +127,7 @@ impl Acme {
         retry_after: &RetryAfter,
     ) -> Result<Certificate, CertError> {
         let account = self.account(retry_after).await?;
-        let bundle = match self.order(&account, site, names).await {
+        let bundle = match self.order(&account, site, names, retry_after).await {
             Ok(bundle) => bundle,
             Err(error) => {
                 self.forget_unknown_account(&error).await?;

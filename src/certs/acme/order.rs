@@ -1,5 +1,6 @@
 //! One order, from the names to the chain (RFC 8555 s7.4). What must outlive a
-//! crash, the key and the order's URL, is stored before the order is finalized.
+//! crash, the order's URL and the key, is stored as soon as there is an order:
+//! the next process goes on with it, whatever step it had come to.
 
 use std::time::Duration;
 
@@ -9,6 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use super::Acme;
 use super::challenge::{Answer, challenge_type, suits};
+use super::repeat::Repeats;
+use super::transport::RetryAfter;
 use crate::certs::error::CertError;
 use crate::certs::storage::Item;
 use crate::config::model::AcmeChallenge;
@@ -18,11 +21,17 @@ const POLLING: RetryPolicy = RetryPolicy::new()
     .backoff(1.5)
     .timeout(Duration::from_secs(120));
 
-/// What is stored of an order that is about to be finalized.
+/// What is stored of an order under way.
 #[derive(Serialize, Deserialize)]
-struct OpenOrder {
+struct Noted {
     url: String,
     names: Vec<String>,
+    key: String,
+}
+
+/// An order under way.
+struct UnderWay {
+    order: Order,
     key: String,
 }
 
@@ -35,46 +44,97 @@ impl Acme {
         account: &Account,
         site: &str,
         names: &[String],
+        retry_after: &RetryAfter,
     ) -> Result<String, CertError> {
-        match self.resume(account, site, names).await {
-            Ok(Some(bundle)) => return Ok(bundle),
-            Err(error) if error.acme_problem().is_none() => return Err(error),
-            Ok(None) | Err(_) => {}
-        }
+        let mut left = self.left(account, site, names).await?;
         let mut failure = None;
         for challenge in self.challenge_types.iter().copied() {
-            match self.prove(account, names, challenge).await {
-                Ok(order) => return self.finalize(order, site, names).await,
-                Err(error @ (CertError::Unproven { .. } | CertError::NoChallenge { .. })) => {
-                    tracing::info!(site, reason = error.story(), "an ACME challenge failed");
-                    failure = Some(error);
-                }
-                Err(error) => return Err(error),
+            let mut under_way = match left.take() {
+                Some(left) => left,
+                None => self.begin(account, site, names).await?,
+            };
+            let error = match self.prove(&mut under_way.order, challenge, retry_after).await {
+                Ok(()) => return self.finish(under_way, names, retry_after).await,
+                Err(error) => error,
+            };
+            match &error {
+                CertError::Unproven { .. } => self.failed.note(names, self.clock.now()),
+                // Another challenge may prove the same order.
+                CertError::NoChallenge { .. } => left = Some(under_way),
+                _ => return Err(error),
             }
+            tracing::info!(site, reason = error.story(), "an ACME challenge failed");
+            failure = Some(error);
         }
         Err(failure.unwrap_or_else(|| CertError::NoChallenge { name: site.to_owned() }))
     }
 
-    /// A new order with all of its names proven.
-    async fn prove(
+    /// The order that was left when a process ended, or a try failed on the way:
+    /// if it is for these names, and the server has not given it up.
+    async fn left(
         &self,
         account: &Account,
+        site: &str,
         names: &[String],
-        challenge: AcmeChallenge,
-    ) -> Result<Order, CertError> {
+    ) -> Result<Option<UnderWay>, CertError> {
+        let stored = self.storage.load(&Item::order(&self.directory, site)).await?;
+        let noted = stored.and_then(|stored| serde_json::from_slice::<Noted>(&stored).ok());
+        let Some(Noted { url, key, .. }) = noted.filter(|noted| noted.names == names) else {
+            return Ok(None);
+        };
+        let mut order = match account.order(url).await.map_err(CertError::from) {
+            Ok(order) => order,
+            // The server does not know it any more.
+            Err(error) if error.acme_problem().is_some_and(|problem| problem != "badNonce") => {
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        Ok((order.state().status != OrderStatus::Invalid).then_some(UnderWay { order, key }))
+    }
+
+    async fn begin(&self, account: &Account, site: &str, names: &[String]) -> Result<UnderWay, CertError> {
+        if let Some((name, wait)) = self.failed.wait(names, self.clock.now()) {
+            return Err(CertError::TooManyFailed { name: name.to_owned(), wait });
+        }
+        let key = KeyPair::generate()?.serialize_pem();
         let identifiers: Vec<Identifier> = names.iter().map(|name| identifier(name)).collect();
-        let new = NewOrder::new(&identifiers);
-        let mut order = account.new_order(&new).await?;
+        let order = account.new_order(&NewOrder::new(&identifiers)).await?;
+        let noted = Noted { url: order.url().to_owned(), names: names.to_owned(), key };
+        self.storage.store(&Item::order(&self.directory, site), serde_json::to_vec_pretty(&noted)?).await?;
+        Ok(UnderWay { order, key: noted.key })
+    }
+
+    /// Has all names of the order proven.
+    async fn prove(
+        &self,
+        order: &mut Order,
+        challenge: AcmeChallenge,
+        retry_after: &RetryAfter,
+    ) -> Result<(), CertError> {
         if order.state().status != OrderStatus::Pending {
-            return Ok(order);
+            return Ok(());
         }
-        let _until_decided = self.answer(&mut order, challenge).await?;
-        let decided = order.poll_ready(&POLLING).await;
-        if order.state().status == OrderStatus::Invalid {
-            return Err(why_invalid(&mut order, challenge).await);
+        let mut repeats = Repeats::default();
+        let _until_decided = loop {
+            match self.answer(order, challenge).await {
+                Ok(answers) => break answers,
+                Err(error) if repeats.pause(&error, retry_after).await => {}
+                Err(error) => return Err(error),
+            }
+        };
+        let mut repeats = Repeats::default();
+        loop {
+            let decided = order.poll_ready(&POLLING).await.map_err(CertError::from);
+            if order.state().status == OrderStatus::Invalid {
+                return Err(why_invalid(order, challenge).await);
+            }
+            match decided {
+                Ok(_) => return Ok(()),
+                Err(error) if repeats.pause(&error, retry_after).await => {}
+                Err(error) => return Err(error),
+            }
         }
-        decided?;
-        Ok(order)
     }
 
     /// Answers the challenges of all names that are not proven yet.
@@ -105,48 +165,42 @@ impl Acme {
         Ok(answers)
     }
 
-    async fn finalize(&self, mut order: Order, site: &str, names: &[String]) -> Result<String, CertError> {
-        let open = OpenOrder {
-            url: order.url().to_owned(),
-            names: names.to_owned(),
-            key: KeyPair::generate()?.serialize_pem(),
-        };
-        let item = Item::order(&self.directory, site);
-        self.storage.store(&item, serde_json::to_vec_pretty(&open)?).await?;
-        request_certificate(&mut order, &open.key, names).await?;
-        collect(&mut order, &open.key).await
-    }
-
-    /// Goes on with an order whose proofs were through when the process ended.
-    async fn resume(
+    /// Has the certificate issued for an order whose names are proven, and fetches
+    /// it.
+    async fn finish(
         &self,
-        account: &Account,
-        site: &str,
+        mut under_way: UnderWay,
         names: &[String],
-    ) -> Result<Option<String>, CertError> {
-        let stored = self.storage.load(&Item::order(&self.directory, site)).await?;
-        let open = stored.and_then(|stored| serde_json::from_slice::<OpenOrder>(&stored).ok());
-        let Some(open) = open.filter(|open| open.names == names) else { return Ok(None) };
-        let mut order = account.order(open.url).await?;
-        match order.state().status {
-            OrderStatus::Ready => request_certificate(&mut order, &open.key, names).await?,
-            OrderStatus::Processing | OrderStatus::Valid => {}
-            OrderStatus::Pending | OrderStatus::Invalid => return Ok(None),
+        retry_after: &RetryAfter,
+    ) -> Result<String, CertError> {
+        let UnderWay { order, key } = &mut under_way;
+        let mut repeats = Repeats::default();
+        let mut outcome = issue(order, key, names).await;
+        while let Err(error) = &outcome {
+            if !repeats.pause(error, retry_after).await {
+                break;
+            }
+            // The server may have done what was not answered.
+            outcome = match order.refresh().await {
+                Ok(_) => issue(order, key, names).await,
+                Err(error) => Err(error.into()),
+            };
         }
-        collect(&mut order, &open.key).await.map(Some)
+        if outcome.is_err() && order.state().status == OrderStatus::Invalid {
+            self.failed.note(names, self.clock.now());
+        }
+        Ok(format!("{key}{}", outcome?))
     }
 }
 
-async fn request_certificate(order: &mut Order, key: &str, names: &[String]) -> Result<(), CertError> {
-    let mut parameters = CertificateParams::new(names)?;
-    parameters.distinguished_name = DistinguishedName::new();
-    let request = parameters.serialize_request(&KeyPair::from_pem(key)?)?;
-    Ok(order.finalize_csr(request.der()).await?)
-}
-
-async fn collect(order: &mut Order, key: &str) -> Result<String, CertError> {
-    let chain = order.poll_certificate(&POLLING).await?;
-    Ok(format!("{key}{chain}"))
+async fn issue(order: &mut Order, key: &str, names: &[String]) -> Result<String, CertError> {
+    if order.state().status == OrderStatus::Ready {
+        let mut parameters = CertificateParams::new(names)?;
+        parameters.distinguished_name = DistinguishedName::new();
+        let request = parameters.serialize_request(&KeyPair::from_pem(key)?)?;
+        order.finalize_csr(request.der()).await?;
+    }
+    Ok(order.poll_certificate(&POLLING).await?)
 }
 
 /// What the server says of the first name that it found unproven.

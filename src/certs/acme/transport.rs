@@ -107,6 +107,7 @@ impl HttpClient for AcmeClient {
         let exchange = self.http.request(req);
         let (retry_after, clock) = (self.retry_after.clone(), Arc::clone(&self.clock));
         Box::pin(async move {
+            retry_after.note(None);
             let whole = async { read_whole(exchange.await.map_err(other)?).await };
             let res = tokio::time::timeout(EXCHANGE_DEADLINE, whole).await.map_err(other)??;
             // A `Retry-After` on a success is about polling, and instant-acme's.
