@@ -80,6 +80,14 @@ pub enum CertError {
         /// The name.
         name: String,
     },
+    /// The ACME server knows no such profile.
+    #[error("the ACME server has no profile {profile:?}; it has {}", known_profiles(known))]
+    NoProfile {
+        /// What the config asks for.
+        profile: String,
+        /// What there is.
+        known: Vec<String>,
+    },
     /// Too many orders for a name failed lately.
     #[error("too many orders for {name} failed within the hour; no other is made for {} minutes", wait.as_secs().div_ceil(60))]
     TooManyFailed {
@@ -88,6 +96,15 @@ pub enum CertError {
         /// For how long.
         wait: std::time::Duration,
     },
+    /// The ACME server asked to be left alone.
+    #[error("the ACME server asked to be left alone, for {} minutes from now on", wait.as_secs().div_ceil(60))]
+    Resting {
+        /// For how long.
+        wait: std::time::Duration,
+    },
+    /// None of several ACME servers issued a certificate, each for its reason.
+    #[error("no ACME server issues a certificate: {}", all(_0))]
+    EveryServer(Vec<(String, CertError)>),
     /// An order took too long.
     #[error("the ACME order did not end in time")]
     OrderDeadline,
@@ -133,6 +150,26 @@ impl CertError {
         problem.r#type.as_deref()?.strip_prefix("urn:ietf:params:acme:error:")
     }
 
+    /// True for a failure of the ACME server, which another one may not have;
+    /// false for one of the names, or of this machine.
+    pub(super) fn is_of_server(&self) -> bool {
+        match self {
+            Self::Acme(instant_acme::Error::Api(_)) => !matches!(
+                self.acme_problem(),
+                Some("rejectedIdentifier" | "caa" | "dns" | "connection" | "incorrectResponse" | "tls")
+            ),
+            Self::Acme(_)
+            | Self::NoChallenge { .. }
+            | Self::NoProfile { .. }
+            | Self::TooManyFailed { .. }
+            | Self::Resting { .. }
+            | Self::EveryServer(_)
+            | Self::OrderDeadline
+            | Self::Unfit(_) => true,
+            _ => false,
+        }
+    }
+
     /// True for a failure that says nothing of what was asked for and may be over
     /// in a moment: a connection that broke, a server out of order, a nonce that
     /// was too old.
@@ -160,6 +197,15 @@ impl CertError {
         }
         story
     }
+}
+
+fn known_profiles(known: &[String]) -> String {
+    if known.is_empty() { "none".to_owned() } else { known.join(", ") }
+}
+
+fn all(errors: &[(String, CertError)]) -> String {
+    let told: Vec<_> = errors.iter().map(|(server, error)| format!("{server}: {}", error.story())).collect();
+    told.join("; ")
 }
 
 /// What to make of a failure in the state directory.

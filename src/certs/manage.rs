@@ -64,14 +64,32 @@ pub(super) struct Upkeep {
 }
 
 impl Issuer {
-    /// The stored certificate, if it may be used. A broken one counts as none.
+    /// The stored certificate that lasts longest of those that may be used. A
+    /// broken one counts as none.
     pub(super) async fn stored(
         &self,
         wanted: &Wanted,
         storage: &dyn CertStorage,
         now: SystemTime,
     ) -> Option<Certificate> {
-        let checked = match storage.load(&self.item(&wanted.site)).await {
+        let mut longest = None::<Certificate>;
+        for item in self.items(&wanted.site) {
+            let Some(found) = self.stored_as(&item, wanted, storage, now).await else { continue };
+            if longest.as_ref().is_none_or(|other| found.validity.not_after > other.validity.not_after) {
+                longest = Some(found);
+            }
+        }
+        longest
+    }
+
+    async fn stored_as(
+        &self,
+        item: &Item,
+        wanted: &Wanted,
+        storage: &dyn CertStorage,
+        now: SystemTime,
+    ) -> Option<Certificate> {
+        let checked = match storage.load(item).await {
             Ok(bundle) => self.check(&bundle?, wanted, now),
             Err(error) => Err(error),
         };
@@ -102,10 +120,10 @@ impl Issuer {
         }
     }
 
-    fn item(&self, site: &str) -> Item {
+    fn items(&self, site: &str) -> Vec<Item> {
         match self {
-            Self::Internal(_) => Item::internal_certificate(site),
-            Self::Acme(acme) => acme.item(site),
+            Self::Internal(_) => vec![Item::internal_certificate(site)],
+            Self::Acme(acme) => acme.items(site),
         }
     }
 }

@@ -157,8 +157,8 @@ impl Sources<'_> {
         if let Some(acme) = &self.acme {
             return Ok(Arc::clone(acme));
         }
-        let (storage, challenges) = (Arc::clone(&self.storage), Arc::clone(&self.challenges));
-        let acme = Arc::new(Acme::new(self.config, storage, challenges, Arc::clone(&self.clock))?);
+        let acme = Acme::new(self.config, &self.storage, &self.challenges, &self.clock)?;
+        let acme = Arc::new(acme);
         Ok(Arc::clone(self.acme.insert(acme)))
     }
 }

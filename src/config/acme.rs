@@ -1,27 +1,33 @@
 //! `acme`: which certificate authority is asked, and how names are proven.
 
-use super::model::{Acme, AcmeChallenge, Listen};
-use super::pem;
+use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
+
+use super::model::{Acme, AcmeChallenge, ExternalAccount, Listen, Secret};
 use super::read::{Diagnostic, Fault, Table, Value, did_you_mean};
+use super::{pem, secret};
 
 /// The authorities that have a name here.
-const KNOWN: [(&str, &str); 2] = [
+const KNOWN: [(&str, &str); 5] = [
     ("letsencrypt", "https://acme-v02.api.letsencrypt.org/directory"),
     ("letsencrypt-staging", "https://acme-staging-v02.api.letsencrypt.org/directory"),
+    ("zerossl", "https://acme.zerossl.com/v2/DV90"),
+    ("google", "https://dv.acme-v02.api.pki.goog/directory"),
+    ("sslcom", "https://acme.ssl.com/sslcom-dv-ecc"),
 ];
 
-/// Authorities that want an account made by hand first (RFC 8555 s7.3.4).
+/// Those of them that want an account made by other means first (RFC 8555
+/// s7.3.4).
 const NEED_EXTERNAL_ACCOUNT: [&str; 3] = ["zerossl", "google", "sslcom"];
+
+/// The profile that is meant where none is written.
+const DEFAULT_PROFILE: &str = "default";
 
 /// Reads the table.
 pub(super) fn read(table: &mut Table<'_>, listen: &Listen) -> Acme {
-    table.not_yet(&["dns", "eab", "on_demand", "notify"]);
-    if let Some(profile) = table.value("profile")
-        && profile.text().is_some_and(|name| name != "default")
-    {
-        profile.not_yet("a certificate profile", "leave it out, or write \"default\"");
-    }
-    let directories = directories(table);
+    table.not_yet(&["dns", "on_demand", "notify"]);
+    let profile = table.value("profile").and_then(|value| value.parse("the name of a profile", profile));
+    let external = table.value("eab");
+    let directories = directories(table, external.is_some());
     let ca = table.value("ca").and_then(|value| pem::roots(&value));
     let is_public = |url: &String| KNOWN.iter().any(|(_, known)| known == url);
     Acme {
@@ -29,32 +35,66 @@ pub(super) fn read(table: &mut Table<'_>, listen: &Listen) -> Acme {
         directories,
         challenges: challenges(table, listen),
         ca,
+        profile: profile.filter(|profile| profile != DEFAULT_PROFILE),
+        external_account: external.and_then(|value| value.table(external_account)).flatten(),
     }
 }
 
-fn directories(table: &mut Table<'_>) -> Vec<String> {
+fn profile(text: &str) -> Result<String, Fault> {
+    match text.is_empty() {
+        true => Err(Fault::new("an empty name").help("leave it out for the default")),
+        false => Ok(text.to_owned()),
+    }
+}
+
+fn external_account(table: &mut Table<'_>) -> Option<ExternalAccount> {
+    let (kid, hmac) = (table.value("kid"), table.value("hmac"));
+    if kid.is_none() || hmac.is_none() {
+        table.reading.report(
+            Diagnostic::error("an external account is a name and a key")
+                .at(table.span.clone(), "one of them is missing")
+                .help("write eab = { kid = \"...\", hmac = { env = \"NAME\" } }"),
+        );
+    }
+    let kid = kid?.parse("the name of the account", |text| Ok(text.to_owned()));
+    let hmac = hmac.and_then(|value| {
+        let written = secret::read(&value)?;
+        let decoded = BASE64_URL_SAFE_NO_PAD.decode(without_padding(written.bytes()));
+        match decoded {
+            Ok(key) => Some(Secret::new(&key)),
+            Err(_) => {
+                value.fault(Fault::new("not base64url").help("write the key as the authority gives it"));
+                None
+            }
+        }
+    });
+    Some(ExternalAccount { kid: kid?, hmac: hmac? })
+}
+
+/// Some authorities write the key with padding, which base64url leaves out.
+fn without_padding(written: &[u8]) -> &[u8] {
+    let length = written.iter().rposition(|byte| *byte != b'=').map_or(0, |last| last + 1);
+    &written[..length]
+}
+
+fn directories(table: &mut Table<'_>, has_external_account: bool) -> Vec<String> {
     let default = || KNOWN.iter().take(1).map(|(_, url)| (*url).to_owned()).collect();
     let Some(value) = table.value("directory") else { return default() };
     let items = value.items_or_one();
     if value.is_empty_list() {
         value.fault(Fault::new("an empty list").help("leave it out for Let's Encrypt"));
     }
-    if let Some(second) = items.get(1) {
-        second.warn(
-            "only the first directory is used",
-            "not asked in this version",
-            "falling back to another authority is not supported yet",
-        );
-    }
-    items.iter().filter_map(|item| item.parse("a name or a URL", directory)).collect()
+    let of = |text: &str| directory(text, has_external_account);
+    items.iter().filter_map(|item| item.parse("a name or a URL", of)).collect()
 }
 
-fn directory(text: &str) -> Result<String, Fault> {
+fn directory(text: &str, has_external_account: bool) -> Result<String, Fault> {
+    if NEED_EXTERNAL_ACCOUNT.contains(&text) && !has_external_account {
+        return Err(Fault::new("needs an account that you make there first")
+            .help("and then its name and key: eab = { kid = \"...\", hmac = { env = \"NAME\" } }"));
+    }
     if let Some((_, url)) = KNOWN.iter().find(|(name, _)| *name == text) {
         return Ok((*url).to_owned());
-    }
-    if NEED_EXTERNAL_ACCOUNT.contains(&text) {
-        return Err(Fault::new("needs external account binding (`eab`), which is not supported yet"));
     }
     if text.starts_with("http://") {
         return Err(Fault::new("a directory is asked over https (RFC 8555 s6.1)"));

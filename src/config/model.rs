@@ -157,7 +157,7 @@ pub struct Frequency {
 /// How certificates are obtained (RFC 8555).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Acme {
-    /// Directory URLs; the first one is used, the others stand by.
+    /// Directory URLs; the first one is asked, and the next where that fails.
     pub directories: Vec<String>,
     /// True for a directory of one's own, which is a URL of no authority known
     /// here, or for roots of one's own: then names such as `localhost` are
@@ -167,6 +167,19 @@ pub struct Acme {
     pub challenges: Vec<AcmeChallenge>,
     /// PEM file with further trust roots for the directory.
     pub ca: Option<PathBuf>,
+    /// What kind of certificates is ordered, where it is not the default one.
+    pub profile: Option<String>,
+    /// An account made by other means, to which one here is bound.
+    pub external_account: Option<ExternalAccount>,
+}
+
+/// An account at an authority that was made by other means (RFC 8555 s7.3.4).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExternalAccount {
+    /// Its name.
+    pub kid: String,
+    /// The key that proves that it is ours.
+    pub hmac: Secret,
 }
 
 /// How a name is proven (RFC 8555 s8, RFC 8737).

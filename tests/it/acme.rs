@@ -36,8 +36,14 @@ struct Edge {
 impl Edge {
     /// Brings it up on the state in `state`; nothing answers challenges yet.
     async fn start(state: &TempDir, authority: &Authority, challenges: &[&str]) -> Self {
+        let directory = format!("directory = [\"{}\"]", authority.url());
+        Self::start_with(state, authority, challenges, &directory).await
+    }
+
+    /// The same with these lines for `[acme]`, which say which directories to ask.
+    async fn start_with(state: &TempDir, authority: &Authority, challenges: &[&str], acme: &str) -> Self {
         let (tasks, metrics) = (Tasks::new(), Arc::<Metrics>::default());
-        let config = config(state.path(), authority, challenges);
+        let config = config(state.path(), authority, challenges, acme);
         let clock = Arc::new(SystemClock);
         let certs =
             Certificates::start_with_backoff(&config, clock, &tasks, Arc::clone(&metrics), SOON).await;
@@ -212,16 +218,60 @@ async fn an_authority_that_is_down_harms_nothing() {
     edge.stop().await;
 }
 
+#[tokio::test]
+async fn another_authority_stands_in_for_one_that_is_down() {
+    let (http, dead) = (listener().await, free_address());
+    let authority = Authority::prepare(http.local_addr().unwrap(), free_address());
+    let _pebble = authority.start().await;
+    let state = tempfile::tempdir().unwrap();
+    let both = format!("directory = [\"https://{dead}/dir\", \"{}\"]", authority.url());
+
+    let edge = Edge::start_with(&state, &authority, &["http-01"], &both).await;
+    edge.serve_http(http);
+    let status = edge.certified().await;
+    assert_eq!((status.last_error, edge.metrics.certificate_failures.value()), (None, 0));
+    edge.stop().await;
+
+    // What the one that stood in has issued is found again.
+    let edge = Edge::start_with(&state, &authority, &["http-01"], &both).await;
+    assert_eq!(edge.status().not_after, status.not_after);
+    edge.stop().await;
+}
+
+#[tokio::test]
+async fn an_account_is_bound_to_one_made_by_other_means() {
+    const KEY: &str = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W";
+    let http = listener().await;
+    let (address, account) = (http.local_addr().unwrap(), [("kid-1", KEY)]);
+    let authority = Authority::with_accounts(address, free_address(), &account);
+    let _pebble = authority.start().await;
+    let directory = format!("directory = [\"{}\"]", authority.url());
+
+    let state = tempfile::tempdir().unwrap();
+    let edge = Edge::start_with(&state, &authority, &["http-01"], &directory).await;
+    let refused = super::support::eventually("a failure", || edge.status().last_error).await;
+    assert!(refused.contains("externalAccountRequired"), "{refused}");
+    edge.stop().await;
+
+    let key = state.path().join("hmac");
+    fs::write(&key, format!("{KEY}\n")).unwrap();
+    let bound = format!("{directory}\neab = {{ kid = \"kid-1\", hmac = {{ file = {key:?} }} }}");
+    let edge = Edge::start_with(&state, &authority, &["http-01"], &bound).await;
+    edge.serve_http(http);
+    edge.certified().await;
+    edge.stop().await;
+}
+
 /// The one site, ordered from `authority`.
-fn config(state: &Path, authority: &Authority, challenges: &[&str]) -> Config {
-    let (state_dir, url, root) = (state.display(), authority.url(), authority.root_file());
+fn config(state: &Path, authority: &Authority, challenges: &[&str], acme: &str) -> Config {
+    let (state_dir, root) = (state.display(), authority.root_file());
     let text = format!(
         r#"
 email = "admin@example.test"
 state_dir = "{state_dir}"
 log = {{ access = "off" }}
 [acme]
-directory = ["{url}"]
+{acme}
 ca = "{root}"
 challenges = {challenges:?}
 [site."{SITE}"]
@@ -230,5 +280,7 @@ origins = ["127.0.0.1:9"]
 "#,
         root = root.display()
     );
-    config::parse("test", &text, state).unwrap().config
+    let file = state.join("seawall.toml");
+    fs::write(&file, text).unwrap();
+    config::load(&file).unwrap().config
 }

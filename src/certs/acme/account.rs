@@ -1,14 +1,16 @@
 //! The account at an ACME server (RFC 8555 s7.3): made once, stored, used for
 //! every order.
 
-use instant_acme::{Account, AccountCredentials, NewAccount};
+use instant_acme::{Account, AccountCredentials, ExternalAccountKey, NewAccount};
 
-use super::Acme;
+use super::server::Server;
 use super::transport::RetryAfter;
 use crate::certs::error::CertError;
 use crate::certs::storage::Item;
 
-impl Acme {
+const LETS_ENCRYPT: &str = ".letsencrypt.org/";
+
+impl Server {
     /// The stored account, or a new one.
     pub(super) async fn account(&self, retry_after: &RetryAfter) -> Result<Account, CertError> {
         let builder = || Account::builder_with_http(self.transport.client(retry_after));
@@ -23,7 +25,9 @@ impl Acme {
             terms_of_service_agreed: true,
             only_return_existing: false,
         };
-        let (account, credentials) = builder().create(&new, self.directory.clone(), None).await?;
+        let external = self.external_account();
+        let (account, credentials) =
+            builder().create(&new, self.directory.clone(), external.as_ref()).await?;
         let credentials = serde_json::to_vec_pretty(&credentials)?;
         self.storage.store(&Item::account(&self.directory), credentials).await?;
         tracing::info!(directory = self.directory, "made an ACME account");
@@ -37,6 +41,14 @@ impl Acme {
             return Ok(());
         }
         self.storage.remove(&Item::account(&self.directory)).await
+    }
+
+    /// The account that one here is bound to (RFC 8555 s7.3.4). Let's Encrypt
+    /// has none, so that it can stand by for an authority that has.
+    fn external_account(&self) -> Option<ExternalAccountKey> {
+        let account = self.config.external_account.as_ref();
+        let account = account.filter(|_| !self.directory.contains(LETS_ENCRYPT))?;
+        Some(ExternalAccountKey::new(account.kid.clone(), account.hmac.bytes()))
     }
 
     async fn stored_account(&self) -> Result<Option<AccountCredentials>, CertError> {

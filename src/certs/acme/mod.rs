@@ -1,49 +1,38 @@
-//! Obtains certificates from an ACME server (RFC 8555). It is asked for one at
-//! a time by the loop of each site; when to ask is decided in `renewal`.
+//! Obtains certificates from ACME servers (RFC 8555): from the first one of the
+//! config, and where that is out of order or refuses more orders from the next.
+//! It is asked for one at a time by the loop of each site; when to ask is
+//! decided in `renewal`.
 
 mod account;
 mod budget;
 mod challenge;
 mod order;
 mod repeat;
+mod server;
 mod transport;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use budget::FailedOrders;
 pub(super) use challenge::Challenges;
-use tokio::sync::{Mutex, Semaphore};
-use transport::{RetryAfter, Transport};
+use server::Server;
+use tokio::sync::Semaphore;
+use transport::Transport;
 
 use super::certificate::Certificate;
 use super::error::CertError;
 use super::storage::{CertStorage, Item};
 use crate::base::Clock;
 use crate::config::Config;
-use crate::config::model::AcmeChallenge;
 
 /// Orders that run at a time; others wait.
 const ORDERS_AT_A_TIME: usize = 4;
 
-/// Orders in a row that may end by a rejected nonce.
-const NONCE_TRIES: u32 = 5;
-
-/// No order takes longer.
-const ORDER_DEADLINE: Duration = Duration::from_secs(10 * 60);
-
-/// An ACME server and what it takes to order from it.
+/// The ACME servers that are asked, the first of them first.
 #[derive(Debug)]
 pub(super) struct Acme {
-    directory: String,
-    email: Option<String>,
-    challenge_types: Vec<AcmeChallenge>,
-    transport: Transport,
-    storage: Arc<dyn CertStorage>,
-    challenges: Arc<Challenges>,
-    clock: Arc<dyn Clock>,
-    account_gate: Mutex<()>,
-    failed: FailedOrders,
+    servers: Vec<Server>,
     orders: Semaphore,
 }
 
@@ -57,96 +46,97 @@ pub(super) struct Failure {
 }
 
 impl Acme {
-    /// Prepares to order from the first directory of `config`; asks nothing yet.
+    /// Prepares to order from the directories of `config`; asks nothing yet.
     pub(super) fn new(
         config: &Config,
-        storage: Arc<dyn CertStorage>,
-        challenges: Arc<Challenges>,
-        clock: Arc<dyn Clock>,
+        storage: &Arc<dyn CertStorage>,
+        challenges: &Arc<Challenges>,
+        clock: &Arc<dyn Clock>,
     ) -> Result<Self, CertError> {
-        Ok(Self {
-            directory: config.acme.directories.first().ok_or(CertError::NoDirectory)?.clone(),
+        let acme = Arc::new(config.acme.clone());
+        let transport = Arc::new(Transport::new(acme.ca.as_deref(), Arc::clone(clock))?);
+        let server = |directory: &String| Server {
+            directory: directory.clone(),
             email: config.email.clone(),
-            challenge_types: config.acme.challenges.clone(),
-            transport: Transport::new(config.acme.ca.as_deref(), Arc::clone(&clock))?,
-            storage,
-            challenges,
-            clock,
-            account_gate: Mutex::default(),
+            config: Arc::clone(&acme),
+            transport: Arc::clone(&transport),
+            storage: Arc::clone(storage),
+            challenges: Arc::clone(challenges),
+            clock: Arc::clone(clock),
+            account_gate: tokio::sync::Mutex::default(),
             failed: FailedOrders::default(),
-            orders: Semaphore::new(ORDERS_AT_A_TIME),
-        })
+            rests_until: Mutex::default(),
+        };
+        let servers: Vec<_> = acme.directories.iter().map(server).collect();
+        if servers.is_empty() {
+            return Err(CertError::NoDirectory);
+        }
+        Ok(Self { servers, orders: Semaphore::new(ORDERS_AT_A_TIME) })
     }
 
-    /// Where a site's certificate is stored.
-    pub(super) fn item(&self, site: &str) -> Item {
-        Item::acme_certificate(&self.directory, site)
+    /// Where a site's certificate may be stored.
+    pub(super) fn items(&self, site: &str) -> Vec<Item> {
+        self.servers.iter().map(|server| server.item(site)).collect()
     }
 
-    /// Orders a certificate for `names` and stores it with its key. One that
-    /// cannot be stored is still served. Ends within ten minutes of its turn.
-    /// Cancel safe: the next call goes on where it can.
+    /// Orders a certificate for `names` and stores it with its key. The next
+    /// server is asked where one fails, but not where it finds fault with the
+    /// names. Ends within ten minutes a server of its turn. Cancel safe: the next
+    /// call goes on where it can.
     pub(super) async fn issue(&self, site: &str, names: &[String]) -> Result<Certificate, Failure> {
         // INVARIANT: the semaphore is never closed.
         let _turn = self.orders.acquire().await.ok();
-        let retry_after = RetryAfter::default();
-        let obtained =
-            tokio::time::timeout(ORDER_DEADLINE, self.obtain_with_good_nonces(site, names, &retry_after))
-                .await;
-        let outcome = obtained.unwrap_or(Err(CertError::OrderDeadline));
-        outcome.map_err(|error| Failure {
-            retry_after: match &error {
-                CertError::TooManyFailed { wait, .. } => Some(*wait),
-                _ => retry_after.asked(),
-            },
-            error,
-        })
-    }
-
-    /// A rejected nonce is no failure (RFC 8555 s6.5): instant-acme has sent the
-    /// request thrice by then, so that the order begins anew at once.
-    async fn obtain_with_good_nonces(
-        &self,
-        site: &str,
-        names: &[String],
-        retry_after: &RetryAfter,
-    ) -> Result<Certificate, CertError> {
-        for _ in 1..NONCE_TRIES {
-            let outcome = self.obtain(site, names, retry_after).await;
-            if !matches!(&outcome, Err(error) if error.acme_problem() == Some("badNonce")) {
-                return outcome;
+        let mut failures = Vec::new();
+        for server in &self.servers {
+            let directory = &*server.directory;
+            match server.issue(site, names).await {
+                Ok(certificate) => return Ok(certificate),
+                Err(failure) if failure.error.is_of_server() => {
+                    let (reason, left) = (failure.error.story(), self.servers.len() - failures.len() - 1);
+                    tracing::warn!(site, directory, reason, left, "an ACME server issues nothing");
+                    failures.push((directory.to_owned(), failure));
+                }
+                Err(failure) => return Err(failure),
             }
         }
-        self.obtain(site, names, retry_after).await
+        Err(together(failures))
+    }
+}
+
+/// The failures of all servers as one, which is over as soon as one of them is.
+fn together(mut failures: Vec<(String, Failure)>) -> Failure {
+    if failures.len() == 1
+        && let Some((_, failure)) = failures.pop()
+    {
+        return failure;
+    }
+    let retry_after = failures.iter().map(|(_, failure)| failure.retry_after).min().flatten();
+    let errors = failures.into_iter().map(|(directory, failure)| (directory, failure.error)).collect();
+    Failure { error: CertError::EveryServer(errors), retry_after }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failure(seconds: Option<u64>) -> (String, Failure) {
+        let retry_after = seconds.map(Duration::from_secs);
+        ("https://ca.test/dir".to_owned(), Failure { error: CertError::OrderDeadline, retry_after })
     }
 
-    async fn obtain(
-        &self,
-        site: &str,
-        names: &[String],
-        retry_after: &RetryAfter,
-    ) -> Result<Certificate, CertError> {
-        let account = self.account(retry_after).await?;
-        let bundle = match self.order(&account, site, names, retry_after).await {
-            Ok(bundle) => bundle,
-            Err(error) => {
-                self.forget_unknown_account(&error).await?;
-                return Err(error);
-            }
-        };
-        let certificate = Certificate::from_pem(bundle.as_bytes(), bundle.as_bytes());
-        let checked = certificate.and_then(|it| it.check(names, self.clock.wall()).map(|()| it));
-        if let Err(error) = self.conclude(site, checked.is_ok().then_some(bundle)).await {
-            tracing::error!(site, reason = error.story(), "a certificate could not be stored");
+    #[test]
+    fn it_is_tried_again_when_the_first_server_may_be_asked() {
+        for (asked, expected) in [
+            (&[Some(60)][..], Some(60)),
+            (&[Some(3600), Some(60)], Some(60)),
+            (&[Some(3600), None], None),
+            (&[None], None),
+        ] {
+            let together = together(asked.iter().map(|seconds| failure(*seconds)).collect());
+            assert_eq!(together.retry_after, expected.map(Duration::from_secs), "{asked:?}");
         }
-        Ok(checked?)
-    }
-
-    /// Stores the outcome of an order, and only then forgets the order.
-    async fn conclude(&self, site: &str, bundle: Option<String>) -> Result<(), CertError> {
-        if let Some(bundle) = bundle {
-            self.storage.store(&self.item(site), bundle.into()).await?;
-        }
-        self.storage.remove(&Item::order(&self.directory, site)).await
+        let told = together(vec![failure(None), failure(None)]).error.story();
+        let one = "https://ca.test/dir: the ACME order did not end in time";
+        assert_eq!(told, format!("no ACME server issues a certificate: {one}; {one}"));
     }
 }

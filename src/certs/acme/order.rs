@@ -8,9 +8,9 @@ use instant_acme::{Account, AuthorizationStatus, Identifier, NewOrder, Order, Or
 use rcgen::{CertificateParams, DistinguishedName, KeyPair};
 use serde::{Deserialize, Serialize};
 
-use super::Acme;
 use super::challenge::{Answer, challenge_type, suits};
 use super::repeat::Repeats;
+use super::server::Server;
 use super::transport::RetryAfter;
 use crate::certs::error::CertError;
 use crate::certs::storage::Item;
@@ -26,6 +26,8 @@ const POLLING: RetryPolicy = RetryPolicy::new()
 struct Noted {
     url: String,
     names: Vec<String>,
+    #[serde(default)]
+    profile: Option<String>,
     key: String,
 }
 
@@ -35,7 +37,7 @@ struct UnderWay {
     key: String,
 }
 
-impl Acme {
+impl Server {
     /// Obtains a key and chain for `names`, as one PEM text: goes on with an
     /// order that was left, if the server still knows it, else orders anew, with
     /// one challenge after another.
@@ -48,7 +50,7 @@ impl Acme {
     ) -> Result<String, CertError> {
         let mut left = self.left(account, site, names).await?;
         let mut failure = None;
-        for challenge in self.challenge_types.iter().copied() {
+        for challenge in self.config.challenges.iter().copied() {
             let mut under_way = match left.take() {
                 Some(left) => left,
                 None => self.begin(account, site, names).await?,
@@ -79,7 +81,9 @@ impl Acme {
     ) -> Result<Option<UnderWay>, CertError> {
         let stored = self.storage.load(&Item::order(&self.directory, site)).await?;
         let noted = stored.and_then(|stored| serde_json::from_slice::<Noted>(&stored).ok());
-        let Some(Noted { url, key, .. }) = noted.filter(|noted| noted.names == names) else {
+        let Some(Noted { url, key, .. }) =
+            noted.filter(|noted| noted.names == names && noted.profile == self.config.profile)
+        else {
             return Ok(None);
         };
         let mut order = match account.order(url).await.map_err(CertError::from) {
@@ -99,8 +103,17 @@ impl Acme {
         }
         let key = KeyPair::generate()?.serialize_pem();
         let identifiers: Vec<Identifier> = names.iter().map(|name| identifier(name)).collect();
-        let order = account.new_order(&NewOrder::new(&identifiers)).await?;
-        let noted = Noted { url: order.url().to_owned(), names: names.to_owned(), key };
+        let mut new = NewOrder::new(&identifiers);
+        let profile = self.config.profile.clone();
+        if let Some(profile) = &profile {
+            let known: Vec<_> = account.profiles().map(|known| known.name.to_owned()).collect();
+            if !known.contains(profile) {
+                return Err(CertError::NoProfile { profile: profile.clone(), known });
+            }
+            new = new.profile(profile);
+        }
+        let order = account.new_order(&new).await?;
+        let noted = Noted { url: order.url().to_owned(), names: names.to_owned(), profile, key };
         self.storage.store(&Item::order(&self.directory, site), serde_json::to_vec_pretty(&noted)?).await?;
         Ok(UnderWay { order, key: noted.key })
     }

@@ -14,6 +14,11 @@ impl Secret {
         Self(bytes.into())
     }
 
+    /// The bytes, for who computes with them.
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     /// True for the same bytes. How long that takes tells nothing but whether
     /// there are as many of them.
     pub fn is(&self, other: &[u8]) -> bool {

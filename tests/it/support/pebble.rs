@@ -1,6 +1,7 @@
 //! The ACME server pebble and its DNS server, both of the Debian package
 //! `pebble`, on loopback. Every name resolves to 127.0.0.1.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -39,6 +40,12 @@ pub(crate) struct Pebble {
 impl Authority {
     /// One that checks HTTP-01 on `http` and TLS-ALPN-01 on `tls`.
     pub(crate) fn prepare(http: SocketAddr, tls: SocketAddr) -> Self {
+        Self::with_accounts(http, tls, &[])
+    }
+
+    /// The same, where accounts have to be bound to one of these, each a name and
+    /// a key in base64url, if there are any.
+    pub(crate) fn with_accounts(http: SocketAddr, tls: SocketAddr, accounts: &[(&str, &str)]) -> Self {
         let (listen, management) = (free_address(), free_address());
         let authority = Self { directory: tempfile::tempdir().unwrap(), listen, management };
         authority.make_own_certificate();
@@ -50,7 +57,8 @@ impl Authority {
             "httpPort": http.port(),
             "tlsPort": tls.port(),
             "ocspResponderURL": "",
-            "externalAccountBindingRequired": false,
+            "externalAccountBindingRequired": !accounts.is_empty(),
+            "externalAccountMACKeys": accounts.iter().copied().collect::<BTreeMap<_, _>>(),
         }});
         fs::write(authority.file("pebble.json"), config.to_string()).unwrap();
         authority

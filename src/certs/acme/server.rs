@@ -1,0 +1,128 @@
+//! One ACME server (RFC 8555): an account there, the orders, and how long it
+//! wants to be left alone.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Failure;
+use super::budget::FailedOrders;
+use super::challenge::Challenges;
+use super::transport::{RetryAfter, Transport};
+use crate::base::Clock;
+use crate::certs::certificate::Certificate;
+use crate::certs::error::CertError;
+use crate::certs::storage::{CertStorage, Item};
+use crate::config::model::Acme as Config;
+
+/// Orders in a row that may end by a rejected nonce.
+const NONCE_TRIES: u32 = 5;
+
+/// No order takes longer.
+const ORDER_DEADLINE: Duration = Duration::from_secs(10 * 60);
+
+/// An ACME server and what it takes to order from it.
+#[derive(Debug)]
+pub(super) struct Server {
+    pub(super) directory: String,
+    pub(super) email: Option<String>,
+    pub(super) config: Arc<Config>,
+    pub(super) transport: Arc<Transport>,
+    pub(super) storage: Arc<dyn CertStorage>,
+    pub(super) challenges: Arc<Challenges>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) account_gate: tokio::sync::Mutex<()>,
+    pub(super) failed: FailedOrders,
+    /// Until when the server asked to be left alone.
+    pub(super) rests_until: Mutex<Option<Instant>>,
+}
+
+impl Server {
+    /// Where a site's certificate is stored.
+    pub(super) fn item(&self, site: &str) -> Item {
+        Item::acme_certificate(&self.directory, site)
+    }
+
+    /// Orders a certificate for `names` and stores it with its key. One that
+    /// cannot be stored is still served. Ends within ten minutes. Cancel safe:
+    /// the next call goes on where it can.
+    pub(super) async fn issue(&self, site: &str, names: &[String]) -> Result<Certificate, Failure> {
+        if let Some(wait) = self.rest() {
+            return Err(Failure { error: CertError::Resting { wait }, retry_after: Some(wait) });
+        }
+        let retry_after = RetryAfter::default();
+        let obtained =
+            tokio::time::timeout(ORDER_DEADLINE, self.obtain_with_good_nonces(site, names, &retry_after))
+                .await;
+        let outcome = obtained.unwrap_or(Err(CertError::OrderDeadline));
+        outcome.map_err(|error| {
+            let asked = retry_after.asked();
+            if error.is_of_server() {
+                self.leave_alone(asked);
+            }
+            let own = match &error {
+                CertError::TooManyFailed { wait, .. } => Some(*wait),
+                _ => None,
+            };
+            Failure { error, retry_after: own.or(asked) }
+        })
+    }
+
+    fn rest(&self) -> Option<Duration> {
+        let until = (*self.rests_until.lock().unwrap_or_else(PoisonError::into_inner))?;
+        Some(until.saturating_duration_since(self.clock.now())).filter(|wait| !wait.is_zero())
+    }
+
+    fn leave_alone(&self, asked: Option<Duration>) {
+        let until = asked.and_then(|wait| self.clock.now().checked_add(wait));
+        *self.rests_until.lock().unwrap_or_else(PoisonError::into_inner) = until;
+    }
+
+    /// A rejected nonce is no failure (RFC 8555 s6.5): instant-acme has sent the
+    /// request thrice by then, so that the order begins anew at once.
+    async fn obtain_with_good_nonces(
+        &self,
+        site: &str,
+        names: &[String],
+        retry_after: &RetryAfter,
+    ) -> Result<Certificate, CertError> {
+        for _ in 1..NONCE_TRIES {
+            let outcome = self.obtain(site, names, retry_after).await;
+            if !matches!(&outcome, Err(error) if error.acme_problem() == Some("badNonce")) {
+                return outcome;
+            }
+        }
+        self.obtain(site, names, retry_after).await
+    }
+
+    async fn obtain(
+        &self,
+        site: &str,
+        names: &[String],
+        retry_after: &RetryAfter,
+    ) -> Result<Certificate, CertError> {
+        let account = self.account(retry_after).await?;
+        let bundle = match self.order(&account, site, names, retry_after).await {
+            Ok(bundle) => bundle,
+            Err(error) => {
+                self.forget_unknown_account(&error).await?;
+                return Err(error);
+            }
+        };
+        let certificate = Certificate::from_pem(bundle.as_bytes(), bundle.as_bytes());
+        let checked = certificate.and_then(|it| it.check(names, self.clock.wall()).map(|()| it));
+        if let Err(error) = self.conclude(site, checked.is_ok().then_some(bundle)).await {
+            tracing::error!(site, reason = error.story(), "a certificate could not be stored");
+        }
+        Ok(checked?)
+    }
+
+    /// Stores the outcome of an order, and only then forgets the order.
+    async fn conclude(&self, site: &str, bundle: Option<String>) -> Result<(), CertError> {
+        if let Some(bundle) = bundle {
+            self.storage.store(&self.item(site), bundle.into()).await?;
+        }
+        self.storage.remove(&Item::order(&self.directory, site)).await
+    }
+}
