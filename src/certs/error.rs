@@ -184,6 +184,48 @@ impl CertError {
         }
     }
 
+    /// True where a server does not take an order in the place of a certificate
+    /// (RFC 9773 s5).
+    pub(super) fn is_about_replacing(&self) -> bool {
+        matches!(self, Self::Acme(instant_acme::Error::Unsupported(_)))
+            || matches!(self.acme_problem(), Some("alreadyReplaced" | "malformed"))
+    }
+
+    /// What may help against it, where that is known.
+    pub(super) fn advice(&self) -> Option<&'static str> {
+        use instant_acme::Error;
+        Some(match self {
+            Self::Unproven { challenge: AcmeChallenge::Http01, .. } => {
+                "have the name lead to this machine, and port 80 reach it from the internet"
+            }
+            Self::Unproven { challenge: AcmeChallenge::TlsAlpn01, .. } => {
+                "have the name lead to this machine, and port 443 reach it from the internet, with nothing before it \
+                 that ends TLS"
+            }
+            Self::NoChallenge { .. } => "allow another challenge in `acme.challenges`",
+            Self::NoProfile { .. } => "set `acme.profile` to one of those, or leave it out",
+            Self::TooManyFailed { .. } | Self::Resting { .. } => "nothing: it is tried again by itself",
+            Self::Storage { .. } | Self::OpenToOthers { .. } => {
+                "give the user that seawall runs as a state directory of its own"
+            }
+            Self::Acme(Error::Api(_)) => match self.acme_problem()? {
+                "externalAccountRequired" => "set `acme.eab` to the account that the authority gave you",
+                "rateLimited" => "wait, or add another directory to `acme.directory`",
+                "rejectedIdentifier" | "unsupportedIdentifier" => {
+                    "set `tls = \"internal\"` or use files of your own: this authority does not certify the name"
+                }
+                "caa" => "have a CAA record of the name allow this authority",
+                _ => return None,
+            },
+            Self::Acme(Error::Other(_) | Error::Hyper(_) | Error::Http(_)) => {
+                "see that `acme.directory` can be reached from here; for an authority of your own set `acme.ca` to \
+                 its root"
+            }
+            Self::Acme(Error::Json(_)) => "see that `acme.directory` is the URL of an ACME directory",
+            _ => return None,
+        })
+    }
+
     /// The whole story in one line: this error and its sources.
     pub(super) fn story(&self) -> String {
         let mut story = self.to_string();

@@ -4,37 +4,20 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use tokio::sync::Notify;
+
 use super::acme::{Acme, Failure};
-use super::authority::LocalAuthority;
-use super::certificate::{Certificate, Validity};
 use super::error::CertError;
+use super::issuer::{Held, Issuer, Wanted};
 use super::renewal;
+use super::standing::{Reason, Standing, Step};
 use super::status::{CertificateStatus, IssuerKind, unix_seconds};
-use super::storage::{CertStorage, Item};
 use super::table::{Resolver, Slot};
 use crate::base::{Backoff, Clock, random_unit};
 use crate::telemetry::Metrics;
 
 /// The clock of the day may jump, so no sleep trusts it for longer.
 const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
-
-/// Who makes certificates.
-#[derive(Clone, Debug)]
-pub(super) enum Issuer {
-    /// The local CA.
-    Internal(Arc<LocalAuthority>),
-    /// An ACME server.
-    Acme(Arc<Acme>),
-}
-
-/// What a site's certificate has to be.
-#[derive(Clone, Debug)]
-pub(super) struct Wanted {
-    /// The site's name in the config.
-    pub(super) site: Arc<str>,
-    /// What it is made for.
-    pub(super) names: Vec<String>,
-}
 
 /// A site's certificate and how it comes to be.
 #[derive(Debug)]
@@ -43,15 +26,8 @@ pub(super) struct SiteCertificate {
     issuer: Option<Issuer>,
     slot: Slot,
     standing: Mutex<Standing>,
-}
-
-#[derive(Debug)]
-struct Standing {
-    /// `None` while a placeholder is served.
-    validity: Option<Validity>,
-    next_renewal: Option<SystemTime>,
-    failures: u32,
-    last_error: Option<CertError>,
+    /// Told when the standing was changed from outside.
+    changed: Notify,
 }
 
 /// What every loop needs.
@@ -63,90 +39,26 @@ pub(super) struct Upkeep {
     pub(super) backoff: Backoff,
 }
 
-impl Issuer {
-    /// The stored certificate that lasts longest of those that may be used. A
-    /// broken one counts as none.
-    pub(super) async fn stored(
-        &self,
-        wanted: &Wanted,
-        storage: &dyn CertStorage,
-        now: SystemTime,
-    ) -> Option<Certificate> {
-        let mut longest = None::<Certificate>;
-        for item in self.items(&wanted.site) {
-            let Some(found) = self.stored_as(&item, wanted, storage, now).await else { continue };
-            if longest.as_ref().is_none_or(|other| found.validity.not_after > other.validity.not_after) {
-                longest = Some(found);
-            }
-        }
-        longest
-    }
-
-    async fn stored_as(
-        &self,
-        item: &Item,
-        wanted: &Wanted,
-        storage: &dyn CertStorage,
-        now: SystemTime,
-    ) -> Option<Certificate> {
-        let checked = match storage.load(item).await {
-            Ok(bundle) => self.check(&bundle?, wanted, now),
-            Err(error) => Err(error),
-        };
-        checked
-            .inspect_err(|error| {
-                let (site, reason) = (&*wanted.site, error.story());
-                tracing::warn!(site, reason, "a stored certificate is not used: a new one is made");
-            })
-            .ok()
-    }
-
-    fn check(&self, bundle: &[u8], wanted: &Wanted, now: SystemTime) -> Result<Certificate, CertError> {
-        let certificate = Certificate::from_pem(bundle, bundle)?;
-        certificate.check(&wanted.names, now)?;
-        if let Self::Internal(authority) = self {
-            authority.check(&certificate, now)?;
-        }
-        Ok(certificate)
-    }
-
-    async fn issue(&self, wanted: &Wanted, now: SystemTime) -> Result<Certificate, Failure> {
-        match self {
-            Self::Internal(authority) => {
-                let issued = authority.issue(&wanted.site, &wanted.names, now).await;
-                issued.map_err(|error| Failure { error, retry_after: None })
-            }
-            Self::Acme(acme) => acme.issue(&wanted.site, &wanted.names).await,
-        }
-    }
-
-    fn items(&self, site: &str) -> Vec<Item> {
-        match self {
-            Self::Internal(_) => vec![Item::internal_certificate(site)],
-            Self::Acme(acme) => acme.items(site),
-        }
-    }
-}
-
 impl SiteCertificate {
-    /// A certificate that is in place, or a placeholder where `validity` is
-    /// `None`. Without an `issuer` it is never renewed.
+    /// A certificate that is in place; `None` stands for a placeholder. Without
+    /// an `issuer` it is never renewed.
     pub(super) fn new(
         wanted: Wanted,
         issuer: Option<Issuer>,
         slot: Slot,
-        validity: Option<Validity>,
+        held: Option<&Held>,
         now: SystemTime,
     ) -> Self {
-        let due = validity.map_or(now, |validity| renewal::due(&validity, random_unit()));
-        let next_renewal = issuer.is_some().then_some(due);
-        let standing = Standing { validity, next_renewal, failures: 0, last_error: None };
-        Self { wanted, issuer, slot, standing: Mutex::new(standing) }
+        let standing = Standing::new(held.map(Held::current), issuer.is_some(), now, random_unit());
+        Self { wanted, issuer, slot, standing: Mutex::new(standing), changed: Notify::new() }
     }
 
     /// The certificate as it stands.
     pub(super) fn status(&self) -> CertificateStatus {
         let standing = self.standing();
+        let next = standing.next_renewal();
+        let server =
+            standing.current().and_then(|current| current.source.as_ref()).map(|source| source.server);
         CertificateStatus {
             site: self.wanted.site.to_string(),
             names: self.wanted.names.clone(),
@@ -155,14 +67,52 @@ impl SiteCertificate {
                 Some(Issuer::Internal(_)) => IssuerKind::Internal,
                 Some(Issuer::Acme(_)) => IssuerKind::Acme,
             },
-            not_after: standing.validity.map(|validity| unix_seconds(validity.not_after)),
-            next_renewal: standing.next_renewal.map(unix_seconds),
-            last_error: standing.last_error.as_ref().map(CertError::story),
+            authority: self.acme().and_then(|acme| acme.directory(server.unwrap_or(0))).map(str::to_owned),
+            not_after: standing.current().map(|current| unix_seconds(current.validity.not_after)),
+            next_renewal: next.map(|(at, _)| unix_seconds(at)),
+            why_then: match (standing.last_error(), next) {
+                (Some(_), Some(_)) => Some("it is tried again after a failure"),
+                (None, Some((_, reason))) => Some(reason.as_str()),
+                (_, None) => None,
+            },
+            last_error: standing.last_error().map(CertError::story),
+            what_to_do: standing.last_error().and_then(CertError::advice),
+        }
+    }
+
+    /// Has a new certificate made as soon as may be; says whether there is
+    /// somebody who makes it.
+    pub(super) fn renew_now(&self, now: SystemTime) -> bool {
+        let is_renewed = self.standing().renew_now(now);
+        self.changed.notify_one();
+        is_renewed
+    }
+
+    /// True for the name of the site, or one that the certificate is made for.
+    pub(super) fn is_named(&self, name: &str) -> bool {
+        *self.wanted.site == *name || self.wanted.names.iter().any(|own| own == name)
+    }
+
+    fn acme(&self) -> Option<&Acme> {
+        match &self.issuer {
+            Some(Issuer::Acme(acme)) => Some(acme),
+            Some(Issuer::Internal(_)) | None => None,
         }
     }
 
     fn standing(&self) -> MutexGuard<'_, Standing> {
         self.standing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Reason {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::First => "it is the first one",
+            Self::Lifetime => "most of the lifetime is over then",
+            Self::Suggested => "the authority suggests it",
+            Self::Asked => "it was asked for",
+        }
     }
 }
 
@@ -172,33 +122,59 @@ impl Upkeep {
     pub(super) async fn keep(&self, certificate: &SiteCertificate) {
         let Some(issuer) = &certificate.issuer else { return };
         loop {
-            let due = certificate.standing().next_renewal;
-            self.wait_until(due).await;
-            match issuer.issue(&certificate.wanted, self.clock.wall()).await {
-                Ok(issued) => self.install(certificate, &issued),
-                Err(failure) => self.put_off(certificate, failure),
+            match (self.next_step(certificate).await, certificate.acme()) {
+                (Step::Ask, Some(acme)) => self.ask(certificate, acme).await,
+                _ => self.renew(certificate, issuer).await,
             }
         }
     }
 
-    async fn wait_until(&self, due: Option<SystemTime>) {
-        let left = || due?.duration_since(self.clock.wall()).ok().filter(|left| !left.is_zero());
-        while let Some(left) = left() {
-            tokio::time::sleep(left.min(LONGEST_SLEEP)).await;
+    async fn next_step(&self, certificate: &SiteCertificate) -> Step {
+        loop {
+            let next = certificate.standing().next();
+            let left = match next {
+                None => LONGEST_SLEEP,
+                Some((at, step)) => match at.duration_since(self.clock.wall()) {
+                    Ok(left) if !left.is_zero() => left.min(LONGEST_SLEEP),
+                    _ => return step,
+                },
+            };
+            let _either = tokio::time::timeout(left, certificate.changed.notified()).await;
         }
     }
 
-    fn install(&self, certificate: &SiteCertificate, issued: &Certificate) {
-        self.resolver.install(certificate.slot, &issued.certified);
+    async fn ask(&self, certificate: &SiteCertificate, acme: &Acme) {
+        let source = certificate.standing().current().and_then(|current| current.source.clone());
+        let Some(source) = source else { return };
+        let suggestion = acme.suggestion(&source).await;
+        let (now, mut standing) = (self.clock.wall(), certificate.standing());
+        match suggestion {
+            Ok(Some((window, wait))) => {
+                standing.suggested(window, now, renewal::until_question(wait), random_unit());
+            }
+            Ok(None) => standing.not_suggested(now, None),
+            Err(error) => {
+                let (site, reason) = (&*certificate.wanted.site, error.story());
+                tracing::debug!(site, reason, "no suggestion when to renew");
+                standing.not_suggested(now, Some(renewal::AFTER_NO_SUGGESTION));
+            }
+        }
+    }
+
+    async fn renew(&self, certificate: &SiteCertificate, issuer: &Issuer) {
+        let replaced = certificate.standing().current().and_then(|current| current.source.clone());
+        match issuer.issue(&certificate.wanted, replaced.as_ref(), self.clock.wall()).await {
+            Ok(issued) => self.install(certificate, &issued),
+            Err(failure) => self.put_off(certificate, failure),
+        }
+    }
+
+    fn install(&self, certificate: &SiteCertificate, issued: &Held) {
+        self.resolver.install(certificate.slot, &issued.certificate.certified);
+        let now = self.clock.wall();
         // However short its lifetime, an issuer is never asked without a pause.
-        let earliest = self.clock.wall() + self.backoff.first;
-        let due = renewal::due(&issued.validity, random_unit()).max(earliest);
-        *certificate.standing() = Standing {
-            validity: Some(issued.validity),
-            next_renewal: Some(due),
-            failures: 0,
-            last_error: None,
-        };
+        let earliest = now + self.backoff.first;
+        certificate.standing().renewed(issued.current(), now, earliest, random_unit());
         self.metrics.certificates_issued.increment();
         tracing::info!(site = &*certificate.wanted.site, "a new certificate is in use");
     }
@@ -206,13 +182,12 @@ impl Upkeep {
     fn put_off(&self, certificate: &SiteCertificate, failure: Failure) {
         let Failure { error, retry_after } = failure;
         let mut standing = certificate.standing();
-        standing.failures = standing.failures.saturating_add(1);
-        let wait = renewal::wait(&self.backoff, standing.failures, retry_after, random_unit());
-        standing.next_renewal = Some(self.clock.wall() + wait);
+        let failures = standing.count_failure();
+        let wait = renewal::wait(&self.backoff, failures, retry_after, random_unit());
         self.metrics.certificate_failures.increment();
-        let (site, failures, reason) = (&*certificate.wanted.site, standing.failures, error.story());
+        let (site, reason) = (&*certificate.wanted.site, error.story());
         let next_try_seconds = wait.as_secs();
-        let until_then = match standing.validity {
+        let until_then = match standing.current() {
             Some(_) => "the old certificate",
             None => "a self-signed certificate",
         };
@@ -223,7 +198,7 @@ impl Upkeep {
             next_try_seconds,
             "no new certificate; {until_then} is served"
         );
-        standing.last_error = Some(error);
+        standing.failed(error, self.clock.wall(), wait);
     }
 }
 
@@ -231,9 +206,11 @@ impl Upkeep {
 mod tests {
     use super::*;
     use crate::base::{ManualClock, Tasks};
-    use crate::certs::Certificates;
+    use crate::certs::authority::LocalAuthority;
+    use crate::certs::storage::{CertStorage, FileStorage};
     use crate::certs::table::ServerNames;
     use crate::certs::testing::{config, now};
+    use crate::certs::{Certificates, self_signed};
     use crate::config::model::SiteTls;
 
     const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -265,16 +242,21 @@ mod tests {
         assert!(second.next_renewal.unwrap() > unix_seconds(now() + (61 + 50) * DAY));
     }
 
-    #[test]
-    fn a_failure_keeps_the_certificate_and_puts_the_next_try_off() {
+    #[tokio::test]
+    async fn a_failure_keeps_the_certificate_and_puts_the_next_try_off() {
+        let state = tempfile::tempdir().unwrap();
+        let storage: Arc<dyn CertStorage> = Arc::new(FileStorage::open(state.path()).unwrap());
+        let authority = LocalAuthority::open(storage, now()).await.unwrap();
         let clock = Arc::new(ManualClock::at(now()));
         let (resolver, metrics) = (Arc::<Resolver>::default(), Arc::<Metrics>::default());
         let backoff = Backoff { first: 2 * DAY, most: 4 * DAY };
         let upkeep = Upkeep { clock, resolver, metrics: Arc::clone(&metrics), backoff };
         let wanted = Wanted { site: "a.test".into(), names: vec!["a.test".to_owned()] };
-        let validity = Validity { not_before: now() - 60 * DAY, not_after: now() + 30 * DAY };
         let slot = ServerNames::default().add(["a.test".to_owned()].into_iter());
-        let certificate = SiteCertificate::new(wanted, None, slot, Some(validity), now());
+        // It is due.
+        let held = Held::own(self_signed::placeholder(&wanted.names, now() - 70 * DAY).unwrap());
+        let issuer = Some(Issuer::Internal(Arc::new(authority)));
+        let certificate = SiteCertificate::new(wanted, issuer, slot, Some(&held), now());
 
         let mut earliest = Vec::new();
         for retry_after in [None, Some(5 * DAY)] {
@@ -284,8 +266,13 @@ mod tests {
         assert!(earliest[0] <= (2 * DAY).as_secs() && earliest[0] >= DAY.as_secs());
         assert_eq!(earliest[1], (5 * DAY).as_secs());
         let status = certificate.status();
-        assert_eq!(status.not_after, Some(unix_seconds(validity.not_after)));
+        assert_eq!(status.not_after, Some(unix_seconds(held.certificate.validity.not_after)));
         assert_eq!(status.last_error.as_deref(), Some("the ACME order did not end in time"));
+        assert_eq!(status.why_then, Some("it is tried again after a failure"));
         assert_eq!(metrics.certificate_failures.value(), 2);
+
+        assert!(certificate.renew_now(now()));
+        let soon = tokio::time::timeout(Duration::from_secs(10), upkeep.next_step(&certificate)).await;
+        assert_eq!(soon, Ok(Step::Renew));
     }
 }

@@ -7,11 +7,13 @@ mod authority;
 mod certificate;
 mod error;
 mod files;
+mod issuer;
 mod manage;
 mod names;
 mod provider;
 mod renewal;
 mod self_signed;
+mod standing;
 mod start;
 mod status;
 mod storage;
@@ -28,6 +30,8 @@ pub use storage::{CertStorage, FileStorage, Item};
 pub use table::ACME_TLS_ALPN;
 use tokio_util::sync::DropGuard;
 
+use crate::base::Clock;
+
 use acme::Challenges;
 use manage::SiteCertificate;
 use table::Resolver;
@@ -39,6 +43,7 @@ pub struct Certificates {
     resolver: Arc<Resolver>,
     challenges: Arc<Challenges>,
     sites: Vec<Arc<SiteCertificate>>,
+    clock: Arc<dyn Clock>,
     _ends_upkeep: DropGuard,
 }
 
@@ -54,6 +59,14 @@ impl Certificates {
     /// authorization, if an order waits for it (RFC 8555 s8.3).
     pub fn http01(&self, token: &str) -> Option<String> {
         self.challenges.http01(token)
+    }
+
+    /// Has a new certificate made now for the site of this name, or that has it
+    /// among its names; says how many are made. Nothing is waited for.
+    pub fn renew(&self, name: &str) -> usize {
+        let now = self.clock.wall();
+        let named = self.sites.iter().filter(|site| site.is_named(name));
+        named.filter(|site| site.renew_now(now)).count()
     }
 
     /// The certificate of each site with TLS, in the order of the config.

@@ -19,6 +19,36 @@ const SHORT_LIFETIME: Duration = Duration::from_secs(10 * 24 * 3600);
 /// The part of the lifetime over which renewals spread.
 const SPREAD: f64 = 0.05;
 
+/// How soon an ACME server is asked again for its suggestion at the most often,
+/// and how late at the latest (RFC 9773 s4.3.2).
+const SOONEST_QUESTION: Duration = Duration::from_secs(60);
+const LATEST_QUESTION: Duration = Duration::from_secs(24 * 3600);
+
+/// When it is asked again after it gave no answer.
+pub(super) const AFTER_NO_SUGGESTION: Duration = Duration::from_secs(3600);
+
+/// The time within which an ACME server suggests to renew (RFC 9773 s4.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Window {
+    /// From here
+    pub(super) start: SystemTime,
+    /// to here.
+    pub(super) end: SystemTime,
+}
+
+impl Window {
+    /// A moment in it, by `chance` of the unit interval; it may be over.
+    pub(super) fn pick(&self, chance: f64) -> SystemTime {
+        let length = self.end.duration_since(self.start).unwrap_or_default();
+        self.start + length.mul_f64(chance.clamp(0.0, 1.0))
+    }
+}
+
+/// How long to wait with the next question where the server wants this.
+pub(super) fn until_question(asked: Duration) -> Duration {
+    asked.clamp(SOONEST_QUESTION, LATEST_QUESTION)
+}
+
 /// When to renew: at two thirds of the lifetime, at half of a short one, and up
 /// to a twentieth of it earlier by `chance`, of the unit interval.
 pub(super) fn due(validity: &Validity, chance: f64) -> SystemTime {
@@ -69,6 +99,13 @@ mod tests {
             prop_assert!(due > validity.not_before && due < validity.not_after);
             let used = due.duration_since(validity.not_before).unwrap().as_secs_f64() / lifetime as f64;
             prop_assert!((0.44..=0.667).contains(&used), "{used}");
+        }
+
+        #[test]
+        fn a_moment_of_the_window_is_picked(start in 0..4_000_000_000_u64, length in 0..30 * DAY, chance in 0.0..1.0_f64) {
+            let start = SystemTime::UNIX_EPOCH + Duration::from_secs(start);
+            let window = Window { start, end: start + Duration::from_secs(length) };
+            prop_assert!((window.start..=window.end).contains(&window.pick(chance)));
         }
 
         #[test]

@@ -8,9 +8,9 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::acme::{Acme, Challenges};
 use super::authority::LocalAuthority;
-use super::certificate::Certificate;
 use super::error::CertError;
-use super::manage::{Issuer, SiteCertificate, Upkeep, Wanted};
+use super::issuer::{Held, Issuer, Wanted};
+use super::manage::{SiteCertificate, Upkeep};
 use super::names::{answered, certified};
 use super::storage::{CertStorage, FileStorage};
 use super::table::{Resolver, ServerNames};
@@ -51,23 +51,26 @@ impl Certificates {
         let (mut first, mut kept) = (Vec::new(), Vec::new());
         for site in &config.sites {
             let Some((wanted, source)) = sources.source(site).await? else { continue };
-            let (certificate, in_place) = sources.first(&wanted, &source).await?;
+            let held = sources.first(&wanted, &source).await?;
             let slot = names.add(answered(site));
             if config.tls_default.as_deref().is_some_and(|default| answered(site).any(|name| name == default))
             {
                 names.answer_unknown(slot);
             }
-            first.push(Arc::clone(&certificate.certified));
-            let validity = in_place.then_some(certificate.validity);
             let now = sources.clock.wall();
-            kept.push(Arc::new(SiteCertificate::new(wanted, source.issuer(), slot, validity, now)));
+            let certified = match &held {
+                Some(held) => Arc::clone(&held.certificate.certified),
+                None => self_signed::placeholder(&wanted.names, now)?.certified,
+            };
+            first.push(certified);
+            kept.push(Arc::new(SiteCertificate::new(wanted, source.issuer(), slot, held.as_ref(), now)));
         }
         resolver.replace(names, first);
 
         let Sources { challenges, clock, .. } = sources;
-        let upkeep = Upkeep { clock, resolver: Arc::clone(&resolver), metrics, backoff };
+        let upkeep = Upkeep { clock: Arc::clone(&clock), resolver: Arc::clone(&resolver), metrics, backoff };
         let _ends_upkeep = begin(upkeep, &kept, tasks);
-        Ok(Arc::new(Self { resolver, challenges, sites: kept, _ends_upkeep }))
+        Ok(Arc::new(Self { resolver, challenges, sites: kept, clock, _ends_upkeep }))
     }
 }
 
@@ -121,24 +124,23 @@ impl Sources<'_> {
         Ok(Some((wanted, source)))
     }
 
-    /// What a site serves from the start, and whether that may stay; if not, it
-    /// is a placeholder.
-    async fn first(&self, wanted: &Wanted, source: &Source) -> Result<(Certificate, bool), CertError> {
+    /// What a site serves from the start; `None` where that is a placeholder.
+    async fn first(&self, wanted: &Wanted, source: &Source) -> Result<Option<Held>, CertError> {
         let now = self.clock.wall();
         let issuer = match source {
             Source::Files { cert, key } => {
-                return Ok((files::load(cert, key, &wanted.names, now).await?, true));
+                return Ok(Some(Held::own(files::load(cert, key, &wanted.names, now).await?)));
             }
             Source::Issuer(issuer) => issuer,
         };
         if let Some(stored) = issuer.stored(wanted, &*self.storage, now).await {
-            return Ok((stored, true));
+            return Ok(Some(stored));
         }
         match issuer {
             Issuer::Internal(authority) => {
-                Ok((authority.issue(&wanted.site, &wanted.names, now).await?, true))
+                Ok(Some(Held::own(authority.issue(&wanted.site, &wanted.names, now).await?)))
             }
-            Issuer::Acme(_) => Ok((self_signed::placeholder(&wanted.names, now)?, false)),
+            Issuer::Acme(_) => Ok(None),
         }
     }
 

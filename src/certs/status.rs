@@ -15,6 +15,9 @@ pub struct CertificateStatus {
     pub names: Vec<String>,
     /// Who makes it.
     pub issuer: IssuerKind,
+    /// The directory of the ACME server that issued it, or will be asked first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub authority: Option<String>,
     /// When it ends, in seconds since 1970 (serialized as RFC 3339); `None` while the first one is still
     /// on order.
     #[serde(serialize_with = "as_rfc3339")]
@@ -23,8 +26,13 @@ pub struct CertificateStatus {
     /// files.
     #[serde(serialize_with = "as_rfc3339")]
     pub next_renewal: Option<u64>,
+    /// Why the next one is made then.
+    pub why_then: Option<&'static str>,
     /// Why the last try failed; `None` if it did not.
     pub last_error: Option<String>,
+    /// What may help against that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub what_to_do: Option<&'static str>,
 }
 
 /// Who makes a certificate.
@@ -62,6 +70,9 @@ mod tests {
             site: "a.test".into(),
             names: vec!["a.test".into()],
             issuer: IssuerKind::Acme,
+            authority: None,
+            why_then: None,
+            what_to_do: None,
             not_after: Some(1_795_392_000),
             next_renewal: None,
             last_error: None,

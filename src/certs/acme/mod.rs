@@ -20,8 +20,10 @@ use server::Server;
 use tokio::sync::Semaphore;
 use transport::Transport;
 
-use super::certificate::Certificate;
 use super::error::CertError;
+use super::issuer::Held;
+use super::renewal::Window;
+use super::standing::Issued;
 use super::storage::{CertStorage, Item};
 use crate::base::Clock;
 use crate::config::Config;
@@ -79,18 +81,38 @@ impl Acme {
         self.servers.iter().map(|server| server.item(site)).collect()
     }
 
-    /// Orders a certificate for `names` and stores it with its key. The next
-    /// server is asked where one fails, but not where it finds fault with the
+    /// The directory of a server.
+    pub(super) fn directory(&self, server: usize) -> Option<&str> {
+        self.servers.get(server).map(|server| &*server.directory)
+    }
+
+    /// When a server wants what it issued to be renewed, and how soon it wants to
+    /// be asked again (RFC 9773 s4); `None` if it has no suggestions. Cancel safe.
+    pub(super) async fn suggestion(&self, of: &Issued) -> Result<Option<(Window, Duration)>, CertError> {
+        match self.servers.get(of.server) {
+            Some(server) => server.suggestion(&of.leaf).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Orders a certificate for `names` and stores it with its key, in the place
+    /// of the one that is `replaced`. The next server is asked where one fails, but not where it finds fault with the
     /// names. Ends within ten minutes a server of its turn. Cancel safe: the next
     /// call goes on where it can.
-    pub(super) async fn issue(&self, site: &str, names: &[String]) -> Result<Certificate, Failure> {
+    pub(super) async fn issue(
+        &self,
+        site: &str,
+        names: &[String],
+        replaced: Option<&Issued>,
+    ) -> Result<Held, Failure> {
         // INVARIANT: the semaphore is never closed.
         let _turn = self.orders.acquire().await.ok();
         let mut failures = Vec::new();
-        for server in &self.servers {
+        for (number, server) in self.servers.iter().enumerate() {
             let directory = &*server.directory;
-            match server.issue(site, names).await {
-                Ok(certificate) => return Ok(certificate),
+            let replaced = replaced.filter(|replaced| replaced.server == number);
+            match server.issue(site, names, replaced.map(|replaced| &replaced.leaf)).await {
+                Ok(certificate) => return Ok(Held { certificate, server: Some(number) }),
                 Err(failure) if failure.error.is_of_server() => {
                     let (reason, left) = (failure.error.story(), self.servers.len() - failures.len() - 1);
                     tracing::warn!(site, directory, reason, left, "an ACME server issues nothing");

@@ -4,13 +4,16 @@
 
 use std::time::Duration;
 
-use instant_acme::{Account, AuthorizationStatus, Identifier, NewOrder, Order, OrderStatus, RetryPolicy};
+use instant_acme::{
+    Account, AuthorizationStatus, CertificateIdentifier, Identifier, NewOrder, Order, OrderStatus,
+    RetryPolicy,
+};
 use rcgen::{CertificateParams, DistinguishedName, KeyPair};
 use serde::{Deserialize, Serialize};
 
 use super::challenge::{Answer, challenge_type, suits};
 use super::repeat::Repeats;
-use super::server::Server;
+use super::server::{Ordered, Server};
 use super::transport::RetryAfter;
 use crate::certs::error::CertError;
 use crate::certs::storage::Item;
@@ -44,16 +47,16 @@ impl Server {
     pub(super) async fn order(
         &self,
         account: &Account,
-        site: &str,
-        names: &[String],
+        wanted: Ordered<'_>,
         retry_after: &RetryAfter,
     ) -> Result<String, CertError> {
+        let Ordered { site, names, .. } = wanted;
         let mut left = self.left(account, site, names).await?;
         let mut failure = None;
         for challenge in self.config.challenges.iter().copied() {
             let mut under_way = match left.take() {
                 Some(left) => left,
-                None => self.begin(account, site, names).await?,
+                None => self.begin(account, wanted).await?,
             };
             let error = match self.prove(&mut under_way.order, challenge, retry_after).await {
                 Ok(()) => return self.finish(under_way, names, retry_after).await,
@@ -97,22 +100,33 @@ impl Server {
         Ok((order.state().status != OrderStatus::Invalid).then_some(UnderWay { order, key }))
     }
 
-    async fn begin(&self, account: &Account, site: &str, names: &[String]) -> Result<UnderWay, CertError> {
+    async fn begin(&self, account: &Account, wanted: Ordered<'_>) -> Result<UnderWay, CertError> {
+        let Ordered { site, names, replaced } = wanted;
         if let Some((name, wait)) = self.failed.wait(names, self.clock.now()) {
             return Err(CertError::TooManyFailed { name: name.to_owned(), wait });
         }
         let key = KeyPair::generate()?.serialize_pem();
         let identifiers: Vec<Identifier> = names.iter().map(|name| identifier(name)).collect();
-        let mut new = NewOrder::new(&identifiers);
-        let profile = self.config.profile.clone();
-        if let Some(profile) = &profile {
+        let profile = self.config.profile.as_deref();
+        if let Some(profile) = profile {
             let known: Vec<_> = account.profiles().map(|known| known.name.to_owned()).collect();
-            if !known.contains(profile) {
-                return Err(CertError::NoProfile { profile: profile.clone(), known });
+            if !known.iter().any(|known| known == profile) {
+                return Err(CertError::NoProfile { profile: profile.to_owned(), known });
             }
-            new = new.profile(profile);
         }
-        let order = account.new_order(&new).await?;
+        let new = || {
+            let new = NewOrder::new(&identifiers);
+            if let Some(profile) = profile { new.profile(profile) } else { new }
+        };
+        let order = match replaced.and_then(|leaf| CertificateIdentifier::try_from(leaf).ok()) {
+            Some(id) => match account.new_order(&new().replaces(id)).await.map_err(CertError::from) {
+                // It has no use for that, or another order did it already.
+                Err(error) if error.is_about_replacing() => account.new_order(&new()).await?,
+                replacing => replacing?,
+            },
+            None => account.new_order(&new()).await?,
+        };
+        let profile = profile.map(str::to_owned);
         let noted = Noted { url: order.url().to_owned(), names: names.to_owned(), profile, key };
         self.storage.store(&Item::order(&self.directory, site), serde_json::to_vec_pretty(&noted)?).await?;
         Ok(UnderWay { order, key: noted.key })

@@ -4,6 +4,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use instant_acme::{CertificateIdentifier, SuggestedWindow};
+use rustls_pki_types::CertificateDer;
 use tokio::time::Instant;
 
 use super::Failure;
@@ -13,6 +15,7 @@ use super::transport::{RetryAfter, Transport};
 use crate::base::Clock;
 use crate::certs::certificate::Certificate;
 use crate::certs::error::CertError;
+use crate::certs::renewal::Window;
 use crate::certs::storage::{CertStorage, Item};
 use crate::config::model::Acme as Config;
 
@@ -38,6 +41,15 @@ pub(super) struct Server {
     pub(super) rests_until: Mutex<Option<Instant>>,
 }
 
+/// What is ordered.
+#[derive(Clone, Copy)]
+pub(super) struct Ordered<'a> {
+    pub(super) site: &'a str,
+    pub(super) names: &'a [String],
+    /// The certificate in whose place it comes, if this server issued that.
+    pub(super) replaced: Option<&'a CertificateDer<'static>>,
+}
+
 impl Server {
     /// Where a site's certificate is stored.
     pub(super) fn item(&self, site: &str) -> Item {
@@ -47,14 +59,19 @@ impl Server {
     /// Orders a certificate for `names` and stores it with its key. One that
     /// cannot be stored is still served. Ends within ten minutes. Cancel safe:
     /// the next call goes on where it can.
-    pub(super) async fn issue(&self, site: &str, names: &[String]) -> Result<Certificate, Failure> {
+    pub(super) async fn issue(
+        &self,
+        site: &str,
+        names: &[String],
+        replaced: Option<&CertificateDer<'static>>,
+    ) -> Result<Certificate, Failure> {
         if let Some(wait) = self.rest() {
             return Err(Failure { error: CertError::Resting { wait }, retry_after: Some(wait) });
         }
         let retry_after = RetryAfter::default();
+        let wanted = Ordered { site, names, replaced };
         let obtained =
-            tokio::time::timeout(ORDER_DEADLINE, self.obtain_with_good_nonces(site, names, &retry_after))
-                .await;
+            tokio::time::timeout(ORDER_DEADLINE, self.obtain_with_good_nonces(wanted, &retry_after)).await;
         let outcome = obtained.unwrap_or(Err(CertError::OrderDeadline));
         outcome.map_err(|error| {
             let asked = retry_after.asked();
@@ -67,6 +84,24 @@ impl Server {
             };
             Failure { error, retry_after: own.or(asked) }
         })
+    }
+
+    /// When it wants a certificate that it issued to be renewed, and how soon it
+    /// wants to be asked again; `None` if it has no suggestions.
+    pub(super) async fn suggestion(
+        &self,
+        leaf: &CertificateDer<'static>,
+    ) -> Result<Option<(Window, Duration)>, CertError> {
+        let account = self.account(&RetryAfter::default()).await?;
+        let Ok(id) = CertificateIdentifier::try_from(leaf) else { return Ok(None) };
+        match account.renewal_info(&id).await {
+            Ok((info, wait)) => {
+                let SuggestedWindow { start, end } = info.suggested_window;
+                Ok(Some((Window { start: start.into(), end: end.into() }, wait)))
+            }
+            Err(instant_acme::Error::Unsupported(_)) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn rest(&self) -> Option<Duration> {
@@ -83,27 +118,22 @@ impl Server {
     /// request thrice by then, so that the order begins anew at once.
     async fn obtain_with_good_nonces(
         &self,
-        site: &str,
-        names: &[String],
+        wanted: Ordered<'_>,
         retry_after: &RetryAfter,
     ) -> Result<Certificate, CertError> {
         for _ in 1..NONCE_TRIES {
-            let outcome = self.obtain(site, names, retry_after).await;
+            let outcome = self.obtain(wanted, retry_after).await;
             if !matches!(&outcome, Err(error) if error.acme_problem() == Some("badNonce")) {
                 return outcome;
             }
         }
-        self.obtain(site, names, retry_after).await
+        self.obtain(wanted, retry_after).await
     }
 
-    async fn obtain(
-        &self,
-        site: &str,
-        names: &[String],
-        retry_after: &RetryAfter,
-    ) -> Result<Certificate, CertError> {
+    async fn obtain(&self, wanted: Ordered<'_>, retry_after: &RetryAfter) -> Result<Certificate, CertError> {
+        let Ordered { site, names, .. } = wanted;
         let account = self.account(retry_after).await?;
-        let bundle = match self.order(&account, site, names, retry_after).await {
+        let bundle = match self.order(&account, wanted, retry_after).await {
             Ok(bundle) => bundle,
             Err(error) => {
                 self.forget_unknown_account(&error).await?;

@@ -1,0 +1,131 @@
+//! Who makes a site's certificate, and what of that is stored.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::acme::{Acme, Failure};
+use super::authority::LocalAuthority;
+use super::certificate::Certificate;
+use super::error::{CertError, CertificateError};
+use super::standing::{Current, Issued};
+use super::storage::{CertStorage, Item};
+
+/// Who makes certificates.
+#[derive(Clone, Debug)]
+pub(super) enum Issuer {
+    /// The local CA.
+    Internal(Arc<LocalAuthority>),
+    /// ACME servers.
+    Acme(Arc<Acme>),
+}
+
+/// What a site's certificate has to be.
+#[derive(Clone, Debug)]
+pub(super) struct Wanted {
+    /// The site's name in the config.
+    pub(super) site: Arc<str>,
+    /// What it is made for.
+    pub(super) names: Vec<String>,
+}
+
+/// A certificate that may be served.
+#[derive(Clone, Debug)]
+pub(super) struct Held {
+    /// The certificate.
+    pub(super) certificate: Certificate,
+    /// Which ACME server issued it, if one did.
+    pub(super) server: Option<usize>,
+}
+
+impl Held {
+    /// Of a certificate that is not from an ACME server.
+    pub(super) fn own(certificate: Certificate) -> Self {
+        Self { certificate, server: None }
+    }
+
+    /// What is told of it.
+    pub(super) fn current(&self) -> Current {
+        let Certificate { certified, validity, .. } = &self.certificate;
+        let leaf = certified.cert.first().cloned();
+        let source = self.server.zip(leaf).map(|(server, leaf)| Issued { server, leaf });
+        Current { validity: *validity, source }
+    }
+}
+
+impl Issuer {
+    /// The stored certificate that lasts longest of those that may be used. A
+    /// broken one counts as none; one of an ACME server that is over is served
+    /// until there is another, for clients know best what to make of it.
+    pub(super) async fn stored(
+        &self,
+        wanted: &Wanted,
+        storage: &dyn CertStorage,
+        now: SystemTime,
+    ) -> Option<Held> {
+        let mut longest = None::<Held>;
+        for (server, item) in self.items(&wanted.site) {
+            let checked = match storage.load(&item).await {
+                Ok(None) => continue,
+                Ok(Some(bundle)) => self.check(&bundle, wanted, now),
+                Err(error) => Err(error),
+            };
+            let certificate = match checked {
+                Ok(certificate) => certificate,
+                Err(error) => {
+                    let (site, reason) = (&*wanted.site, error.story());
+                    tracing::warn!(site, reason, "a stored certificate is not used: a new one is made");
+                    continue;
+                }
+            };
+            let not_after = certificate.validity.not_after;
+            if longest.as_ref().is_none_or(|other| not_after > other.certificate.validity.not_after) {
+                longest = Some(Held { certificate, server });
+            }
+        }
+        longest
+    }
+
+    fn check(&self, bundle: &[u8], wanted: &Wanted, now: SystemTime) -> Result<Certificate, CertError> {
+        let certificate = Certificate::from_pem(bundle, bundle)?;
+        match (certificate.check(&wanted.names, now), self) {
+            (Err(CertificateError::Expired), Self::Acme(_)) => {
+                tracing::error!(
+                    site = &*wanted.site,
+                    "the certificate has expired and is served all the same"
+                );
+            }
+            (checked, _) => checked?,
+        }
+        if let Self::Internal(authority) = self {
+            authority.check(&certificate, now)?;
+        }
+        Ok(certificate)
+    }
+
+    /// A new certificate, in the place of the one that is `replaced`.
+    pub(super) async fn issue(
+        &self,
+        wanted: &Wanted,
+        replaced: Option<&Issued>,
+        now: SystemTime,
+    ) -> Result<Held, Failure> {
+        match self {
+            Self::Internal(authority) => {
+                let issued = authority.issue(&wanted.site, &wanted.names, now).await;
+                issued.map(Held::own).map_err(|error| Failure { error, retry_after: None })
+            }
+            Self::Acme(acme) => acme.issue(&wanted.site, &wanted.names, replaced).await,
+        }
+    }
+
+    /// Where certificates may be stored, and which ACME server they are from.
+    fn items(&self, site: &str) -> Vec<(Option<usize>, Item)> {
+        match self {
+            Self::Internal(_) => vec![(None, Item::internal_certificate(site))],
+            Self::Acme(acme) => {
+                let items = acme.items(site).into_iter().enumerate();
+                items.map(|(server, item)| (Some(server), item)).collect()
+            }
+        }
+    }
+}
