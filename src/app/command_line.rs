@@ -48,8 +48,8 @@ enum Command {
     Status(Shown),
     /// Show the origin servers of a running edge.
     Origins(Shown),
-    /// Show the certificates of a running edge.
-    Certs(Shown),
+    /// Show the certificates of a running edge, or have one renewed.
+    Certs(Certs),
     /// Print the metrics of a running edge in Prometheus' format.
     Metrics(Running),
     /// Tell what becomes of a request: why it is a miss, and what would change it.
@@ -117,6 +117,23 @@ struct Shown {
     json: bool,
 }
 
+#[derive(Debug, Args)]
+struct Certs {
+    #[command(flatten)]
+    shown: Shown,
+    #[command(subcommand)]
+    what: Option<CertsCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+enum CertsCommand {
+    /// Have the certificate of a site made anew.
+    Renew {
+        /// The name of the site, or one of its other names.
+        name: String,
+    },
+}
+
 /// Runs what the process was started with.
 pub fn run() -> ExitCode {
     let outcome = match CommandLine::parse().command {
@@ -126,7 +143,7 @@ pub fn run() -> ExitCode {
         Command::Demo(ports) => demo::run(&ports),
         Command::Status(shown) => show(&shown, "/v1/status", show::status),
         Command::Origins(shown) => show(&shown, "/v1/origins", show::origins),
-        Command::Certs(shown) => show(&shown, "/v1/certificates", show::certificates),
+        Command::Certs(certs) => show_certs(&certs),
         Command::Metrics(running) => {
             ask(&running, Method::GET, "/v1/metrics").and_then(|metrics| print(&metrics))
         }
@@ -233,6 +250,18 @@ fn show(shown: &Shown, path: &str, render: fn(&serde_json::Value) -> String) -> 
     match shown.json {
         true => print(&answer),
         false => print(&render(&serde_json::from_str(&answer)?)),
+    }
+}
+
+fn show_certs(certs: &Certs) -> Result<(), CommandError> {
+    let Some(CertsCommand::Renew { name }) = &certs.what else {
+        return show(&certs.shown, "/v1/certificates", show::certificates);
+    };
+    let wanted = serde_json::json!({ "name": name }).to_string();
+    let answer = ask_with(&certs.shown.running, Method::POST, "/v1/certificates/renew", wanted.into())?;
+    match certs.shown.json {
+        true => print(&answer),
+        false => print(&show::renewing(&serde_json::from_str(&answer)?)),
     }
 }
 

@@ -27,6 +27,15 @@ const ORIGIN_FAILURES: Family =
 const CACHE_CAPACITY: Family =
     Family::gauge("seawall_cache_capacity_bytes", "Bytes the memory tier may hold.");
 
+const CERTIFICATE_NOT_AFTER: Family = Family::gauge(
+    "seawall_certificate_not_after_seconds",
+    "When the certificate of a site ends, in seconds since 1970; not there while it is on order.",
+);
+const CERTIFICATE_FAILING: Family = Family::gauge(
+    "seawall_certificate_failing",
+    "1 if the last try to make a new certificate failed, 0 if it did not.",
+);
+
 /// Looks into an edge.
 pub(super) struct Inspection {
     source: Option<PathBuf>,
@@ -66,6 +75,10 @@ impl Lifecycle for Inspection {
     fn drain(&self) {
         self.stop.cancel();
     }
+
+    fn renew_certificates(&self, name: &str) -> usize {
+        self.certificates.renew(name)
+    }
 }
 
 impl Inspect for Inspection {
@@ -103,6 +116,14 @@ impl Inspect for Inspection {
             labels: Vec::new(),
             value: self.cache.usage().capacity as f64,
         }];
+        for certificate in self.certificates.status() {
+            let labels = vec![("site", certificate.site)];
+            let is_failing = f64::from(u8::from(certificate.last_error.is_some()));
+            samples.push(Sample { family: CERTIFICATE_FAILING, labels: labels.clone(), value: is_failing });
+            if let Some(not_after) = certificate.not_after {
+                samples.push(Sample { family: CERTIFICATE_NOT_AFTER, labels, value: not_after as f64 });
+            }
+        }
         for pool in &self.pools {
             let status = pool.snapshot();
             for server in &status.servers {

@@ -7,7 +7,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::server::{Answer, content, refusal, wrong_method};
@@ -34,12 +34,27 @@ impl AdminApi {
             Resource::Metrics => content(prometheus::CONTENT_TYPE, self.inspect.metrics_text()),
             Resource::Origins => as_json(&self.inspect.origins()),
             Resource::Certificates => as_json(&self.inspect.certificates()),
+            Resource::Renew => self.renew(content_of_req),
             Resource::Drain => self.drain(),
             Resource::Purge => purge::answer(&self.router, content_of_req).await,
             Resource::Explain => look::explain(&self.router, content_of_req).await,
             Resource::CacheList => look::list(&self.router, content_of_req).await,
             Resource::CacheShow => look::show(&self.router, content_of_req).await,
             Resource::CacheStat => as_json(&self.router.cache().stat()),
+        }
+    }
+
+    fn renew(&self, content_of_req: &[u8]) -> Response<Full<Bytes>> {
+        let Ok(Renew { name }) = serde_json::from_slice(content_of_req) else {
+            return refusal(StatusCode::BAD_REQUEST, "the content is to be {\"name\": \"example.com\"}");
+        };
+        match self.lifecycle.renew_certificates(&name.to_ascii_lowercase()) {
+            0 => refusal(StatusCode::NOT_FOUND, "no certificate that is renewed here has this name"),
+            renewed => {
+                let mut res = as_json(&json!({ "renewing": renewed }));
+                *res.status_mut() = StatusCode::ACCEPTED;
+                res
+            }
         }
     }
 
@@ -72,12 +87,20 @@ enum Resource {
     Metrics,
     Origins,
     Certificates,
+    Renew,
     Drain,
     Purge,
     Explain,
     CacheList,
     CacheShow,
     CacheStat,
+}
+
+/// The content of a request to renew.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Renew {
+    name: String,
 }
 
 impl Resource {
@@ -88,6 +111,7 @@ impl Resource {
             "metrics" => Self::Metrics,
             "origins" => Self::Origins,
             "certificates" => Self::Certificates,
+            "certificates/renew" => Self::Renew,
             "drain" => Self::Drain,
             "purge" => Self::Purge,
             "explain" => Self::Explain,
@@ -100,7 +124,9 @@ impl Resource {
 
     fn method(self) -> Method {
         match self {
-            Self::Drain | Self::Purge | Self::Explain | Self::CacheList | Self::CacheShow => Method::POST,
+            Self::Renew | Self::Drain | Self::Purge | Self::Explain | Self::CacheList | Self::CacheShow => {
+                Method::POST
+            }
             Self::Status
             | Self::Config
             | Self::Metrics

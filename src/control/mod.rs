@@ -37,8 +37,8 @@ pub trait Inspect: Send + Sync + 'static {
     /// latency_ms, requests, failures, last_error }] }`.
     fn origins(&self) -> Value;
 
-    /// An array of certificates: `{ site, names, issuer, not_after,
-    /// next_renewal, last_error }`, times as RFC 3339.
+    /// An array of certificates: `{ site, names, issuer, authority, not_after,
+    /// next_renewal, why_then, last_error, what_to_do }`, times as RFC 3339.
     fn certificates(&self) -> Value;
 
     /// All metrics in the text format of Prometheus.
@@ -49,6 +49,10 @@ pub trait Inspect: Send + Sync + 'static {
 pub trait Lifecycle: Send + Sync + 'static {
     /// Begins a graceful stop and returns at once. Further calls do nothing.
     fn drain(&self);
+
+    /// Has new certificates made for the site of this name, or those that have it
+    /// among their names, and returns at once; says how many.
+    fn renew_certificates(&self, name: &str) -> usize;
 }
 
 /// The process as a whole.

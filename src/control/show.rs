@@ -69,17 +69,48 @@ pub fn origins(pools: &Value) -> String {
 
 /// The answer of `/v1/certificates`.
 pub fn certificates(certificates: &Value) -> String {
-    let rows: Vec<_> = items(certificates)
-        .map(|certificate| {
-            ["site", "names", "issuer", "not_after", "next_renewal", "last_error"]
-                .map(|key| cell(&certificate[key]))
-        })
-        .collect();
-    if rows.is_empty() {
-        return "no certificates\n".to_owned();
+    let told: Vec<_> = items(certificates).map(certificate).collect();
+    if told.is_empty() { "no certificates\n".to_owned() } else { told.join("\n") }
+}
+
+/// One site's certificate, a line for each thing that is known of it.
+fn certificate(certificate: &Value) -> String {
+    let issuer = match &certificate["authority"] {
+        Value::Null => cell(&certificate["issuer"]),
+        authority => format!("{}, {}", cell(&certificate["issuer"]), cell(authority)),
+    };
+    let not_after = match (&certificate["not_after"], &certificate["issuer"]) {
+        (Value::Null, Value::String(issuer)) if issuer == "acme" => {
+            "not issued yet, a self-signed one is served".to_owned()
+        }
+        (not_after, _) => cell(not_after),
+    };
+    let next = match &certificate["why_then"] {
+        Value::Null => cell(&certificate["next_renewal"]),
+        why => format!("{} ({})", cell(&certificate["next_renewal"]), cell(why)),
+    };
+    let lines = [
+        ("names", cell(&certificate["names"])),
+        ("issuer", issuer),
+        ("not after", not_after),
+        ("next renewal", next),
+        ("last error", cell(&certificate["last_error"])),
+        ("what to do", cell(&certificate["what_to_do"])),
+    ];
+    let told =
+        lines.iter().filter(|(name, value)| !(value == "-" && ["last error", "what to do"].contains(name)));
+    let told: String = told.map(|(name, value)| format!("  {name:<12}  {value}\n")).collect();
+    format!("{}\n{told}", cell(&certificate["site"]))
+}
+
+/// The answer of `/v1/certificates/renew`.
+pub fn renewing(renewing: &Value) -> String {
+    match renewing["renewing"].as_u64() {
+        Some(1) | None => "a new certificate is being made; `seawall certs` tells how that goes\n".to_owned(),
+        Some(many) => {
+            format!("{many} new certificates are being made; `seawall certs` tells how that goes\n")
+        }
     }
-    let columns = ["SITE", "NAMES", "ISSUER", "NOT AFTER", "NEXT RENEWAL", "LAST ERROR"];
-    table::render(columns.map(|head| (head, Align::Left)), &rows)
 }
 
 /// The answer of `/v1/purge`.
@@ -200,15 +231,37 @@ site:example.com  10.0.0.3:80            -              -           -         - 
     fn the_certificates() {
         let value = json!([
             { "site": "example.com", "names": ["example.com", "www.example.com"], "issuer": "acme",
-              "not_after": "2026-12-01T00:00:00Z", "next_renewal": "2026-11-01T00:00:00Z" },
+              "authority": "https://ca.test/dir", "not_after": "2026-12-01T00:00:00Z",
+              "next_renewal": "2026-11-01T00:00:00Z", "why_then": "the authority suggests it" },
+            { "site": "a.test", "names": ["a.test"], "issuer": "acme", "not_after": null,
+              "next_renewal": "2026-11-01T00:00:00Z", "why_then": "it is tried again after a failure",
+              "last_error": "a.test was not proven", "what_to_do": "have it proven" },
             { "site": "localhost", "names": ["localhost"], "issuer": "internal", "last_error": "" },
         ]);
         let expected = "\
-SITE         NAMES                         ISSUER    NOT AFTER             NEXT RENEWAL          LAST ERROR
-example.com  example.com, www.example.com  acme      2026-12-01T00:00:00Z  2026-11-01T00:00:00Z  -
-localhost    localhost                     internal  -                     -                     -
+example.com
+  names         example.com, www.example.com
+  issuer        acme, https://ca.test/dir
+  not after     2026-12-01T00:00:00Z
+  next renewal  2026-11-01T00:00:00Z (the authority suggests it)
+
+a.test
+  names         a.test
+  issuer        acme
+  not after     not issued yet, a self-signed one is served
+  next renewal  2026-11-01T00:00:00Z (it is tried again after a failure)
+  last error    a.test was not proven
+  what to do    have it proven
+
+localhost
+  names         localhost
+  issuer        internal
+  not after     -
+  next renewal  -
 ";
         assert_eq!(certificates(&value), expected);
+        assert!(renewing(&json!({ "renewing": 2 })).starts_with("2 new certificates are being made"));
+        assert!(renewing(&json!({ "renewing": 1 })).starts_with("a new certificate is being made"));
     }
 
     #[test]

@@ -59,6 +59,10 @@ impl Lifecycle for Process {
     fn drain(&self) {
         self.drains.fetch_add(1, SeqCst);
     }
+
+    fn renew_certificates(&self, name: &str) -> usize {
+        usize::from(name == "example.com")
+    }
 }
 
 /// A served admin socket.
@@ -127,6 +131,28 @@ async fn a_drain_is_begun_and_answered() {
     let (status, _) = client::request(&served.socket, Method::POST, "/v1/drain").await.unwrap();
     assert_eq!((status, served.process.drains.load(SeqCst)), (StatusCode::ACCEPTED, 1));
     assert_eq!(json_of(&served.socket, "/v1/status").await["draining"], json!(true));
+    stop(served).await;
+}
+
+#[tokio::test]
+async fn a_certificate_is_renewed_by_its_name() {
+    let served = serve();
+    for (content, expected) in [
+        (r#"{"name": "Example.com"}"#, StatusCode::ACCEPTED),
+        (r#"{"name": "example.org"}"#, StatusCode::NOT_FOUND),
+        (r#"{"name": "example.com", "x": 1}"#, StatusCode::BAD_REQUEST),
+        ("", StatusCode::BAD_REQUEST),
+    ] {
+        let path = "/v1/certificates/renew";
+        let (status, body) =
+            client::request_with(&served.socket, Method::POST, path, content.into()).await.unwrap();
+        assert_eq!(status, expected, "{content}");
+        let answer: Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(
+            (answer["renewing"] == 1, answer["error"].is_string()),
+            (status.is_success(), !status.is_success())
+        );
+    }
     stop(served).await;
 }
 

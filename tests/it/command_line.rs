@@ -166,7 +166,7 @@ async fn a_running_edge_is_looked_into_and_told_to_end() {
     for (command, expected) in [
         ("status", format!("config       {}, generation 1", config.display())),
         ("origins", format!("site:site.test  {address}")),
-        ("certs", "site.test  site.test  internal".to_owned()),
+        ("certs", "site.test\n  names         site.test\n  issuer        internal\n".to_owned()),
         ("metrics", "# TYPE seawall_requests_total counter".to_owned()),
     ] {
         let output = seawall.ask(command, &[]).await;

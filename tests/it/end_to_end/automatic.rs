@@ -4,6 +4,7 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde_json::Value;
 use tokio::io::copy_bidirectional;
@@ -87,10 +88,22 @@ async fn obtained_and_kept(challenge: &str) {
     let root = issuer_file(&seawall, &pebble);
     assert_served(&seawall, &root).await;
     let shown = words(&seawall.ask("certs", &[]).await);
-    assert!(
-        shown.contains(&format!("{SITE}  {SITE}  acme    {}", first["not_after"].as_str().unwrap())),
-        "{shown}"
-    );
+    for told in [SITE, &authority.url(), first["not_after"].as_str().unwrap(), "most of the lifetime"] {
+        assert!(shown.contains(told), "{told}: {shown}");
+    }
+
+    let renewing = words(&seawall.ask("certs", &["renew", SITE]).await);
+    assert!(renewing.starts_with("a new certificate is being made"), "{renewing}");
+    within("another certificate", async {
+        while seawall.metric("seawall_certificates_issued_total").await != Some(2) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    assert_served(&seawall, &root).await;
+    let first = certificate(&seawall).await;
+    let unknown = seawall.ask("certs", &["renew", "other.test"]).await;
+    assert_eq!(unknown.status.code(), Some(1), "{}", words(&unknown));
 
     // Nobody is there to order from.
     drop(pebble);
