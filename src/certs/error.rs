@@ -80,6 +80,22 @@ pub enum CertError {
         /// The name.
         name: String,
     },
+    /// The program that sets DNS records failed.
+    #[error("{} could not set a DNS record", path.display())]
+    DnsProgram {
+        /// The program.
+        path: PathBuf,
+        /// Why, in its own words if it had any.
+        source: std::io::Error,
+    },
+    /// The server that sets DNS records failed.
+    #[error("{url} could not set a DNS record")]
+    DnsWebhook {
+        /// What was asked.
+        url: String,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The ACME server knows no such profile.
     #[error("the ACME server has no profile {profile:?}; it has {}", known_profiles(known))]
     NoProfile {
@@ -202,6 +218,11 @@ impl CertError {
                 "have the name lead to this machine, and port 443 reach it from the internet, with nothing before it \
                  that ends TLS"
             }
+            Self::Unproven { challenge: AcmeChallenge::Dns01, .. } => {
+                "see that the record `_acme-challenge` of the name can be looked up in time, and give it more with \
+                 `acme.dns.wait`"
+            }
+            Self::DnsProgram { .. } | Self::DnsWebhook { .. } => "try by hand what `acme.dns` names",
             Self::NoChallenge { .. } => "allow another challenge in `acme.challenges`",
             Self::NoProfile { .. } => "set `acme.profile` to one of those, or leave it out",
             Self::TooManyFailed { .. } | Self::Resting { .. } => "nothing: it is tried again by itself",
@@ -263,5 +284,6 @@ fn registered_name(challenge: AcmeChallenge) -> &'static str {
     match challenge {
         AcmeChallenge::TlsAlpn01 => "tls-alpn-01",
         AcmeChallenge::Http01 => "http-01",
+        AcmeChallenge::Dns01 => "dns-01",
     }
 }

@@ -43,7 +43,7 @@ impl Certificates {
         backoff: Backoff,
     ) -> Result<Arc<Self>, CertError> {
         let resolver = Arc::new(Resolver::default());
-        let challenges = Arc::new(Challenges::new(Arc::clone(&resolver)));
+        let challenges = Arc::new(Challenges::new(Arc::clone(&resolver), tasks));
         let storage: Arc<dyn CertStorage> = Arc::new(FileStorage::open(&config.state_dir)?);
         let mut sources = Sources { config, storage, challenges, clock, authority: None, acme: None };
 

@@ -3,8 +3,8 @@
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
 
 use super::model::{Acme, AcmeChallenge, ExternalAccount, Listen, Secret};
-use super::read::{Diagnostic, Fault, Table, Value, did_you_mean};
-use super::{pem, secret};
+use super::read::{Diagnostic, Fault, Table, did_you_mean};
+use super::{dns, pem, secret};
 
 /// The authorities that have a name here.
 const KNOWN: [(&str, &str); 5] = [
@@ -24,19 +24,22 @@ const DEFAULT_PROFILE: &str = "default";
 
 /// Reads the table.
 pub(super) fn read(table: &mut Table<'_>, listen: &Listen) -> Acme {
-    table.not_yet(&["dns", "on_demand", "notify"]);
+    table.not_yet(&["on_demand", "notify"]);
     let profile = table.value("profile").and_then(|value| value.parse("the name of a profile", profile));
     let external = table.value("eab");
     let directories = directories(table, external.is_some());
     let ca = table.value("ca").and_then(|value| pem::roots(&value));
+    let written = table.value("dns");
+    let dns = written.as_ref().and_then(dns::read);
     let is_public = |url: &String| KNOWN.iter().any(|(_, known)| known == url);
     Acme {
         own_directory: ca.is_some() || directories.first().is_some_and(|url| !is_public(url)),
         directories,
-        challenges: challenges(table, listen),
+        challenges: challenges(table, listen, written.is_some()),
         ca,
         profile: profile.filter(|profile| profile != DEFAULT_PROFILE),
         external_account: external.and_then(|value| value.table(external_account)).flatten(),
+        dns,
     }
 }
 
@@ -112,13 +115,20 @@ fn directory(text: &str, has_external_account: bool) -> Result<String, Fault> {
     Err(Fault::new("neither a known authority nor a URL").help(help))
 }
 
-fn challenges(table: &mut Table<'_>, listen: &Listen) -> Vec<AcmeChallenge> {
-    let Some(value) = table.value("challenges") else {
-        return vec![AcmeChallenge::TlsAlpn01, AcmeChallenge::Http01];
+fn challenges(table: &mut Table<'_>, listen: &Listen, has_dns: bool) -> Vec<AcmeChallenge> {
+    let all = || {
+        let dns = has_dns.then_some(AcmeChallenge::Dns01);
+        [AcmeChallenge::TlsAlpn01, AcmeChallenge::Http01].into_iter().chain(dns).collect()
     };
-    let challenges: Vec<_> = value.items_or_one().iter().filter_map(challenge).collect();
+    let Some(value) = table.value("challenges") else { return all() };
+    let words = [
+        ("tls-alpn-01", AcmeChallenge::TlsAlpn01),
+        ("http-01", AcmeChallenge::Http01),
+        ("dns-01", AcmeChallenge::Dns01),
+    ];
+    let challenges: Vec<_> = value.items_or_one().iter().filter_map(|item| item.choice(&words)).collect();
     if value.is_empty_list() {
-        value.fault(Fault::new("an empty list").help("leave it out for both"));
+        value.fault(Fault::new("an empty list").help("leave it out for all of them"));
     }
     if challenges == [AcmeChallenge::Http01] && listen.http.is_empty() {
         table.reading.report(
@@ -127,13 +137,12 @@ fn challenges(table: &mut Table<'_>, listen: &Listen) -> Vec<AcmeChallenge> {
                 .help("add \"tls-alpn-01\", or an address to `listen.http`"),
         );
     }
-    challenges
-}
-
-fn challenge(value: &Value<'_>) -> Option<AcmeChallenge> {
-    if value.is_word("dns-01") {
-        value.not_yet("dns-01", "use \"tls-alpn-01\" or \"http-01\"");
-        return None;
+    if challenges.contains(&AcmeChallenge::Dns01) && !has_dns {
+        table.reading.report(
+            Diagnostic::error("dns-01 needs somebody who sets DNS records")
+                .at(value.span.clone(), "nobody does")
+                .help("write dns = { exec = \"/path/to/program\" } or dns = { webhook = \"https://...\" }"),
+        );
     }
-    value.choice(&[("tls-alpn-01", AcmeChallenge::TlsAlpn01), ("http-01", AcmeChallenge::Http01)])
+    challenges
 }

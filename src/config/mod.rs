@@ -6,6 +6,7 @@ mod acme;
 mod admin;
 mod cache;
 mod compress;
+mod dns;
 mod key;
 mod limits;
 mod listen;

@@ -171,6 +171,31 @@ pub struct Acme {
     pub profile: Option<String>,
     /// An account made by other means, to which one here is bound.
     pub external_account: Option<ExternalAccount>,
+    /// Who sets the records that dns-01 looks for.
+    pub dns: Option<DnsRecords>,
+}
+
+/// Who sets the TXT records that prove names (RFC 8555 s8.4).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DnsRecords {
+    /// How that is done.
+    pub by: DnsMeans,
+    /// For how long they spread before the authority looks.
+    pub wait: Duration,
+}
+
+/// How DNS records are set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DnsMeans {
+    /// By a program that is run.
+    Exec(PathBuf),
+    /// By a server that is asked.
+    Webhook {
+        /// Its URL, to which `/present` and `/cleanup` are added.
+        url: String,
+        /// What it is shown to know us.
+        token: Option<Secret>,
+    },
 }
 
 /// An account at an authority that was made by other means (RFC 8555 s7.3.4).
@@ -189,6 +214,8 @@ pub enum AcmeChallenge {
     TlsAlpn01,
     /// `http-01`
     Http01,
+    /// `dns-01`
+    Dns01,
 }
 
 /// The cache as a whole.

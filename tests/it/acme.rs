@@ -2,6 +2,7 @@
 //! all nonces rejected.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,10 +44,13 @@ impl Edge {
     /// The same with these lines for `[acme]`, which say which directories to ask.
     async fn start_with(state: &TempDir, authority: &Authority, challenges: &[&str], acme: &str) -> Self {
         let (tasks, metrics) = (Tasks::new(), Arc::<Metrics>::default());
-        let config = config(state.path(), authority, challenges, acme);
+        let config = config(state.path(), authority, challenges, acme, [SITE, ALIAS]);
+        Self::run(&config, tasks, metrics).await
+    }
+
+    async fn run(config: &Config, tasks: Tasks, metrics: Arc<Metrics>) -> Self {
         let clock = Arc::new(SystemClock);
-        let certs =
-            Certificates::start_with_backoff(&config, clock, &tasks, Arc::clone(&metrics), SOON).await;
+        let certs = Certificates::start_with_backoff(config, clock, &tasks, Arc::clone(&metrics), SOON).await;
         Self { certs: certs.unwrap(), metrics, tasks }
     }
 
@@ -262,8 +266,50 @@ async fn an_account_is_bound_to_one_made_by_other_means() {
     edge.stop().await;
 }
 
-/// The one site, ordered from `authority`.
-fn config(state: &Path, authority: &Authority, challenges: &[&str], acme: &str) -> Config {
+/// A wildcard and the name it is under: two records of one name.
+#[tokio::test]
+async fn a_wildcard_is_proven_by_dns() {
+    let authority = Authority::prepare(free_address(), free_address());
+    let pebble = authority.start().await;
+    let state = tempfile::tempdir().unwrap();
+    let (hook, log) = (state.path().join("hook"), state.path().join("log"));
+    let script = format!(
+        "#!/bin/sh\necho \"$1 $2\" >> {log}\nif [ $1 = present ]; then path=set-txt; else path=clear-txt; fi\n\
+         curl -sf -d \"{{\\\"host\\\":\\\"$2\\\",\\\"value\\\":\\\"$3\\\"}}\" http://{dns}/$path\n",
+        log = log.display(),
+        dns = pebble.dns
+    );
+    fs::write(&hook, script).unwrap();
+    fs::set_permissions(&hook, fs::Permissions::from_mode(0o700)).unwrap();
+    let acme = format!("directory = {:?}\ndns = {{ exec = {hook:?}, wait = \"0s\" }}", authority.url());
+    let all = ["tls-alpn-01", "http-01", "dns-01"];
+    let config = config(state.path(), &authority, &all, &acme, ["*.wild.example.test", "wild.example.test"]);
+
+    let edge = Edge::run(&config, Tasks::new(), Arc::default()).await;
+    let status = edge.certified().await;
+    assert_eq!((status.last_error, edge.metrics.certificate_failures.value()), (None, 0));
+    let tls = listener().await;
+    let address = tls.local_addr().unwrap();
+    edge.serve_tls(tls);
+    for name in ["wild.example.test", "any.wild.example.test"] {
+        leaf(address, name, &pebble.issuer).await.unwrap();
+    }
+    let done = super::support::eventually("the records are taken away", || {
+        fs::read_to_string(&log).ok().filter(|done| done.matches("cleanup").count() == 2)
+    });
+    let done = done.await;
+    assert_eq!(done.matches("present _acme-challenge.wild.example.test.\n").count(), 2, "{done}");
+    edge.stop().await;
+}
+
+/// The one site of these names, ordered from `authority`.
+fn config(
+    state: &Path,
+    authority: &Authority,
+    challenges: &[&str],
+    acme: &str,
+    [name, alias]: [&str; 2],
+) -> Config {
     let (state_dir, root) = (state.display(), authority.root_file());
     let text = format!(
         r#"
@@ -274,8 +320,8 @@ log = {{ access = "off" }}
 {acme}
 ca = "{root}"
 challenges = {challenges:?}
-[site."{SITE}"]
-aliases = ["{ALIAS}"]
+[site."{name}"]
+aliases = ["{alias}"]
 origins = ["127.0.0.1:9"]
 "#,
         root = root.display()

@@ -8,6 +8,8 @@ use std::time::SystemTime;
 
 use instant_acme::{ChallengeType, KeyAuthorization};
 
+use super::dns::Records;
+use crate::base::Tasks;
 use crate::certs::error::CertError;
 use crate::certs::self_signed;
 use crate::certs::table::Resolver;
@@ -19,6 +21,7 @@ pub(in crate::certs) struct Challenges {
     /// Key authorizations by token.
     http01: Mutex<HashMap<String, String>>,
     resolver: Arc<Resolver>,
+    tasks: Tasks,
 }
 
 /// Takes an answer back when it is dropped.
@@ -32,12 +35,14 @@ pub(super) struct Answer {
 enum Question {
     Http01 { token: String },
     TlsAlpn01 { name: String },
+    Dns01 { records: Arc<Records>, name: String, value: String },
 }
 
 impl Challenges {
-    /// No answer yet. Certificates that answer go to `resolver`.
-    pub(in crate::certs) fn new(resolver: Arc<Resolver>) -> Self {
-        Self { http01: Mutex::default(), resolver }
+    /// No answer yet. Certificates that answer go to `resolver`; what takes time
+    /// to be taken back is among `tasks`.
+    pub(in crate::certs) fn new(resolver: Arc<Resolver>, tasks: &Tasks) -> Self {
+        Self { http01: Mutex::default(), resolver, tasks: tasks.clone() }
     }
 
     /// The key authorization for `token`.
@@ -45,13 +50,14 @@ impl Challenges {
         self.http01.lock().unwrap_or_else(PoisonError::into_inner).get(token).cloned()
     }
 
-    /// Answers the challenge for `name` until the answer is dropped.
-    pub(super) fn answer(
+    /// Answers the challenge for `name` until the answer is dropped; dns-01 by
+    /// `records`.
+    pub(super) async fn answer(
         self: &Arc<Self>,
         challenge: AcmeChallenge,
-        name: &str,
-        token: &str,
+        (name, token): (&str, &str),
         proof: &KeyAuthorization,
+        records: Option<&Arc<Records>>,
         now: SystemTime,
     ) -> Result<Answer, CertError> {
         let to = match challenge {
@@ -64,6 +70,12 @@ impl Challenges {
                 let certificate = self_signed::challenge(name, proof.digest().as_ref(), now)?;
                 self.resolver.begin_challenge(name, &certificate);
                 Question::TlsAlpn01 { name: name.to_owned() }
+            }
+            AcmeChallenge::Dns01 => {
+                let records = records.ok_or_else(|| CertError::NoChallenge { name: name.to_owned() })?;
+                let value = proof.dns_value();
+                records.set(name, &value).await?;
+                Question::Dns01 { records: Arc::clone(records), name: name.to_owned(), value }
             }
         };
         Ok(Answer { challenges: Arc::clone(self), to })
@@ -78,14 +90,28 @@ impl Drop for Answer {
                 tokens.remove(token);
             }
             Question::TlsAlpn01 { name } => self.challenges.resolver.end_challenge(name),
+            Question::Dns01 { records, name, value } => {
+                let (records, name, value) = (Arc::clone(records), name.clone(), value.clone());
+                self.challenges.tasks.spawn(async move {
+                    if let Err(error) = records.take_away(&name, &value).await {
+                        tracing::warn!(name, reason = error.story(), "a DNS record could not be taken away");
+                    }
+                });
+            }
         }
     }
 }
 
-/// True if `challenge` can prove `name`: the server name of TLS, which
-/// TLS-ALPN-01 rests on, cannot be an address.
+/// True if `challenge` can prove `name`: a wildcard is proven by DNS alone, and
+/// an address not by that; nor can it be a server name of TLS, on which
+/// TLS-ALPN-01 rests.
 pub(super) fn suits(challenge: AcmeChallenge, name: &str) -> bool {
-    challenge == AcmeChallenge::Http01 || name.parse::<IpAddr>().is_err()
+    let is_address = || name.parse::<IpAddr>().is_ok();
+    match challenge {
+        AcmeChallenge::Http01 => !name.starts_with("*."),
+        AcmeChallenge::TlsAlpn01 => !name.starts_with("*.") && !is_address(),
+        AcmeChallenge::Dns01 => !is_address(),
+    }
 }
 
 /// The challenge as instant-acme names it.
@@ -93,5 +119,6 @@ pub(super) fn challenge_type(challenge: AcmeChallenge) -> ChallengeType {
     match challenge {
         AcmeChallenge::Http01 => ChallengeType::Http01,
         AcmeChallenge::TlsAlpn01 => ChallengeType::TlsAlpn01,
+        AcmeChallenge::Dns01 => ChallengeType::Dns01,
     }
 }

@@ -6,6 +6,7 @@
 mod account;
 mod budget;
 mod challenge;
+mod dns;
 mod order;
 mod repeat;
 mod server;
@@ -16,6 +17,7 @@ use std::time::Duration;
 
 use budget::FailedOrders;
 pub(super) use challenge::Challenges;
+use dns::Records;
 use server::Server;
 use tokio::sync::Semaphore;
 use transport::Transport;
@@ -57,6 +59,7 @@ impl Acme {
     ) -> Result<Self, CertError> {
         let acme = Arc::new(config.acme.clone());
         let transport = Arc::new(Transport::new(acme.ca.as_deref(), Arc::clone(clock))?);
+        let records = acme.dns.as_ref().map(|dns| Arc::new(Records::new(dns, &transport)));
         let server = |directory: &String| Server {
             directory: directory.clone(),
             email: config.email.clone(),
@@ -64,6 +67,7 @@ impl Acme {
             transport: Arc::clone(&transport),
             storage: Arc::clone(storage),
             challenges: Arc::clone(challenges),
+            records: records.clone(),
             clock: Arc::clone(clock),
             account_gate: tokio::sync::Mutex::default(),
             failed: FailedOrders::default(),

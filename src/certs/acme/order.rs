@@ -65,7 +65,9 @@ impl Server {
             match &error {
                 CertError::Unproven { .. } => self.failed.note(names, self.clock.now()),
                 // Another challenge may prove the same order.
-                CertError::NoChallenge { .. } => left = Some(under_way),
+                CertError::NoChallenge { .. }
+                | CertError::DnsProgram { .. }
+                | CertError::DnsWebhook { .. } => left = Some(under_way),
                 _ => return Err(error),
             }
             tracing::info!(site, reason = error.story(), "an ACME challenge failed");
@@ -164,7 +166,8 @@ impl Server {
         }
     }
 
-    /// Answers the challenges of all names that are not proven yet.
+    /// Answers the challenges of all names that are not proven yet, then has the
+    /// server look.
     async fn answer(&self, order: &mut Order, challenge: AcmeChallenge) -> Result<Vec<Answer>, CertError> {
         let mut answers = Vec::new();
         let mut authorizations = order.authorizations();
@@ -174,20 +177,25 @@ impl Server {
                 continue;
             }
             let name = authorization.identifier().to_string();
-            let Some(mut offer) =
-                authorization.challenge(challenge_type(challenge)).filter(|_| suits(challenge, &name))
-            else {
+            let offer = authorization.challenge(challenge_type(challenge));
+            let Some(offer) = offer.filter(|_| suits(challenge, &name)) else {
                 return Err(CertError::NoChallenge { name });
             };
-            let proof = offer.key_authorization();
-            answers.push(self.challenges.answer(
-                challenge,
-                &name,
-                &offer.token,
-                &proof,
-                self.clock.wall(),
-            )?);
-            offer.set_ready().await?;
+            let (proof, asked) = (offer.key_authorization(), (name.as_str(), offer.token.as_str()));
+            let (records, now) = (self.records.as_ref(), self.clock.wall());
+            answers.push(self.challenges.answer(challenge, asked, &proof, records, now).await?);
+        }
+        if let Some(records) = self.records.as_ref().filter(|_| challenge == AcmeChallenge::Dns01) {
+            tokio::time::sleep(records.wait()).await;
+        }
+        let mut authorizations = order.authorizations();
+        while let Some(authorization) = authorizations.next().await {
+            let mut authorization = authorization?;
+            if authorization.status != AuthorizationStatus::Valid
+                && let Some(mut offer) = authorization.challenge(challenge_type(challenge))
+            {
+                offer.set_ready().await?;
+            }
         }
         Ok(answers)
     }

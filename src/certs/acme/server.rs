@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::Failure;
 use super::budget::FailedOrders;
 use super::challenge::Challenges;
+use super::dns::Records;
 use super::transport::{RetryAfter, Transport};
 use crate::base::Clock;
 use crate::certs::certificate::Certificate;
@@ -34,6 +35,8 @@ pub(super) struct Server {
     pub(super) transport: Arc<Transport>,
     pub(super) storage: Arc<dyn CertStorage>,
     pub(super) challenges: Arc<Challenges>,
+    /// Sets the records that dns-01 looks for.
+    pub(super) records: Option<Arc<Records>>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) account_gate: tokio::sync::Mutex<()>,
     pub(super) failed: FailedOrders,

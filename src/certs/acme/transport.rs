@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::header::{RETRY_AFTER, USER_AGENT};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Request, Response};
-use http_body_util::{BodyExt, Limited};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
@@ -23,6 +23,7 @@ use rustls_pki_types::pem::PemObject;
 use crate::base::Clock;
 use crate::certs::error::{CertError, CertificateError};
 use crate::certs::provider::provider;
+use crate::config::model::Secret;
 
 /// For a request and the whole of its response.
 const EXCHANGE_DEADLINE: Duration = Duration::from_secs(30);
@@ -62,6 +63,31 @@ impl Transport {
             .with_root_certificates(roots)
             .with_no_client_auth();
         Ok(Self { tls, clock })
+    }
+
+    /// Sends JSON to a server of the user's; with a `token` to those who know it.
+    /// Anything but success is an error.
+    pub(super) async fn post(
+        &self,
+        url: &str,
+        token: Option<&Secret>,
+        content: String,
+    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_connect_timeout(Some(CONNECT_DEADLINE));
+        let tls = HttpsConnectorBuilder::new().with_tls_config(self.tls.clone());
+        let connector = tls.https_or_http().enable_http1().wrap_connector(tcp);
+        let client = Client::builder(TokioExecutor::new()).build::<_, Full<Bytes>>(connector);
+        let mut req = Request::post(url).header(CONTENT_TYPE, "application/json");
+        if let Some(token) = token {
+            let mut credentials = HeaderValue::from_bytes(&[b"Bearer ", token.bytes()].concat())?;
+            credentials.set_sensitive(true);
+            req = req.header(AUTHORIZATION, credentials);
+        }
+        let req = req.header(USER_AGENT, PRODUCT).body(Full::from(content))?;
+        let status = client.request(req).await?.status();
+        if status.is_success() { Ok(()) } else { Err(format!("it answered {status}").into()) }
     }
 
     /// A client that notes in `retry_after` how long it was asked to wait.

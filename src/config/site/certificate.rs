@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::name::{is_local, is_private};
-use crate::config::model::SiteTls;
+use crate::config::model::{AcmeChallenge, SiteTls};
 use crate::config::read::{Diagnostic, Fault, Span, Table, Value, did_you_mean};
 use crate::config::{Around, pem};
 
@@ -64,9 +64,12 @@ fn automatic(table: &Table<'_>, names: &[Arc<str>], span: Span, around: &Around<
     let own = "write tls = \"internal\" for the local authority, or tls = { cert = \"...\", key = \"...\" }";
     if names.iter().any(|name| &**name == "*") {
         error("no certificate can be ordered for every host".to_owned(), "\"*\" is not a name", own);
-    } else if let Some(wildcard) = names.iter().find(|name| name.starts_with("*.") && !locally(name)) {
-        let title = format!("a certificate for `{wildcard}` needs dns-01, which is not supported yet");
-        error(title, "a wildcard is ordered by dns-01 only", own);
+    } else if let Some(wildcard) = names.iter().find(|name| name.starts_with("*.") && !locally(name))
+        && !around.acme.challenges.contains(&AcmeChallenge::Dns01)
+    {
+        let title = format!("a certificate for `{wildcard}` needs dns-01");
+        let help = format!("set `acme.dns`, so that a record can prove it; or {own}");
+        error(title, "a wildcard is ordered by dns-01 only", &help);
     } else if let Some(local) = names.iter().find(locally) {
         let title = format!("no authority gives one certificate for `{local}` and `{ordered}`");
         error(title, "the one is local, the other public", "make them two sites, or set `tls`");

@@ -31,6 +31,8 @@ pub(crate) struct Authority {
 /// The ACME server, running.
 pub(crate) struct Pebble {
     _processes: [Running; 2],
+    /// Where its DNS server is told what to answer.
+    pub(crate) dns: String,
     /// Who signs what it issues; another one at each start.
     pub(crate) issuer: CertificateDer<'static>,
     /// The same as PEM.
@@ -99,7 +101,7 @@ impl Authority {
         listens(self.management).await;
         let issuer_pem = self.issuer().await;
         let issuer = CertificateDer::from_pem_slice(issuer_pem.as_bytes()).unwrap();
-        Pebble { _processes: processes, issuer, issuer_pem }
+        Pebble { _processes: processes, dns: dns_management, issuer, issuer_pem }
     }
 
     fn file(&self, name: &str) -> PathBuf {

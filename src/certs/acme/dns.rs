@@ -1,0 +1,177 @@
+//! The TXT records that dns-01 looks for (RFC 8555 s8.4), set and taken away by
+//! a program or a server of the user's. Both are asked as lego asks its hooks
+//! `exec` and `httpreq`, so that what is there can be used.
+
+use std::io;
+use std::path::Path;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::AsyncReadExt;
+use tokio::process::Command;
+
+use super::transport::Transport;
+use crate::certs::error::CertError;
+use crate::config::model::{DnsMeans, DnsRecords};
+
+/// Nobody takes longer to set or take away a record.
+const DEADLINE: Duration = Duration::from_secs(120);
+
+/// So many bytes of what a program complains of are told.
+const COMPLAINT: u64 = 1 << 10;
+
+/// Sets records.
+#[derive(Debug)]
+pub(super) struct Records {
+    config: DnsRecords,
+    transport: Arc<Transport>,
+}
+
+#[derive(Clone, Copy)]
+enum Action {
+    Present,
+    Cleanup,
+}
+
+impl Action {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Present => "present",
+            Self::Cleanup => "cleanup",
+        }
+    }
+}
+
+impl Records {
+    /// As the config says.
+    pub(super) fn new(config: &DnsRecords, transport: &Arc<Transport>) -> Self {
+        Self { config: config.clone(), transport: Arc::clone(transport) }
+    }
+
+    /// For how long a record spreads before it is looked for.
+    pub(super) fn wait(&self) -> Duration {
+        self.config.wait
+    }
+
+    /// Sets the record that proves `name`. Cancel safe, but for the record.
+    pub(super) async fn set(&self, name: &str, value: &str) -> Result<(), CertError> {
+        self.ask(Action::Present, name, value).await
+    }
+
+    /// Takes it away again.
+    pub(super) async fn take_away(&self, name: &str, value: &str) -> Result<(), CertError> {
+        self.ask(Action::Cleanup, name, value).await
+    }
+
+    async fn ask(&self, action: Action, name: &str, value: &str) -> Result<(), CertError> {
+        let record = format!("_acme-challenge.{}.", name.trim_start_matches("*."));
+        match &self.config.by {
+            DnsMeans::Exec(path) => {
+                let ran = tokio::time::timeout(DEADLINE, run(path, action, &record, value)).await;
+                let ran = ran.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+                ran.map_err(|source| CertError::DnsProgram { path: path.clone(), source })
+            }
+            DnsMeans::Webhook { url, token } => {
+                let url = format!("{url}/{}", action.as_str());
+                let content = serde_json::json!({ "fqdn": record, "value": value }).to_string();
+                let asked =
+                    tokio::time::timeout(DEADLINE, self.transport.post(&url, token.as_ref(), content)).await;
+                let asked = asked.unwrap_or_else(|elapsed| Err(elapsed.into()));
+                asked.map_err(|source| CertError::DnsWebhook { url, source })
+            }
+        }
+    }
+}
+
+/// Runs the program; it is killed if the answer is dropped.
+async fn run(path: &Path, action: Action, record: &str, value: &str) -> io::Result<()> {
+    let mut command = Command::new(path);
+    command.args([action.as_str(), record, value]).kill_on_drop(true);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut running = command.spawn()?;
+    let mut complaint = Vec::new();
+    if let Some(stderr) = running.stderr.take() {
+        let mut stderr = stderr.take(COMPLAINT);
+        stderr.read_to_end(&mut complaint).await?;
+        // What else it says must not hold it up.
+        tokio::io::copy(&mut stderr.into_inner(), &mut tokio::io::sink()).await?;
+    }
+    let status = running.wait().await?;
+    if status.success() {
+        return Ok(());
+    }
+    let complaint: String =
+        String::from_utf8_lossy(&complaint).chars().filter(|character| !character.is_control()).collect();
+    Err(io::Error::other(format!("{status}: {}", complaint.trim())))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt;
+
+    use tokio::io::AsyncWriteExt;
+
+    use super::*;
+    use crate::base::SystemClock;
+    use crate::config::model::Secret;
+
+    fn program(directory: &Path, text: &str) -> Records {
+        let path = directory.join("hook");
+        fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o700)).unwrap();
+        let config = DnsRecords { by: DnsMeans::Exec(path), wait: Duration::ZERO };
+        Records::new(&config, &Arc::new(Transport::new(None, Arc::new(SystemClock)).unwrap()))
+    }
+
+    #[tokio::test]
+    async fn a_server_is_told_what_to_do_and_may_refuse() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/dns", listener.local_addr().unwrap());
+        let by = DnsMeans::Webhook { url: url.clone(), token: Some(Secret::new(b"0123456789abcdef")) };
+        let transport = Arc::new(Transport::new(None, Arc::new(SystemClock)).unwrap());
+        let records = Records::new(&DnsRecords { by, wait: Duration::ZERO }, &transport);
+        for (status, is_done) in [("204 No Content", true), ("403 Forbidden", false)] {
+            let answer = async {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut asked = Vec::new();
+                while !asked.ends_with(b"}") {
+                    stream.read_buf(&mut asked).await.unwrap();
+                }
+                let head = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+                stream.write_all(head.as_bytes()).await.unwrap();
+                String::from_utf8(asked).unwrap()
+            };
+            let (set, asked) = tokio::join!(records.set("*.a.test", "x-y"), answer);
+            assert_eq!(set.is_ok(), is_done);
+            assert!(asked.starts_with("POST /dns/present HTTP/1.1\r\n"), "{asked}");
+            assert!(asked.contains("authorization: Bearer 0123456789abcdef\r\n"), "{asked}");
+            assert!(asked.ends_with(r#"{"fqdn":"_acme-challenge.a.test.","value":"x-y"}"#), "{asked}");
+            if let Err(error) = set {
+                let expected = format!("{url}/present could not set a DNS record: it answered 403 Forbidden");
+                assert_eq!(error.story(), expected);
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_program_is_told_what_to_do_and_may_complain() {
+        let directory = tempfile::tempdir().unwrap();
+        let log = directory.path().join("log");
+        let records = program(directory.path(), &format!("echo \"$@\" >> {}", log.display()));
+        records.set("*.a.test", "x-y").await.unwrap();
+        records.take_away("a.test", "z").await.unwrap();
+        let done = fs::read_to_string(&log).unwrap();
+        assert_eq!(done, "present _acme-challenge.a.test. x-y\ncleanup _acme-challenge.a.test. z\n");
+
+        let records = program(directory.path(), "echo no such zone >&2; exit 3");
+        let failed = records.set("a.test", "x").await.unwrap_err().story();
+        assert!(
+            failed.ends_with("hook could not set a DNS record: exit status: 3: no such zone"),
+            "{failed}"
+        );
+        let records = program(directory.path(), "head -c 200000 /dev/zero >&2; exit 1");
+        assert!(records.set("a.test", "x").await.is_err());
+    }
+}
