@@ -1,30 +1,58 @@
-//! Certificates that the config brings as PEM files.
+//! Certificates that the config brings as PEM files, and how new ones in their
+//! place are noticed.
 
-use std::path::Path;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::certificate::Certificate;
 use super::error::{CertError, CertificateError};
 
-/// Reads the chain in `chain_file`, leaf first, and its key in `key_file`. One
-/// that is over, or not made for one of `names`, is taken with a warning: its
-/// owner knows why it is there.
-pub(super) async fn load(
-    chain_file: &Path,
-    key_file: &Path,
-    names: &[String],
-    now: SystemTime,
-) -> Result<Certificate, CertError> {
-    let chain = read(chain_file).await?;
-    let key = read(key_file).await?;
-    let certificate = Certificate::from_pem(&chain, &key).map_err(|source| {
-        let path = if is_about_key(&source) { key_file } else { chain_file };
-        CertError::Content { path: path.to_owned(), source }
-    })?;
-    if let Err(reason) = certificate.check(names, now) {
-        tracing::warn!(file = %chain_file.display(), %reason, "clients will refuse a certificate");
+/// A chain and its key, each in a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct FilePair {
+    /// The chain, leaf first.
+    pub(super) chain: PathBuf,
+    /// The key.
+    pub(super) key: PathBuf,
+}
+
+/// What tells a file from what was in its place before: its number, length and
+/// time.
+type Mark = (u64, u64, i64, i64);
+
+/// The files as they were at some moment; `None` for one that is not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Marks([Option<Mark>; 2]);
+
+impl FilePair {
+    /// Reads both. A certificate that is over, or not made for one of `names`,
+    /// is taken with a warning: its owner knows why it is there.
+    pub(super) async fn load(&self, names: &[String], now: SystemTime) -> Result<Certificate, CertError> {
+        let chain = read(&self.chain).await?;
+        let key = read(&self.key).await?;
+        let certificate = Certificate::from_pem(&chain, &key).map_err(|source| {
+            let path = if is_about_key(&source) { &self.key } else { &self.chain };
+            CertError::Content { path: path.clone(), source }
+        })?;
+        if let Err(reason) = certificate.check(names, now) {
+            tracing::warn!(file = %self.chain.display(), %reason, "clients will refuse a certificate");
+        }
+        Ok(certificate)
     }
-    Ok(certificate)
+
+    /// The files as they are now.
+    pub(super) async fn marks(&self) -> Marks {
+        let pair = self.clone();
+        let looked = tokio::task::spawn_blocking(move || Marks([mark(&pair.chain), mark(&pair.key)]));
+        looked.await.unwrap_or(Marks([None, None]))
+    }
+}
+
+fn mark(path: &Path) -> Option<Mark> {
+    let file = fs::metadata(path).ok()?;
+    Some((file.ino(), file.len(), file.mtime(), file.mtime_nsec()))
 }
 
 async fn read(path: &Path) -> Result<Vec<u8>, CertError> {
@@ -48,7 +76,8 @@ mod tests {
         for (file, content) in [(&chain_file, chain), (&key_file, key)] {
             content.inspect(|content| fs::write(file, content).unwrap());
         }
-        let error = load(&chain_file, &key_file, &[], now()).await.unwrap_err();
+        let pair = FilePair { chain: chain_file, key: key_file };
+        let error = pair.load(&[], now()).await.unwrap_err();
         error.story().replace(directory.path().to_str().unwrap(), "")
     }
 

@@ -7,6 +7,7 @@ use super::acme::{Acme, Failure};
 use super::authority::LocalAuthority;
 use super::certificate::Certificate;
 use super::error::{CertError, CertificateError};
+use super::files::FilePair;
 use super::standing::{Current, Issued};
 use super::storage::{CertStorage, Item};
 
@@ -17,6 +18,8 @@ pub(super) enum Issuer {
     Internal(Arc<LocalAuthority>),
     /// ACME servers.
     Acme(Arc<Acme>),
+    /// The user, who puts it into files.
+    Files(FilePair),
 }
 
 /// What a site's certificate has to be.
@@ -53,6 +56,11 @@ impl Held {
 }
 
 impl Issuer {
+    /// True if it makes new ones by itself when they are due.
+    pub(super) fn renews(&self) -> bool {
+        !matches!(self, Self::Files(_))
+    }
+
     /// The stored certificate that lasts longest of those that may be used. A
     /// broken one counts as none; one of an ACME server that is over is served
     /// until there is another, for clients know best what to make of it.
@@ -115,6 +123,10 @@ impl Issuer {
                 issued.map(Held::own).map_err(|error| Failure { error, retry_after: None })
             }
             Self::Acme(acme) => acme.issue(&wanted.site, &wanted.names, replaced).await,
+            Self::Files(pair) => {
+                let loaded = pair.load(&wanted.names, now).await;
+                loaded.map(Held::own).map_err(|error| Failure { error, retry_after: None })
+            }
         }
     }
 
@@ -122,6 +134,7 @@ impl Issuer {
     fn items(&self, site: &str) -> Vec<(Option<usize>, Item)> {
         match self {
             Self::Internal(_) => vec![(None, Item::internal_certificate(site))],
+            Self::Files(_) => Vec::new(),
             Self::Acme(acme) => {
                 let items = acme.items(site).into_iter().enumerate();
                 items.map(|(server, item)| (Some(server), item)).collect()

@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 
 use super::acme::{Acme, Failure};
 use super::error::CertError;
+use super::files::{FilePair, Marks};
 use super::issuer::{Held, Issuer, Wanted};
 use super::renewal;
 use super::standing::{Reason, Standing, Step};
@@ -23,11 +24,13 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
 #[derive(Debug)]
 pub(super) struct SiteCertificate {
     wanted: Wanted,
-    issuer: Option<Issuer>,
+    issuer: Issuer,
     slot: Slot,
     standing: Mutex<Standing>,
     /// Told when the standing was changed from outside.
     changed: Notify,
+    /// The files it was loaded from, as they were before.
+    loaded_from: Option<Marks>,
 }
 
 /// What every loop needs.
@@ -37,20 +40,22 @@ pub(super) struct Upkeep {
     pub(super) resolver: Arc<Resolver>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) backoff: Backoff,
+    /// How often files of the user's are looked at.
+    pub(super) look_every: Duration,
 }
 
 impl SiteCertificate {
-    /// A certificate that is in place; `None` stands for a placeholder. Without
-    /// an `issuer` it is never renewed.
+    /// A certificate that is in place; `None` stands for a placeholder.
     pub(super) fn new(
         wanted: Wanted,
-        issuer: Option<Issuer>,
+        issuer: Issuer,
         slot: Slot,
         held: Option<&Held>,
+        loaded_from: Option<Marks>,
         now: SystemTime,
     ) -> Self {
-        let standing = Standing::new(held.map(Held::current), issuer.is_some(), now, random_unit());
-        Self { wanted, issuer, slot, standing: Mutex::new(standing), changed: Notify::new() }
+        let standing = Standing::new(held.map(Held::current), issuer.renews(), now, random_unit());
+        Self { wanted, issuer, slot, standing: Mutex::new(standing), changed: Notify::new(), loaded_from }
     }
 
     /// The certificate as it stands.
@@ -63,9 +68,9 @@ impl SiteCertificate {
             site: self.wanted.site.to_string(),
             names: self.wanted.names.clone(),
             issuer: match &self.issuer {
-                None => IssuerKind::Files,
-                Some(Issuer::Internal(_)) => IssuerKind::Internal,
-                Some(Issuer::Acme(_)) => IssuerKind::Acme,
+                Issuer::Files(_) => IssuerKind::Files,
+                Issuer::Internal(_) => IssuerKind::Internal,
+                Issuer::Acme(_) => IssuerKind::Acme,
             },
             authority: self.acme().and_then(|acme| acme.directory(server.unwrap_or(0))).map(str::to_owned),
             not_after: standing.current().map(|current| unix_seconds(current.validity.not_after)),
@@ -95,8 +100,8 @@ impl SiteCertificate {
 
     fn acme(&self) -> Option<&Acme> {
         match &self.issuer {
-            Some(Issuer::Acme(acme)) => Some(acme),
-            Some(Issuer::Internal(_)) | None => None,
+            Issuer::Acme(acme) => Some(acme),
+            Issuer::Internal(_) | Issuer::Files(_) => None,
         }
     }
 
@@ -117,16 +122,51 @@ impl Reason {
 }
 
 impl Upkeep {
-    /// Renews `certificate` whenever it is due; ends only if nobody makes it.
-    /// Cancel safe.
+    /// Renews `certificate` whenever it is due, for ever. Cancel safe.
     pub(super) async fn keep(&self, certificate: &SiteCertificate) {
-        let Some(issuer) = &certificate.issuer else { return };
+        if let Issuer::Files(pair) = &certificate.issuer {
+            return self.watch(certificate, pair).await;
+        }
         loop {
             match (self.next_step(certificate).await, certificate.acme()) {
                 (Step::Ask, Some(acme)) => self.ask(certificate, acme).await,
-                _ => self.renew(certificate, issuer).await,
+                _ => self.renew(certificate).await,
             }
         }
+    }
+
+    /// Takes what is put into the files in the place of what was there. Files
+    /// that do not suit each other may be on their way: they are complained of
+    /// once they have stayed so.
+    async fn watch(&self, certificate: &SiteCertificate, pair: &FilePair) {
+        let mut taken = certificate.loaded_from;
+        let mut refused = None;
+        loop {
+            tokio::time::sleep(self.look_every).await;
+            let marks = pair.marks().await;
+            if taken == Some(marks) {
+                continue;
+            }
+            match certificate.issuer.issue(&certificate.wanted, None, self.clock.wall()).await {
+                Ok(loaded) => {
+                    self.install(certificate, &loaded);
+                    (taken, refused) = (Some(marks), None);
+                }
+                Err(failure) if refused == Some((marks, false)) => {
+                    self.complain(certificate, failure.error);
+                    refused = Some((marks, true));
+                }
+                Err(_) if refused.is_some_and(|(before, _)| before == marks) => {}
+                Err(_) => refused = Some((marks, false)),
+            }
+        }
+    }
+
+    fn complain(&self, certificate: &SiteCertificate, error: CertError) {
+        self.metrics.certificate_failures.increment();
+        let (site, reason) = (&*certificate.wanted.site, error.story());
+        tracing::error!(site, reason, "new certificate files cannot be used; the old certificate is served");
+        certificate.standing().failed(error, self.clock.wall(), Duration::ZERO);
     }
 
     async fn next_step(&self, certificate: &SiteCertificate) -> Step {
@@ -161,10 +201,13 @@ impl Upkeep {
         }
     }
 
-    async fn renew(&self, certificate: &SiteCertificate, issuer: &Issuer) {
+    async fn renew(&self, certificate: &SiteCertificate) {
         let replaced = certificate.standing().current().and_then(|current| current.source.clone());
-        match issuer.issue(&certificate.wanted, replaced.as_ref(), self.clock.wall()).await {
-            Ok(issued) => self.install(certificate, &issued),
+        match certificate.issuer.issue(&certificate.wanted, replaced.as_ref(), self.clock.wall()).await {
+            Ok(issued) => {
+                self.metrics.certificates_issued.increment();
+                self.install(certificate, &issued);
+            }
             Err(failure) => self.put_off(certificate, failure),
         }
     }
@@ -175,7 +218,6 @@ impl Upkeep {
         // However short its lifetime, an issuer is never asked without a pause.
         let earliest = now + self.backoff.first;
         certificate.standing().renewed(issued.current(), now, earliest, random_unit());
-        self.metrics.certificates_issued.increment();
         tracing::info!(site = &*certificate.wanted.site, "a new certificate is in use");
     }
 
@@ -250,13 +292,14 @@ mod tests {
         let clock = Arc::new(ManualClock::at(now()));
         let (resolver, metrics) = (Arc::<Resolver>::default(), Arc::<Metrics>::default());
         let backoff = Backoff { first: 2 * DAY, most: 4 * DAY };
-        let upkeep = Upkeep { clock, resolver, metrics: Arc::clone(&metrics), backoff };
+        let (metrics, look_every) = (Arc::clone(&metrics), Duration::from_millis(5));
+        let upkeep = Upkeep { clock, resolver, metrics: Arc::clone(&metrics), backoff, look_every };
         let wanted = Wanted { site: "a.test".into(), names: vec!["a.test".to_owned()] };
         let slot = ServerNames::default().add(["a.test".to_owned()].into_iter());
         // It is due.
         let held = Held::own(self_signed::placeholder(&wanted.names, now() - 70 * DAY).unwrap());
-        let issuer = Some(Issuer::Internal(Arc::new(authority)));
-        let certificate = SiteCertificate::new(wanted, issuer, slot, Some(&held), now());
+        let issuer = Issuer::Internal(Arc::new(authority));
+        let certificate = SiteCertificate::new(wanted, issuer, slot, Some(&held), None, now());
 
         let mut earliest = Vec::new();
         for retry_after in [None, Some(5 * DAY)] {
@@ -274,5 +317,69 @@ mod tests {
         assert!(certificate.renew_now(now()));
         let soon = tokio::time::timeout(Duration::from_secs(10), upkeep.next_step(&certificate)).await;
         assert_eq!(soon, Ok(Step::Renew));
+    }
+
+    fn put(pair: &FilePair, name: &str, key: Option<&str>) {
+        let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
+        for (path, text) in [
+            (&pair.key, key.map_or_else(|| made.signing_key.serialize_pem(), str::to_owned)),
+            (&pair.chain, made.cert.pem()),
+        ] {
+            let aside = path.with_extension("new");
+            std::fs::write(&aside, text).unwrap();
+            std::fs::rename(&aside, path).unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn new_files_are_taken_and_bad_ones_leave_the_old_certificate() {
+        let directory = tempfile::tempdir().unwrap();
+        let [chain, key] = ["chain.pem", "key.pem"].map(|name| directory.path().join(name));
+        let pair = FilePair { chain, key };
+        put(&pair, "a.test", None);
+        let clock = Arc::new(ManualClock::at(now()));
+        let (resolver, metrics) = (Arc::<Resolver>::default(), Arc::<Metrics>::default());
+        let (look_every, backoff) = (Duration::from_millis(5), renewal::AFTER_FAILURE);
+        let wanted = Wanted { site: "a.test".into(), names: vec!["a.test".to_owned()] };
+        let mut names = ServerNames::default();
+        let slot = names.add(["a.test".to_owned()].into_iter());
+        let marks = pair.marks().await;
+        let held = Held::own(pair.load(&wanted.names, now()).await.unwrap());
+        resolver.replace(names, vec![Arc::clone(&held.certificate.certified)]);
+        let served = || resolver.certificate(Some("a.test")).unwrap().cert[0].clone();
+        let first = served();
+        let issuer = Issuer::Files(pair.clone());
+        let certificate =
+            Arc::new(SiteCertificate::new(wanted, issuer, slot, Some(&held), Some(marks), now()));
+        let upkeep = Upkeep {
+            clock,
+            resolver: Arc::clone(&resolver),
+            metrics: Arc::clone(&metrics),
+            backoff,
+            look_every,
+        };
+        let tasks = Tasks::new();
+        let kept = Arc::clone(&certificate);
+        tasks.spawn_until_stopped(async move { upkeep.keep(&kept).await });
+        let until = async |what: &str, is_so: &dyn Fn() -> bool| {
+            let waited = async {
+                while !is_so() {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(10), waited).await.expect(what);
+        };
+
+        put(&pair, "a.test", None);
+        until("the new certificate", &|| served() != first).await;
+        let second = served();
+        put(&pair, "a.test", Some("no key"));
+        until("a complaint", &|| certificate.status().last_error.is_some()).await;
+        assert_eq!((served() == second, metrics.certificate_failures.value()), (true, 1));
+        put(&pair, "a.test", None);
+        until("the next certificate", &|| served() != second).await;
+        assert_eq!((certificate.status().last_error, certificate.status().next_renewal), (None, None));
+        tasks.stop();
+        tasks.wait().await;
     }
 }

@@ -1,24 +1,28 @@
 //! Brings the certificates of a configuration up: loads what is there, stands
 //! in for what is not, and starts the loops that see to the rest.
 
-use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::acme::{Acme, Challenges};
 use super::authority::LocalAuthority;
 use super::error::CertError;
+use super::files::FilePair;
 use super::issuer::{Held, Issuer, Wanted};
 use super::manage::{SiteCertificate, Upkeep};
 use super::names::{answered, certified};
 use super::storage::{CertStorage, FileStorage};
 use super::table::{Resolver, ServerNames};
-use super::{Certificates, files, renewal, self_signed};
+use super::{Certificates, renewal, self_signed};
 use crate::base::{Backoff, Clock, Tasks};
 use crate::config::Config;
 use crate::config::model::{Site, SiteTls};
 use crate::telemetry::Metrics;
+
+/// How often files of the user's are looked at.
+const FILES_LOOKED_AT: Duration = Duration::from_secs(5);
 
 impl Certificates {
     /// Loads the certificates of all sites with TLS and keeps them valid from
@@ -50,8 +54,13 @@ impl Certificates {
         let mut names = ServerNames::default();
         let (mut first, mut kept) = (Vec::new(), Vec::new());
         for site in &config.sites {
-            let Some((wanted, source)) = sources.source(site).await? else { continue };
-            let held = sources.first(&wanted, &source).await?;
+            let Some((wanted, issuer)) = sources.issuer(site).await? else { continue };
+            // Before they are read: what comes after is seen as new.
+            let marks = match &issuer {
+                Issuer::Files(pair) => Some(pair.marks().await),
+                Issuer::Internal(_) | Issuer::Acme(_) => None,
+            };
+            let held = sources.first(&wanted, &issuer).await?;
             let slot = names.add(answered(site));
             if config.tls_default.as_deref().is_some_and(|default| answered(site).any(|name| name == default))
             {
@@ -63,12 +72,18 @@ impl Certificates {
                 None => self_signed::placeholder(&wanted.names, now)?.certified,
             };
             first.push(certified);
-            kept.push(Arc::new(SiteCertificate::new(wanted, source.issuer(), slot, held.as_ref(), now)));
+            kept.push(Arc::new(SiteCertificate::new(wanted, issuer, slot, held.as_ref(), marks, now)));
         }
         resolver.replace(names, first);
 
         let Sources { challenges, clock, .. } = sources;
-        let upkeep = Upkeep { clock: Arc::clone(&clock), resolver: Arc::clone(&resolver), metrics, backoff };
+        let upkeep = Upkeep {
+            clock: Arc::clone(&clock),
+            resolver: Arc::clone(&resolver),
+            metrics,
+            backoff,
+            look_every: FILES_LOOKED_AT,
+        };
         let _ends_upkeep = begin(upkeep, &kept, tasks);
         Ok(Arc::new(Self { resolver, challenges, sites: kept, clock, _ends_upkeep }))
     }
@@ -96,52 +111,32 @@ struct Sources<'a> {
     acme: Option<Arc<Acme>>,
 }
 
-/// Where a site's certificate comes from.
-enum Source {
-    Files { cert: PathBuf, key: PathBuf },
-    Issuer(Issuer),
-}
-
-impl Source {
-    fn issuer(self) -> Option<Issuer> {
-        match self {
-            Self::Files { .. } => None,
-            Self::Issuer(issuer) => Some(issuer),
-        }
-    }
-}
-
 impl Sources<'_> {
-    /// What certificate a site wants and from where; `None` without TLS.
-    async fn source(&mut self, site: &Site) -> Result<Option<(Wanted, Source)>, CertError> {
+    /// What certificate a site wants and who makes it; `None` without TLS.
+    async fn issuer(&mut self, site: &Site) -> Result<Option<(Wanted, Issuer)>, CertError> {
         let wanted = Wanted { site: Arc::clone(&site.name), names: certified(site) };
-        let source = match &site.tls {
+        let issuer = match &site.tls {
             SiteTls::Off => return Ok(None),
-            SiteTls::Files { cert, key } => Source::Files { cert: cert.clone(), key: key.clone() },
-            SiteTls::Internal => Source::Issuer(Issuer::Internal(self.authority().await?)),
-            SiteTls::Acme => Source::Issuer(Issuer::Acme(self.acme(&wanted)?)),
+            SiteTls::Files { cert, key } => Issuer::Files(FilePair { chain: cert.clone(), key: key.clone() }),
+            SiteTls::Internal => Issuer::Internal(self.authority().await?),
+            SiteTls::Acme => Issuer::Acme(self.acme(&wanted)?),
         };
-        Ok(Some((wanted, source)))
+        Ok(Some((wanted, issuer)))
     }
 
     /// What a site serves from the start; `None` where that is a placeholder.
-    async fn first(&self, wanted: &Wanted, source: &Source) -> Result<Option<Held>, CertError> {
+    async fn first(&self, wanted: &Wanted, issuer: &Issuer) -> Result<Option<Held>, CertError> {
         let now = self.clock.wall();
-        let issuer = match source {
-            Source::Files { cert, key } => {
-                return Ok(Some(Held::own(files::load(cert, key, &wanted.names, now).await?)));
-            }
-            Source::Issuer(issuer) => issuer,
-        };
         if let Some(stored) = issuer.stored(wanted, &*self.storage, now).await {
             return Ok(Some(stored));
         }
-        match issuer {
+        Ok(match issuer {
+            Issuer::Files(pair) => Some(Held::own(pair.load(&wanted.names, now).await?)),
             Issuer::Internal(authority) => {
-                Ok(Some(Held::own(authority.issue(&wanted.site, &wanted.names, now).await?)))
+                Some(Held::own(authority.issue(&wanted.site, &wanted.names, now).await?))
             }
-            Issuer::Acme(_) => Ok(None),
-        }
+            Issuer::Acme(_) => None,
+        })
     }
 
     async fn authority(&mut self) -> Result<Arc<LocalAuthority>, CertError> {

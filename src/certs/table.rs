@@ -121,7 +121,7 @@ impl Resolver {
         });
     }
 
-    fn certificate(&self, name: Option<&str>) -> Option<Arc<CertifiedKey>> {
+    pub(super) fn certificate(&self, name: Option<&str>) -> Option<Arc<CertifiedKey>> {
         let table = self.table.load();
         table.certificates.get(table.names.find(name)?.0).cloned()
     }
