@@ -10,6 +10,7 @@ use super::acme::{Acme, Failure};
 use super::error::CertError;
 use super::files::{FilePair, Marks};
 use super::issuer::{Held, Issuer, Wanted};
+use super::notice::Notices;
 use super::renewal;
 use super::standing::{Reason, Standing, Step};
 use super::status::{CertificateStatus, IssuerKind, unix_seconds};
@@ -42,6 +43,8 @@ pub(super) struct Upkeep {
     pub(super) backoff: Backoff,
     /// How often files of the user's are looked at.
     pub(super) look_every: Duration,
+    /// Who is told of failures.
+    pub(super) notices: Option<Notices>,
 }
 
 impl SiteCertificate {
@@ -167,6 +170,13 @@ impl Upkeep {
         let (site, reason) = (&*certificate.wanted.site, error.story());
         tracing::error!(site, reason, "new certificate files cannot be used; the old certificate is served");
         certificate.standing().failed(error, self.clock.wall(), Duration::ZERO);
+        self.notify(certificate);
+    }
+
+    fn notify(&self, certificate: &SiteCertificate) {
+        if let Some(notices) = &self.notices {
+            notices.failed(&certificate.status());
+        }
     }
 
     async fn next_step(&self, certificate: &SiteCertificate) -> Step {
@@ -241,6 +251,8 @@ impl Upkeep {
             "no new certificate; {until_then} is served"
         );
         standing.failed(error, self.clock.wall(), wait);
+        drop(standing);
+        self.notify(certificate);
     }
 }
 
@@ -293,7 +305,8 @@ mod tests {
         let (resolver, metrics) = (Arc::<Resolver>::default(), Arc::<Metrics>::default());
         let backoff = Backoff { first: 2 * DAY, most: 4 * DAY };
         let (metrics, look_every) = (Arc::clone(&metrics), Duration::from_millis(5));
-        let upkeep = Upkeep { clock, resolver, metrics: Arc::clone(&metrics), backoff, look_every };
+        let upkeep =
+            Upkeep { clock, resolver, metrics: Arc::clone(&metrics), backoff, look_every, notices: None };
         let wanted = Wanted { site: "a.test".into(), names: vec!["a.test".to_owned()] };
         let slot = ServerNames::default().add(["a.test".to_owned()].into_iter());
         // It is due.
@@ -357,6 +370,7 @@ mod tests {
             metrics: Arc::clone(&metrics),
             backoff,
             look_every,
+            notices: None,
         };
         let tasks = Tasks::new();
         let kept = Arc::clone(&certificate);

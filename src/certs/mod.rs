@@ -10,6 +10,7 @@ mod files;
 mod issuer;
 mod manage;
 mod names;
+mod notice;
 mod provider;
 mod renewal;
 mod self_signed;

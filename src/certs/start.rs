@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::acme::{Acme, Challenges};
+use super::acme::{Acme, Challenges, Transport};
 use super::authority::LocalAuthority;
 use super::error::CertError;
 use super::files::FilePair;
 use super::issuer::{Held, Issuer, Wanted};
 use super::manage::{SiteCertificate, Upkeep};
 use super::names::{answered, certified};
+use super::notice::Notices;
 use super::storage::{CertStorage, FileStorage};
 use super::table::{Resolver, ServerNames};
 use super::{Certificates, renewal, self_signed};
@@ -49,7 +50,8 @@ impl Certificates {
         let resolver = Arc::new(Resolver::default());
         let challenges = Arc::new(Challenges::new(Arc::clone(&resolver), tasks));
         let storage: Arc<dyn CertStorage> = Arc::new(FileStorage::open(&config.state_dir)?);
-        let mut sources = Sources { config, storage, challenges, clock, authority: None, acme: None };
+        let mut sources =
+            Sources { config, storage, challenges, transport: None, clock, authority: None, acme: None };
 
         let mut names = ServerNames::default();
         let (mut first, mut kept) = (Vec::new(), Vec::new());
@@ -76,6 +78,10 @@ impl Certificates {
         }
         resolver.replace(names, first);
 
+        let notices = match &config.acme.notify {
+            Some(webhook) => Some(Notices::new(webhook, &sources.transport()?, tasks)),
+            None => None,
+        };
         let Sources { challenges, clock, .. } = sources;
         let upkeep = Upkeep {
             clock: Arc::clone(&clock),
@@ -83,6 +89,7 @@ impl Certificates {
             metrics,
             backoff,
             look_every: FILES_LOOKED_AT,
+            notices,
         };
         let _ends_upkeep = begin(upkeep, &kept, tasks);
         Ok(Arc::new(Self { resolver, challenges, sites: kept, clock, _ends_upkeep }))
@@ -106,6 +113,7 @@ struct Sources<'a> {
     config: &'a Config,
     storage: Arc<dyn CertStorage>,
     challenges: Arc<Challenges>,
+    transport: Option<Arc<Transport>>,
     clock: Arc<dyn Clock>,
     authority: Option<Arc<LocalAuthority>>,
     acme: Option<Arc<Acme>>,
@@ -147,6 +155,15 @@ impl Sources<'_> {
         Ok(Arc::clone(self.authority.insert(authority)))
     }
 
+    fn transport(&mut self) -> Result<Arc<Transport>, CertError> {
+        if let Some(transport) = &self.transport {
+            return Ok(Arc::clone(transport));
+        }
+        let roots = self.config.acme.ca.as_deref();
+        let transport = Arc::new(Transport::new(roots, Arc::clone(&self.clock))?);
+        Ok(Arc::clone(self.transport.insert(transport)))
+    }
+
     fn acme(&mut self, wanted: &Wanted) -> Result<Arc<Acme>, CertError> {
         if wanted.names.is_empty() {
             return Err(CertError::NoName { site: wanted.site.to_string() });
@@ -154,7 +171,8 @@ impl Sources<'_> {
         if let Some(acme) = &self.acme {
             return Ok(Arc::clone(acme));
         }
-        let acme = Acme::new(self.config, &self.storage, &self.challenges, &self.clock)?;
+        let transport = self.transport()?;
+        let acme = Acme::new(self.config, &self.storage, &self.challenges, &transport, &self.clock)?;
         let acme = Arc::new(acme);
         Ok(Arc::clone(self.acme.insert(acme)))
     }

@@ -4,7 +4,7 @@ use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
 
 use super::model::{Acme, AcmeChallenge, ExternalAccount, Listen, Secret};
 use super::read::{Diagnostic, Fault, Table, did_you_mean};
-use super::{dns, pem, secret};
+use super::{dns, pem, secret, webhook};
 
 /// The authorities that have a name here.
 const KNOWN: [(&str, &str); 5] = [
@@ -24,7 +24,7 @@ const DEFAULT_PROFILE: &str = "default";
 
 /// Reads the table.
 pub(super) fn read(table: &mut Table<'_>, listen: &Listen) -> Acme {
-    table.not_yet(&["on_demand", "notify"]);
+    table.not_yet(&["on_demand"]);
     let profile = table.value("profile").and_then(|value| value.parse("the name of a profile", profile));
     let external = table.value("eab");
     let directories = directories(table, external.is_some());
@@ -40,6 +40,7 @@ pub(super) fn read(table: &mut Table<'_>, listen: &Listen) -> Acme {
         profile: profile.filter(|profile| profile != DEFAULT_PROFILE),
         external_account: external.and_then(|value| value.table(external_account)).flatten(),
         dns,
+        notify: table.value("notify").and_then(|value| webhook::read(&value)),
     }
 }
 

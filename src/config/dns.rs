@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::model::{DnsMeans, DnsRecords};
+use super::model::{DnsMeans, DnsRecords, Webhook};
 use super::read::{Fault, Files, Table, Value};
-use super::secret;
+use super::webhook;
 
 const DEFAULT_WAIT: Duration = Duration::from_secs(10);
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
@@ -22,17 +22,16 @@ pub(super) fn read(value: &Value<'_>) -> Option<DnsRecords> {
 }
 
 fn means(value: &Value<'_>, table: &mut Table<'_>) -> Option<DnsMeans> {
-    let token = table.value("token");
     match (table.value("exec"), table.value("webhook")) {
         (Some(exec), None) => {
-            if let Some(token) = token {
+            if let Some(token) = table.value("token") {
                 token.fault(Fault::new("a program has no token").help("it reads what it needs by itself"));
             }
             program(&exec).map(DnsMeans::Exec)
         }
-        (None, Some(webhook)) => {
-            let token = token.and_then(|token| secret::read(&token));
-            Some(DnsMeans::Webhook { url: webhook.parse("a URL", url)?, token })
+        (None, Some(written)) => {
+            let token = webhook::token(table);
+            Some(DnsMeans::Webhook(Webhook { url: webhook::url(&written)?, token }))
         }
         (Some(_), Some(_)) => {
             value.fault(Fault::new("two who set one record").help("keep `exec` or `webhook`"));
@@ -54,15 +53,4 @@ fn program(value: &Value<'_>) -> Option<PathBuf> {
         return None;
     }
     Some(path)
-}
-
-fn url(text: &str) -> Result<String, Fault> {
-    let is_url = text.parse::<http::Uri>().is_ok_and(|uri| {
-        matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some_and(|host| !host.is_empty())
-    });
-    if is_url {
-        Ok(text.trim_end_matches('/').to_owned())
-    } else {
-        Err(Fault::new("not an http or https URL"))
-    }
 }

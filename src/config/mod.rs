@@ -20,6 +20,7 @@ mod root;
 mod secret;
 mod serve;
 mod site;
+mod webhook;
 
 use std::cell::RefCell;
 use std::fs::File;

@@ -173,6 +173,17 @@ pub struct Acme {
     pub external_account: Option<ExternalAccount>,
     /// Who sets the records that dns-01 looks for.
     pub dns: Option<DnsRecords>,
+    /// Who is told of certificates that fail to be renewed.
+    pub notify: Option<Webhook>,
+}
+
+/// A server of the user's that is told or asked something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Webhook {
+    /// Its URL, without a slash at the end.
+    pub url: String,
+    /// What it is shown to know us.
+    pub token: Option<Secret>,
 }
 
 /// Who sets the TXT records that prove names (RFC 8555 s8.4).
@@ -189,13 +200,8 @@ pub struct DnsRecords {
 pub enum DnsMeans {
     /// By a program that is run.
     Exec(PathBuf),
-    /// By a server that is asked.
-    Webhook {
-        /// Its URL, to which `/present` and `/cleanup` are added.
-        url: String,
-        /// What it is shown to know us.
-        token: Option<Secret>,
-    },
+    /// By a server that is asked, at `/present` and `/cleanup` under its URL.
+    Webhook(Webhook),
 }
 
 /// An account at an authority that was made by other means (RFC 8555 s7.3.4).

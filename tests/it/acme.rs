@@ -15,7 +15,7 @@ use seawall::config::{self, Config};
 use seawall::telemetry::Metrics;
 use seawall::tls;
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsConnector;
 
@@ -299,6 +299,35 @@ async fn a_wildcard_is_proven_by_dns() {
     });
     let done = done.await;
     assert_eq!(done.matches("present _acme-challenge.wild.example.test.\n").count(), 2, "{done}");
+    edge.stop().await;
+}
+
+#[tokio::test]
+async fn a_failure_is_told_to_whom_it_concerns() {
+    let (hook, dead) = (listener().await, free_address());
+    let authority = Authority::prepare(dead, dead);
+    let state = tempfile::tempdir().unwrap();
+    let told = format!("notify = {{ webhook = \"http://{}/certificates\" }}", hook.local_addr().unwrap());
+    let acme = format!("directory = [\"https://{dead}/dir\"]\n{told}");
+    let edge = Edge::start_with(&state, &authority, &["http-01"], &acme).await;
+
+    let notice = async {
+        let (mut stream, _) = hook.accept().await.unwrap();
+        let mut asked = Vec::new();
+        while !asked.ends_with(b"\"certificate-failed\"}") {
+            stream.read_buf(&mut asked).await.unwrap();
+        }
+        stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
+        String::from_utf8(asked).unwrap()
+    };
+    let notice = tokio::time::timeout(DEADLINE, notice).await.unwrap();
+    let (head, content) = notice.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("POST /certificates HTTP/1.1\r\n"), "{head}");
+    let content: serde_json::Value = serde_json::from_str(content).unwrap();
+    let certificate = &content["certificate"];
+    assert_eq!((&content["event"], &certificate["site"]), (&"certificate-failed".into(), &SITE.into()));
+    assert!(certificate["last_error"].as_str().unwrap().contains("Connection refused"), "{certificate}");
+    assert!(certificate["what_to_do"].as_str().unwrap().contains("acme.directory"), "{certificate}");
     edge.stop().await;
 }
 

@@ -13,7 +13,7 @@ use tokio::process::Command;
 
 use super::transport::Transport;
 use crate::certs::error::CertError;
-use crate::config::model::{DnsMeans, DnsRecords};
+use crate::config::model::{DnsMeans, DnsRecords, Webhook};
 
 /// Nobody takes longer to set or take away a record.
 const DEADLINE: Duration = Duration::from_secs(120);
@@ -72,7 +72,7 @@ impl Records {
                 let ran = ran.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
                 ran.map_err(|source| CertError::DnsProgram { path: path.clone(), source })
             }
-            DnsMeans::Webhook { url, token } => {
+            DnsMeans::Webhook(Webhook { url, token }) => {
                 let url = format!("{url}/{}", action.as_str());
                 let content = serde_json::json!({ "fqdn": record, "value": value }).to_string();
                 let asked =
@@ -129,7 +129,8 @@ mod tests {
     async fn a_server_is_told_what_to_do_and_may_refuse() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/dns", listener.local_addr().unwrap());
-        let by = DnsMeans::Webhook { url: url.clone(), token: Some(Secret::new(b"0123456789abcdef")) };
+        let token = Some(Secret::new(b"0123456789abcdef"));
+        let by = DnsMeans::Webhook(Webhook { url: url.clone(), token });
         let transport = Arc::new(Transport::new(None, Arc::new(SystemClock)).unwrap());
         let records = Records::new(&DnsRecords { by, wait: Duration::ZERO }, &transport);
         for (status, is_done) in [("204 No Content", true), ("403 Forbidden", false)] {

@@ -20,7 +20,7 @@ pub(super) use challenge::Challenges;
 use dns::Records;
 use server::Server;
 use tokio::sync::Semaphore;
-use transport::Transport;
+pub(super) use transport::Transport;
 
 use super::error::CertError;
 use super::issuer::Held;
@@ -55,16 +55,16 @@ impl Acme {
         config: &Config,
         storage: &Arc<dyn CertStorage>,
         challenges: &Arc<Challenges>,
+        transport: &Arc<Transport>,
         clock: &Arc<dyn Clock>,
     ) -> Result<Self, CertError> {
         let acme = Arc::new(config.acme.clone());
-        let transport = Arc::new(Transport::new(acme.ca.as_deref(), Arc::clone(clock))?);
-        let records = acme.dns.as_ref().map(|dns| Arc::new(Records::new(dns, &transport)));
+        let records = acme.dns.as_ref().map(|dns| Arc::new(Records::new(dns, transport)));
         let server = |directory: &String| Server {
             directory: directory.clone(),
             email: config.email.clone(),
             config: Arc::clone(&acme),
-            transport: Arc::clone(&transport),
+            transport: Arc::clone(transport),
             storage: Arc::clone(storage),
             challenges: Arc::clone(challenges),
             records: records.clone(),

@@ -1,5 +1,6 @@
 //! HTTPS to an ACME server: what instant-acme asks goes out with a deadline,
-//! what comes back is bounded, and `Retry-After` is remembered.
+//! what comes back is bounded, and `Retry-After` is remembered. What servers of
+//! the user's are told goes out here, too.
 
 use std::path::Path;
 use std::pin::Pin;
@@ -34,9 +35,9 @@ const LARGEST_RESPONSE: usize = 1 << 20;
 
 const PRODUCT: &str = concat!("seawall/", env!("CARGO_PKG_VERSION"));
 
-/// Opens connections to an ACME server.
+/// Opens connections to ACME servers, and to servers of the user's.
 #[derive(Debug)]
-pub(super) struct Transport {
+pub(in crate::certs) struct Transport {
     tls: ClientConfig,
     clock: Arc<dyn Clock>,
 }
@@ -48,7 +49,10 @@ pub(super) struct RetryAfter(Arc<Mutex<Option<Duration>>>);
 impl Transport {
     /// Trusts the roots of the system (the built-in ones where it has none) and
     /// those in `further_roots`.
-    pub(super) fn new(further_roots: Option<&Path>, clock: Arc<dyn Clock>) -> Result<Self, CertError> {
+    pub(in crate::certs) fn new(
+        further_roots: Option<&Path>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, CertError> {
         let mut roots = RootCertStore::empty();
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         if roots.is_empty() {
@@ -67,7 +71,7 @@ impl Transport {
 
     /// Sends JSON to a server of the user's; with a `token` to those who know it.
     /// Anything but success is an error.
-    pub(super) async fn post(
+    pub(in crate::certs) async fn post(
         &self,
         url: &str,
         token: Option<&Secret>,
