@@ -12,6 +12,7 @@ mod manage;
 mod names;
 mod notice;
 mod provider;
+mod remember;
 mod renewal;
 mod self_signed;
 mod standing;
@@ -27,7 +28,7 @@ use std::sync::Arc;
 pub use error::{CertError, CertificateError};
 pub use provider::provider;
 pub use status::{CertificateStatus, IssuerKind};
-pub use storage::{CertStorage, FileStorage, Item};
+pub use storage::{CertStorage, FileStorage, Item, Lock};
 pub use table::ACME_TLS_ALPN;
 use tokio_util::sync::DropGuard;
 

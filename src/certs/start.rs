@@ -14,6 +14,7 @@ use super::issuer::{Held, Issuer, Wanted};
 use super::manage::{SiteCertificate, Upkeep};
 use super::names::{answered, certified};
 use super::notice::Notices;
+use super::remember::Remembering;
 use super::storage::{CertStorage, FileStorage};
 use super::table::{Resolver, ServerNames};
 use super::{Certificates, renewal, self_signed};
@@ -50,8 +51,17 @@ impl Certificates {
         let resolver = Arc::new(Resolver::default());
         let challenges = Arc::new(Challenges::new(Arc::clone(&resolver), tasks));
         let storage: Arc<dyn CertStorage> = Arc::new(FileStorage::open(&config.state_dir)?);
-        let mut sources =
-            Sources { config, storage, challenges, transport: None, clock, authority: None, acme: None };
+        let remembering = Arc::new(Remembering::new(Arc::clone(&storage)));
+        let mut sources = Sources {
+            config,
+            storage,
+            remembering: Arc::clone(&remembering),
+            challenges,
+            transport: None,
+            clock,
+            authority: None,
+            acme: None,
+        };
 
         let mut names = ServerNames::default();
         let (mut first, mut kept) = (Vec::new(), Vec::new());
@@ -91,14 +101,23 @@ impl Certificates {
             look_every: FILES_LOOKED_AT,
             notices,
         };
-        let _ends_upkeep = begin(upkeep, &kept, tasks);
+        let _ends_upkeep = begin(upkeep, &kept, remembering, tasks);
         Ok(Arc::new(Self { resolver, challenges, sites: kept, clock, _ends_upkeep }))
     }
 }
 
 /// Keeps `sites` up until the guard is dropped.
-fn begin(upkeep: Upkeep, sites: &[Arc<SiteCertificate>], tasks: &Tasks) -> DropGuard {
+fn begin(
+    upkeep: Upkeep,
+    sites: &[Arc<SiteCertificate>],
+    remembering: Arc<Remembering>,
+    tasks: &Tasks,
+) -> DropGuard {
     let (upkeep, end) = (Arc::new(upkeep), CancellationToken::new());
+    let ended = end.clone();
+    tasks.spawn_until_stopped(async move {
+        ended.run_until_cancelled(remembering.catch_up()).await;
+    });
     for site in sites {
         let (upkeep, site, end) = (Arc::clone(&upkeep), Arc::clone(site), end.clone());
         tasks.spawn_until_stopped(async move {
@@ -112,6 +131,8 @@ fn begin(upkeep: Upkeep, sites: &[Arc<SiteCertificate>], tasks: &Tasks) -> DropG
 struct Sources<'a> {
     config: &'a Config,
     storage: Arc<dyn CertStorage>,
+    /// The same for what is ordered, which goes on without a disk.
+    remembering: Arc<Remembering>,
     challenges: Arc<Challenges>,
     transport: Option<Arc<Transport>>,
     clock: Arc<dyn Clock>,
@@ -172,7 +193,8 @@ impl Sources<'_> {
             return Ok(Arc::clone(acme));
         }
         let transport = self.transport()?;
-        let acme = Acme::new(self.config, &self.storage, &self.challenges, &transport, &self.clock)?;
+        let storage = Arc::clone(&self.remembering) as Arc<dyn CertStorage>;
+        let acme = Acme::new(self.config, &storage, &self.challenges, &transport, &self.clock)?;
         let acme = Arc::new(acme);
         Ok(Arc::clone(self.acme.insert(acme)))
     }
@@ -251,7 +273,7 @@ mod tests {
         let state = tempfile::tempdir().unwrap();
         let tasks = Tasks::new();
         let certs = start(&internal(state.path(), "a.test"), now(), &tasks).await.unwrap();
-        assert_eq!(tasks.running(), 1);
+        assert_eq!(tasks.running(), 2);
         drop(certs);
         tasks.wait().await;
     }

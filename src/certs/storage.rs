@@ -2,10 +2,11 @@
 //! read, each written whole or not at all. It never looks into them.
 
 use std::fmt::Debug;
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
@@ -15,6 +16,10 @@ use crate::base::random_id;
 const DIRECTORY_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
 const TEMPORARY: &str = "tmp";
+const LOCK: &str = "lock";
+
+/// How often a lock that somebody has is asked for.
+const LOCK_AGAIN: Duration = Duration::from_millis(500);
 
 /// The directories under the state directory.
 const AUTHORITY: &str = "ca";
@@ -25,7 +30,7 @@ const ACME: &str = "acme";
 const LARGEST: u64 = 1 << 20;
 
 /// Something that is kept; its path is the same in every storage.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Item(PathBuf);
 
 impl Item {
@@ -84,6 +89,16 @@ pub trait CertStorage: Debug + Send + Sync + 'static {
 
     /// Forgets `item`. Not undone when it is cancelled.
     fn remove<'a>(&'a self, item: &'a Item) -> BoxFuture<'a, Result<(), CertError>>;
+
+    /// Waits until nobody else, in any process, works on `item`; so it stays until
+    /// the result is dropped, or the process ends. Cancel safe.
+    fn lock<'a>(&'a self, item: &'a Item) -> BoxFuture<'a, Result<Lock, CertError>>;
+}
+
+/// The right to work on an item alone.
+#[derive(Debug)]
+pub struct Lock {
+    _locked: File,
 }
 
 /// Keeps items as files under one directory.
@@ -129,6 +144,30 @@ impl CertStorage for FileStorage {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             removed => removed,
         }))
+    }
+
+    fn lock<'a>(&'a self, item: &'a Item) -> BoxFuture<'a, Result<Lock, CertError>> {
+        let path = self.root.join(&item.0).with_added_extension(LOCK);
+        Box::pin(async move {
+            loop {
+                let root = self.root.clone();
+                let locked = off_the_runtime("lock", path.clone(), move |path| try_lock(&root, path));
+                if let Some(lock) = locked.await? {
+                    return Ok(lock);
+                }
+                tokio::time::sleep(LOCK_AGAIN).await;
+            }
+        })
+    }
+}
+
+fn try_lock(root: &Path, path: &Path) -> io::Result<Option<Lock>> {
+    make_private(root, path.parent().unwrap_or(root))?;
+    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(FILE_MODE).open(path)?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(Lock { _locked: file })),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(error),
     }
 }
 
@@ -253,6 +292,20 @@ mod tests {
         let storage = FileStorage::open(state.path()).unwrap();
         assert_eq!(fs::read_dir(&directory).unwrap().count(), 1);
         assert_eq!(storage.load(&item).await.unwrap(), Some(vec![1]));
+    }
+
+    #[tokio::test]
+    async fn one_at_a_time_works_on_an_item() {
+        let state = tempfile::tempdir().unwrap();
+        let (one, other) =
+            (FileStorage::open(state.path()).unwrap(), FileStorage::open(state.path()).unwrap());
+        let item = Item::acme_certificate("https://ca.test/dir", "a.test");
+        let lock = one.lock(&item).await.unwrap();
+        let soon = |lock| tokio::time::timeout(Duration::from_millis(50), lock);
+        assert!(soon(other.lock(&item)).await.is_err());
+        other.lock(&Item::acme_certificate("https://ca.test/dir", "b.test")).await.unwrap();
+        drop(lock);
+        other.lock(&item).await.unwrap();
     }
 
     #[tokio::test]

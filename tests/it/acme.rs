@@ -136,6 +136,12 @@ fn files(state: &TempDir, end: &str) -> Vec<PathBuf> {
     files.map(|file| file.unwrap().path()).filter(|file| file.to_str().unwrap().ends_with(end)).collect()
 }
 
+async fn tls_listener() -> (TcpListener, std::net::SocketAddr) {
+    let listener = listener().await;
+    let address = listener.local_addr().unwrap();
+    (listener, address)
+}
+
 async fn listener() -> TcpListener {
     TcpListener::bind("127.0.0.1:0").await.unwrap()
 }
@@ -264,6 +270,31 @@ async fn an_account_is_bound_to_one_made_by_other_means() {
     edge.serve_http(http);
     edge.certified().await;
     edge.stop().await;
+}
+
+#[tokio::test]
+async fn two_processes_order_one_certificate() {
+    let (tls, address) = tls_listener().await;
+    let authority = Authority::prepare(free_address(), address);
+    let pebble = authority.start().await;
+    let state = tempfile::tempdir().unwrap();
+    let (one, other) = (
+        Edge::start(&state, &authority, &["tls-alpn-01"]).await,
+        Edge::start(&state, &authority, &["tls-alpn-01"]).await,
+    );
+    // Only what the one orders can be proven.
+    one.serve_tls(tls);
+    one.certified().await;
+    other.certified().await;
+    let mut leaves = Vec::new();
+    for edge in [&one, &other] {
+        let (tls, address) = tls_listener().await;
+        edge.serve_tls(tls);
+        leaves.push(leaf(address, SITE, &pebble.issuer).await.unwrap());
+    }
+    assert_eq!(leaves[0], leaves[1]);
+    one.stop().await;
+    other.stop().await;
 }
 
 /// A wildcard and the name it is under: two records of one name.

@@ -16,8 +16,8 @@ use super::transport::{RetryAfter, Transport};
 use crate::base::Clock;
 use crate::certs::certificate::Certificate;
 use crate::certs::error::CertError;
-use crate::certs::renewal::Window;
-use crate::certs::storage::{CertStorage, Item};
+use crate::certs::renewal::{self, Window};
+use crate::certs::storage::{CertStorage, Item, Lock};
 use crate::config::model::Acme as Config;
 
 /// Orders in a row that may end by a rejected nonce.
@@ -73,6 +73,10 @@ impl Server {
         }
         let retry_after = RetryAfter::default();
         let wanted = Ordered { site, names, replaced };
+        let _alone = self.lock(site).await;
+        if let Some(certificate) = self.made_by_another(wanted).await {
+            return Ok(certificate);
+        }
         let obtained =
             tokio::time::timeout(ORDER_DEADLINE, self.obtain_with_good_nonces(wanted, &retry_after)).await;
         let outcome = obtained.unwrap_or(Err(CertError::OrderDeadline));
@@ -87,6 +91,39 @@ impl Server {
             };
             Failure { error, retry_after: own.or(asked) }
         })
+    }
+
+    /// Other processes on the same state directory wait until the order is done.
+    async fn lock(&self, site: &str) -> Option<Lock> {
+        let item = self.item(site);
+        match tokio::time::timeout(ORDER_DEADLINE, self.storage.lock(&item)).await {
+            Ok(Ok(lock)) => Some(lock),
+            Ok(Err(error)) => {
+                tracing::warn!(
+                    site,
+                    reason = error.story(),
+                    "other processes may order the same certificate"
+                );
+                None
+            }
+            Err(_) => {
+                tracing::warn!(
+                    site,
+                    "another process has been at the same order for long; it is made all the same"
+                );
+                None
+            }
+        }
+    }
+
+    /// A certificate that another process has stored in the meantime.
+    async fn made_by_another(&self, wanted: Ordered<'_>) -> Option<Certificate> {
+        let stored = self.storage.load(&self.item(wanted.site)).await.ok()??;
+        let certificate = Certificate::from_pem(&stored, &stored).ok()?;
+        let now = self.clock.wall();
+        let is_ours = certificate.certified.cert.first() == wanted.replaced;
+        let is_due = renewal::due(&certificate.validity, 0.0) <= now;
+        (!is_ours && !is_due && certificate.check(wanted.names, now).is_ok()).then_some(certificate)
     }
 
     /// When it wants a certificate that it issued to be renewed, and how soon it
