@@ -1,6 +1,7 @@
 //! What the tests put around the program: clients, origin servers, a browser,
 //! and the program itself as a process.
 
+pub(crate) mod acme_server;
 pub(crate) mod chromium;
 pub(crate) mod client;
 pub(crate) mod curl;
