@@ -22,15 +22,15 @@ use tokio_rustls::TlsConnector;
 use super::support::pebble::{Authority, trusting};
 use super::support::ports::free_address;
 
-const SITE: &str = "shop.example.test";
-const ALIAS: &str = "www.shop.example.test";
+pub(super) const SITE: &str = "shop.example.test";
+pub(super) const ALIAS: &str = "www.shop.example.test";
 const DEADLINE: Duration = Duration::from_secs(20);
 const SOON: Backoff = Backoff { first: Duration::from_millis(200), most: Duration::from_millis(500) };
 
 /// An edge whose certificates are ordered from an [`Authority`].
-struct Edge {
-    certs: Arc<Certificates>,
-    metrics: Arc<Metrics>,
+pub(super) struct Edge {
+    pub(super) certs: Arc<Certificates>,
+    pub(super) metrics: Arc<Metrics>,
     tasks: Tasks,
 }
 
@@ -43,13 +43,12 @@ impl Edge {
 
     /// The same with these lines for `[acme]`, which say which directories to ask.
     async fn start_with(state: &TempDir, authority: &Authority, challenges: &[&str], acme: &str) -> Self {
-        let (tasks, metrics) = (Tasks::new(), Arc::<Metrics>::default());
-        let config = config(state.path(), authority, challenges, acme, [SITE, ALIAS]);
-        Self::run(&config, tasks, metrics).await
+        let config = config(state.path(), &authority.root_file(), challenges, acme, [SITE, ALIAS]);
+        Self::run(&config, Arc::new(SystemClock)).await
     }
 
-    async fn run(config: &Config, tasks: Tasks, metrics: Arc<Metrics>) -> Self {
-        let clock = Arc::new(SystemClock);
+    pub(super) async fn run(config: &Config, clock: Arc<dyn Clock>) -> Self {
+        let (tasks, metrics) = (Tasks::new(), Arc::<Metrics>::default());
         let certs = Certificates::start_with_backoff(config, clock, &tasks, Arc::clone(&metrics), SOON).await;
         Self { certs: certs.unwrap(), metrics, tasks }
     }
@@ -78,13 +77,13 @@ impl Edge {
         });
     }
 
-    fn status(&self) -> CertificateStatus {
+    pub(super) fn status(&self) -> CertificateStatus {
         let [status] = self.certs.status().try_into().unwrap();
         status
     }
 
     /// The state of the certificate once there is one.
-    async fn certified(&self) -> CertificateStatus {
+    pub(super) async fn certified(&self) -> CertificateStatus {
         let certified = async {
             let mut again = tokio::time::interval(Duration::from_millis(20));
             while self.status().not_after.is_none() {
@@ -96,7 +95,7 @@ impl Edge {
         self.status()
     }
 
-    async fn stop(self) {
+    pub(super) async fn stop(self) {
         self.tasks.stop();
         tokio::time::timeout(DEADLINE, self.tasks.wait()).await.unwrap();
     }
@@ -314,9 +313,15 @@ async fn a_wildcard_is_proven_by_dns() {
     fs::set_permissions(&hook, fs::Permissions::from_mode(0o700)).unwrap();
     let acme = format!("directory = {:?}\ndns = {{ exec = {hook:?}, wait = \"0s\" }}", authority.url());
     let all = ["tls-alpn-01", "http-01", "dns-01"];
-    let config = config(state.path(), &authority, &all, &acme, ["*.wild.example.test", "wild.example.test"]);
+    let config = config(
+        state.path(),
+        &authority.root_file(),
+        &all,
+        &acme,
+        ["*.wild.example.test", "wild.example.test"],
+    );
 
-    let edge = Edge::run(&config, Tasks::new(), Arc::default()).await;
+    let edge = Edge::run(&config, Arc::new(SystemClock)).await;
     let status = edge.certified().await;
     assert_eq!((status.last_error, edge.metrics.certificate_failures.value()), (None, 0));
     let tls = listener().await;
@@ -362,15 +367,15 @@ async fn a_failure_is_told_to_whom_it_concerns() {
     edge.stop().await;
 }
 
-/// The one site of these names, ordered from `authority`.
-fn config(
+/// The one site of these names, ordered from an authority with this root.
+pub(super) fn config(
     state: &Path,
-    authority: &Authority,
+    root: &Path,
     challenges: &[&str],
     acme: &str,
     [name, alias]: [&str; 2],
 ) -> Config {
-    let (state_dir, root) = (state.display(), authority.root_file());
+    let state_dir = state.display();
     let text = format!(
         r#"
 email = "admin@example.test"

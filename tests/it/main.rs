@@ -12,6 +12,7 @@
 mod support;
 
 mod acme;
+mod acme_faults;
 mod acme_server;
 mod command_line;
 mod compression;

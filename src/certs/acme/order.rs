@@ -111,7 +111,8 @@ impl Server {
         let identifiers: Vec<Identifier> = names.iter().map(|name| identifier(name)).collect();
         let profile = self.config.profile.as_deref();
         if let Some(profile) = profile {
-            let known: Vec<_> = account.profiles().map(|known| known.name.to_owned()).collect();
+            let mut known: Vec<_> = account.profiles().map(|known| known.name.to_owned()).collect();
+            known.sort_unstable();
             if !known.iter().any(|known| known == profile) {
                 return Err(CertError::NoProfile { profile: profile.to_owned(), known });
             }

@@ -1,0 +1,219 @@
+//! Certificates from an authority that fails, refuses, wants them renewed, and
+//! while the process is killed: what a real ACME server does not do on demand.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use futures_util::future::join_all;
+use seawall::base::{Clock, ManualClock, SystemClock};
+use tempfile::TempDir;
+
+use super::acme::{ALIAS, Edge, SITE, config};
+use super::support::acme_server::{AcmeServer, Fault, Options, Status, Step};
+use super::support::{eventually, within};
+
+/// The steps of an order once there is one.
+const STEPS: [Step; 5] =
+    [Step::Authorization, Step::Challenge, Step::Order, Step::Finalize, Step::Certificate];
+
+/// A state directory, and the servers that are asked in turn.
+struct Place {
+    state: TempDir,
+    root: PathBuf,
+    acme: String,
+}
+
+impl Place {
+    fn new(servers: &[&AcmeServer], further: &str) -> Self {
+        let state = tempfile::tempdir().unwrap();
+        let root = state.path().join("roots");
+        let roots: String =
+            servers.iter().map(|server| fs::read_to_string(server.root_file()).unwrap()).collect();
+        fs::write(&root, roots).unwrap();
+        let directories: Vec<_> = servers.iter().map(|server| server.directory()).collect();
+        Self { state, root, acme: format!("directory = {directories:?}\n{further}") }
+    }
+
+    async fn start(&self) -> Edge {
+        self.start_at(Arc::new(SystemClock)).await
+    }
+
+    async fn start_at(&self, clock: Arc<dyn Clock>) -> Edge {
+        let config = config(self.state.path(), &self.root, &["http-01"], &self.acme, [SITE, ALIAS]);
+        Edge::run(&config, clock).await
+    }
+}
+
+async fn failure(edge: &Edge) -> String {
+    eventually("a failure", || edge.status().last_error).await
+}
+
+#[tokio::test]
+async fn a_step_that_fails_for_a_moment_is_taken_again() {
+    let faults = || [Fault::Status(503, None), Fault::Close, Fault::Problem("badNonce", 400, None)];
+    let orders = STEPS.iter().flat_map(|step| faults().map(|fault| (*step, fault)));
+    join_all(orders.map(async |(step, fault)| {
+        let server = AcmeServer::start(Options::default()).await;
+        // instant-acme asks three times where a nonce is rejected.
+        server.fail_next(step, if matches!(fault, Fault::Problem(..)) { 3 } else { 1 }, fault);
+        let place = Place::new(&[&server], "");
+        let edge = place.start().await;
+        let status = edge.certified().await;
+        assert_eq!((status.last_error, edge.metrics.certificate_failures.value()), (None, 0), "{step:?}");
+        assert_eq!((server.orders().len(), server.certificates().len()), (1, 1), "{step:?}");
+        edge.stop().await;
+    }))
+    .await;
+}
+
+/// The process ends while the server is at each step of the order.
+#[tokio::test]
+async fn an_order_is_taken_up_where_a_crash_left_it() {
+    join_all(STEPS.iter().map(async |step| {
+        let server = AcmeServer::start(Options::default()).await;
+        server.fail(*step, Fault::Hang);
+        let place = Place::new(&[&server], "");
+        let edge = place.start().await;
+        eventually("the step", || (server.requests(*step) > 0).then_some(())).await;
+        edge.stop().await;
+        assert_eq!(server.certificates().len(), usize::from(matches!(step, Step::Certificate)), "{step:?}");
+
+        server.heal(*step);
+        let edge = place.start().await;
+        edge.certified().await;
+        let counted = (server.accounts().len(), server.orders().len(), server.certificates().len());
+        assert_eq!(counted, (1, 1, 1), "{step:?}");
+        assert!(matches!(server.orders()[0].status, Status::Valid));
+        edge.stop().await;
+    }))
+    .await;
+}
+
+#[tokio::test]
+async fn another_authority_issues_where_one_cannot() {
+    for (step, fault) in [
+        (Step::NewOrder, Fault::Problem("rateLimited", 429, Some("3600"))),
+        (Step::Directory, Fault::Garbage),
+        (Step::Directory, Fault::Status(503, None)),
+        (Step::NewAccount, Fault::Close),
+    ] {
+        let (one, other) =
+            (AcmeServer::start(Options::default()).await, AcmeServer::start(Options::default()).await);
+        one.fail(step, fault);
+        let place = Place::new(&[&one, &other], "");
+        let edge = place.start().await;
+        let status = edge.certified().await;
+        assert_eq!((status.authority, status.last_error), (Some(other.directory()), None), "{step:?}");
+        assert_eq!((one.certificates().len(), other.certificates().len()), (0, 1), "{step:?}");
+
+        // Who asked to be left alone is, for as long as that was said.
+        let asked = one.requests(Step::NewOrder);
+        assert_eq!(edge.certs.renew(SITE), 1);
+        eventually("another one", || (other.certificates().len() == 2).then_some(())).await;
+        assert_eq!(one.requests(Step::NewOrder), asked, "{step:?}");
+        edge.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_one_authority_refuses_is_asked_of_no_other() {
+    let (one, other) =
+        (AcmeServer::start(Options::default()).await, AcmeServer::start(Options::default()).await);
+    one.fail(Step::NewOrder, Fault::Problem("rejectedIdentifier", 400, None));
+    let place = Place::new(&[&one, &other], "");
+    let edge = place.start().await;
+    let told = failure(&edge).await;
+    assert!(told.contains("rejectedIdentifier"), "{told}");
+    assert!(edge.status().what_to_do.unwrap().contains("does not certify the name"));
+    assert_eq!(other.requests(Step::Directory), 0);
+    edge.stop().await;
+}
+
+#[tokio::test]
+async fn a_limit_on_failures_spares_the_authority() {
+    let server = AcmeServer::start(Options::default()).await;
+    server.set_validation(super::support::acme_server::Validation::RejectAll(vec![
+        super::support::acme_server::ChallengeType::Http01,
+    ]));
+    let place = Place::new(&[&server], "");
+    let edge = place.start().await;
+    eventually("the limit", || edge.status().last_error.filter(|told| told.contains("too many orders")))
+        .await;
+    assert_eq!(server.orders().len(), 5);
+    edge.stop().await;
+}
+
+#[tokio::test]
+async fn it_is_renewed_when_the_authority_says_so() {
+    let server = AcmeServer::start(Options { renewal_info: true, ..Options::default() }).await;
+    let place = Place::new(&[&server], "");
+    let edge = place.start().await;
+    let first = edge.certified().await;
+    eventually("a suggestion", || edge.status().why_then.filter(|why| *why == "the authority suggests it"))
+        .await;
+    assert!(edge.status().next_renewal < first.not_after);
+    edge.stop().await;
+
+    // It is to be revoked: the window is now.
+    let now = SystemClock.wall();
+    server.set_renewal_window(now - Duration::from_secs(60), now);
+    let edge = place.start().await;
+    eventually("the next one", || (server.certificates().len() == 2).then_some(())).await;
+    let (orders, certificates) = (server.orders(), server.certificates());
+    assert_eq!(orders[0].replaces, None);
+    assert_eq!(orders[1].replaces.as_ref(), Some(&certificates[0].id));
+    assert_eq!(edge.metrics.certificate_failures.value(), 0);
+    edge.stop().await;
+}
+
+#[tokio::test]
+async fn a_suggestion_without_a_time_to_ask_again_leaves_the_lifetime() {
+    let server = AcmeServer::start(Options { renewal_info: true, ..Options::default() }).await;
+    server.set_renewal_retry_after(None);
+    let place = Place::new(&[&server], "");
+    let edge = place.start().await;
+    edge.certified().await;
+    eventually("the question", || (server.requests(Step::RenewalInfo) > 0).then_some(())).await;
+    assert_eq!(edge.status().why_then, Some("most of the lifetime is over then"));
+    edge.stop().await;
+}
+
+#[tokio::test]
+async fn a_profile_is_one_that_the_authority_has() {
+    let options = || Options { profiles: vec!["classic", "shortlived"], ..Options::default() };
+    let server = AcmeServer::start(options()).await;
+    let edge = Place::new(&[&server], "profile = \"shortlived\"").start().await;
+    edge.certified().await;
+    assert_eq!(server.orders()[0].profile.as_deref(), Some("shortlived"));
+    edge.stop().await;
+
+    let place = Place::new(&[&server], "profile = \"tlsserver\"");
+    let edge = place.start().await;
+    let told = failure(&edge).await;
+    assert_eq!(told, "the ACME server has no profile \"tlsserver\"; it has classic, shortlived");
+    assert_eq!(server.orders().len(), 1);
+    edge.stop().await;
+}
+
+#[tokio::test]
+async fn an_expired_certificate_is_served_until_there_is_another() {
+    let server = AcmeServer::start(Options::default()).await;
+    let place = Place::new(&[&server], "");
+    let edge = place.start().await;
+    let first = edge.certified().await;
+    edge.stop().await;
+
+    server.fail(Step::NewOrder, Fault::Status(503, None));
+    let later: SystemTime = SystemClock.wall() + Duration::from_secs(100 * 24 * 3600);
+    let edge = place.start_at(Arc::new(ManualClock::at(later))).await;
+    within("a failure", async {
+        while edge.metrics.certificate_failures.value() == 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert_eq!(edge.status().not_after, first.not_after);
+    edge.stop().await;
+}
