@@ -63,6 +63,11 @@ impl Certificates {
         self.challenges.http01(token)
     }
 
+    /// How many sites have one.
+    pub fn count(&self) -> usize {
+        self.sites.len()
+    }
+
     /// Has a new certificate made now for the site of this name, or that has it
     /// among its names; says how many are made. Nothing is waited for.
     pub fn renew(&self, name: &str) -> usize {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use rustls::ServerConfig;
+use rustls::compress::CompressionCache;
 use rustls::crypto::aws_lc_rs::Ticketer;
 use rustls::server::NoServerSessionStorage;
 use rustls::version::{TLS12, TLS13};
@@ -18,6 +19,10 @@ pub(super) const HTTP11: &[u8] = b"http/1.1";
 /// connections that browsers like to open.
 const TICKETS: usize = 2;
 
+/// The most compressed certificates that are kept. They are looked through one by
+/// one, and many more are shown too seldom to be worth it.
+const MOST_COMPRESSED: usize = 64;
+
 /// TLS 1.2 and 1.3 with the certificates of `certs`; sessions are resumed by
 /// tickets, whose keys change every six hours; no 0-RTT, which can be replayed.
 pub fn server_config(certs: &Arc<Certificates>) -> Arc<ServerConfig> {
@@ -30,6 +35,9 @@ pub fn server_config(certs: &Arc<Certificates>) -> Arc<ServerConfig> {
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = TICKETS;
     config.max_early_data_size = 0;
+    // RFC 8879, by what the features of rustls bring; each certificate once.
+    let kept = (certs.count() * config.cert_compressors.len()).min(MOST_COMPRESSED);
+    config.cert_compression_cache = Arc::new(CompressionCache::new(kept));
     match Ticketer::new() {
         Ok(ticketer) => config.ticketer = ticketer,
         Err(error) => tracing::warn!(%error, "no session tickets: every handshake will be a full one"),

@@ -1,14 +1,17 @@
 //! Handshakes over loopback with rustls as the client.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::compress::{self, CertDecompressor, DecompressionFailed};
 use rustls::crypto::{verify_tls12_signature, verify_tls13_signature};
 use rustls::version::{TLS12, TLS13};
 use rustls::{
-    ClientConfig, DigitallySignedStruct, NamedGroup, ServerConfig, SignatureScheme, SupportedProtocolVersion,
+    CertificateCompressionAlgorithm, ClientConfig, DigitallySignedStruct, NamedGroup, ServerConfig,
+    SignatureScheme, SupportedProtocolVersion,
 };
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -186,6 +189,42 @@ async fn the_key_exchange_withstands_quantum_computers() {
     let (stream, ..) = edge.meet(&client("a.test")).await;
     let group = stream.get_ref().1.negotiated_key_exchange_group().unwrap();
     assert_eq!(group.name(), NamedGroup::X25519MLKEM768);
+}
+
+/// Unpacks, and counts that it did.
+#[derive(Debug)]
+struct Counting(&'static dyn CertDecompressor, AtomicUsize);
+
+impl CertDecompressor for Counting {
+    fn decompress(&self, input: &[u8], output: &mut [u8]) -> Result<(), DecompressionFailed> {
+        assert!(input.len() < output.len());
+        self.1.fetch_add(1, SeqCst);
+        self.0.decompress(input, output)
+    }
+
+    fn algorithm(&self) -> CertificateCompressionAlgorithm {
+        self.0.algorithm()
+    }
+}
+
+/// RFC 8879
+#[tokio::test]
+async fn the_certificate_is_compressed_for_who_takes_that() {
+    let edge = edge(&["a.test"]).await;
+    for decompressor in [compress::BROTLI_DECOMPRESSOR, compress::ZLIB_DECOMPRESSOR] {
+        let counting: &'static Counting = Box::leak(Box::new(Counting(decompressor, AtomicUsize::new(0))));
+        let mut client = client_of("a.test", &[&TLS13]);
+        client.config.cert_decompressors = vec![counting];
+        client.config.resumption = Resumption::disabled();
+        for unpacked in 1..3 {
+            let (stream, ..) = edge.meet(&client).await;
+            assert!(!shown_names(&stream).is_empty());
+            assert_eq!(counting.1.load(SeqCst), unpacked);
+        }
+    }
+    let mut plain = client_of("a.test", &[&TLS13]);
+    plain.config.cert_decompressors = Vec::new();
+    edge.meet(&plain).await;
 }
 
 #[tokio::test]
