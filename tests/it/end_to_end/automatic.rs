@@ -4,12 +4,15 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 
 use serde_json::Value;
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::support::client::{Alpn, Client};
 use crate::support::origin::{FixedOrigin, Origin, ok};
 use crate::support::pebble::{Authority, Pebble};
 use crate::support::process::{Place, Seawall, words};
@@ -167,4 +170,49 @@ async fn a_site_is_served_before_its_first_certificate_comes() {
     gate.open(authority.address());
     certified(&seawall).await;
     assert_served(&seawall, &root).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_renewal_costs_no_request_and_no_connection() {
+    let place = Place::new();
+    let authority = Authority::prepare(place.http, place.https);
+    let pebble = authority.start().await;
+    let origins = origins().await;
+    place.configure(&config(&authority.url(), &authority, "tls-alpn-01", &origins));
+    let seawall = place.run().await;
+    certified(&seawall).await;
+    let (root, to) = (issuer_file(&seawall, &pebble), seawall.https);
+
+    let is_over = Arc::new(AtomicBool::new(false));
+    let mut clients = tokio::task::JoinSet::new();
+    for (alpn, reconnects) in [(Alpn::H1, false), (Alpn::H2, false), (Alpn::H1, true), (Alpn::H2, true)] {
+        let (root, is_over) = (root.clone(), Arc::clone(&is_over));
+        clients.spawn(async move {
+            let mut client = Client::connect(to, &root, SITE, alpn).await;
+            let (first, mut requests) = (client.certificate.clone(), 0);
+            while !is_over.load(SeqCst) {
+                if reconnects {
+                    client = Client::connect(to, &root, SITE, alpn).await;
+                }
+                assert_eq!(client.get("/").await.status(), 200);
+                requests += 1;
+            }
+            (reconnects, client.certificate != first, requests)
+        });
+    }
+    for issued in 2..5 {
+        seawall.ask("certs", &["renew", SITE]).await;
+        within("another certificate", async {
+            while seawall.metric("seawall_certificates_issued_total").await != Some(issued) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        })
+        .await;
+    }
+    is_over.store(true, SeqCst);
+    while let Some(client) = clients.join_next().await {
+        let (reconnects, has_another, requests) = client.unwrap();
+        assert_eq!(reconnects, has_another);
+        assert!(requests > 10, "{requests}");
+    }
 }
