@@ -295,6 +295,6 @@ fn answer(
     let body = String::from_utf8_lossy(&body).into_owned();
     match status.is_success() {
         true => Ok(body),
-        false => Err(format!("{status}: {}", body.trim()).into()),
+        false => Err(format!("the edge answered {status}: {}", show::refusal(&body)).into()),
     }
 }

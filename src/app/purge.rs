@@ -61,7 +61,10 @@ pub(super) fn run(purge: &Purge) -> Result<(), CommandError> {
     let purged: Value = serde_json::from_str(&answer)?;
     print(&if purge.json { answer } else { show::purged(&purged) })?;
     match purged["durable"].as_bool() {
-        Some(false) => Err("it holds now, but after a restart some of it might be found again".into()),
+        Some(false) => {
+            let reason = show::cell(&purged["reason"]);
+            Err(format!("it holds now, but after a restart some of it might be found again: {reason}").into())
+        }
         _ => Ok(()),
     }
 }

@@ -120,13 +120,22 @@ pub fn purged(purged: &Value) -> String {
     format!("purged {} in memory, {} on the disk{so_far}\n", of("memory"), of("disk"))
 }
 
+/// Why the edge refused, out of what it answered.
+pub fn refusal(answer: &str) -> String {
+    let told = serde_json::from_str::<Value>(answer).ok();
+    match told.as_ref().map(|told| &told["error"]) {
+        Some(why @ Value::String(_)) => cell(why),
+        _ => cell(&Value::String(answer.trim().to_owned())),
+    }
+}
+
 pub(super) fn items(value: &Value) -> impl Iterator<Item = &Value> {
     value.as_array().into_iter().flatten()
 }
 
 /// A value on one line. Texts of certificate authorities and origin servers
 /// end up here, so nothing that moves a terminal is let through.
-pub(super) fn cell(value: &Value) -> String {
+pub fn cell(value: &Value) -> String {
     match value {
         Value::Null => dash(),
         Value::Bool(true) => "yes".to_owned(),
@@ -269,6 +278,12 @@ localhost
         let answer = |complete| json!({ "purged": { "memory": 2, "disk": 31 }, "complete": complete });
         assert_eq!(purged(&answer(true)), "purged 2 in memory, 31 on the disk\n");
         assert_eq!(purged(&answer(false)), "purged 2 in memory, 31 on the disk, and it goes on\n");
+    }
+
+    #[test]
+    fn why_it_was_refused() {
+        assert_eq!(refusal(r#"{"error":"no such\u001b thing"}"#), "no such\u{fffd} thing");
+        assert_eq!(refusal("nonsense\n"), "nonsense");
     }
 
     #[test]
