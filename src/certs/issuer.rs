@@ -1,6 +1,7 @@
 //! Who makes a site's certificate, and what of that is stored.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::SystemTime;
 
 use super::acme::{Acme, Failure};
@@ -29,6 +30,8 @@ pub(super) struct Wanted {
     pub(super) site: Arc<str>,
     /// What it is made for.
     pub(super) names: Vec<String>,
+    /// True once a client got a placeholder in its place.
+    pub(super) is_asked_for: Arc<AtomicBool>,
 }
 
 /// A certificate that may be served.
@@ -122,7 +125,7 @@ impl Issuer {
                 let issued = authority.issue(&wanted.site, &wanted.names, now).await;
                 issued.map(Held::own).map_err(|error| Failure { error, retry_after: None })
             }
-            Self::Acme(acme) => acme.issue(&wanted.site, &wanted.names, replaced).await,
+            Self::Acme(acme) => acme.issue(&wanted.site, &wanted.names, replaced, &wanted.is_asked_for).await,
             Self::Files(pair) => {
                 let loaded = pair.load(&wanted.names, now).await;
                 loaded.map(Held::own).map_err(|error| Failure { error, retry_after: None })

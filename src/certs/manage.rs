@@ -262,7 +262,7 @@ mod tests {
     use crate::base::{ManualClock, Tasks};
     use crate::certs::authority::LocalAuthority;
     use crate::certs::storage::{CertStorage, FileStorage};
-    use crate::certs::table::ServerNames;
+    use crate::certs::table::{Served, ServerNames};
     use crate::certs::testing::{config, now};
     use crate::certs::{Certificates, self_signed};
     use crate::config::model::SiteTls;
@@ -307,7 +307,8 @@ mod tests {
         let (metrics, look_every) = (Arc::clone(&metrics), Duration::from_millis(5));
         let upkeep =
             Upkeep { clock, resolver, metrics: Arc::clone(&metrics), backoff, look_every, notices: None };
-        let wanted = Wanted { site: "a.test".into(), names: vec!["a.test".to_owned()] };
+        let names = vec!["a.test".to_owned()];
+        let wanted = Wanted { site: "a.test".into(), names, is_asked_for: Arc::default() };
         let slot = ServerNames::default().add(["a.test".to_owned()].into_iter());
         // It is due.
         let held = Held::own(self_signed::placeholder(&wanted.names, now() - 70 * DAY).unwrap());
@@ -353,12 +354,13 @@ mod tests {
         let clock = Arc::new(ManualClock::at(now()));
         let (resolver, metrics) = (Arc::<Resolver>::default(), Arc::<Metrics>::default());
         let (look_every, backoff) = (Duration::from_millis(5), renewal::AFTER_FAILURE);
-        let wanted = Wanted { site: "a.test".into(), names: vec!["a.test".to_owned()] };
-        let mut names = ServerNames::default();
-        let slot = names.add(["a.test".to_owned()].into_iter());
+        let names = vec!["a.test".to_owned()];
+        let wanted = Wanted { site: "a.test".into(), names, is_asked_for: Arc::default() };
+        let mut server_names = ServerNames::default();
+        let slot = server_names.add(["a.test".to_owned()].into_iter());
         let marks = pair.marks().await;
         let held = Held::own(pair.load(&wanted.names, now()).await.unwrap());
-        resolver.replace(names, vec![Arc::clone(&held.certificate.certified)]);
+        resolver.replace(server_names, vec![Served::Own(Arc::clone(&held.certificate.certified))]);
         let served = || resolver.certificate(Some("a.test")).unwrap().cert[0].clone();
         let first = served();
         let issuer = Issuer::Files(pair.clone());

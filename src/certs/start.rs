@@ -16,7 +16,7 @@ use super::names::{answered, certified};
 use super::notice::Notices;
 use super::remember::Remembering;
 use super::storage::{CertStorage, FileStorage};
-use super::table::{Resolver, ServerNames};
+use super::table::{Resolver, Served, ServerNames};
 use super::{Certificates, renewal, self_signed};
 use crate::base::{Backoff, Clock, Tasks};
 use crate::config::Config;
@@ -79,11 +79,13 @@ impl Certificates {
                 names.answer_unknown(slot);
             }
             let now = sources.clock.wall();
-            let certified = match &held {
-                Some(held) => Arc::clone(&held.certificate.certified),
-                None => self_signed::placeholder(&wanted.names, now)?.certified,
-            };
-            first.push(certified);
+            first.push(match &held {
+                Some(held) => Served::Own(Arc::clone(&held.certificate.certified)),
+                None => {
+                    let placeholder = self_signed::placeholder(&wanted.names, now)?.certified;
+                    Served::Placeholder(placeholder, Arc::clone(&wanted.is_asked_for))
+                }
+            });
             kept.push(Arc::new(SiteCertificate::new(wanted, issuer, slot, held.as_ref(), marks, now)));
         }
         resolver.replace(names, first);
@@ -143,7 +145,8 @@ struct Sources<'a> {
 impl Sources<'_> {
     /// What certificate a site wants and who makes it; `None` without TLS.
     async fn issuer(&mut self, site: &Site) -> Result<Option<(Wanted, Issuer)>, CertError> {
-        let wanted = Wanted { site: Arc::clone(&site.name), names: certified(site) };
+        let (site_name, names) = (Arc::clone(&site.name), certified(site));
+        let wanted = Wanted { site: site_name, names, is_asked_for: Arc::default() };
         let issuer = match &site.tls {
             SiteTls::Off => return Ok(None),
             SiteTls::Files { cert, key } => Issuer::Files(FilePair { chain: cert.clone(), key: key.clone() }),

@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use arc_swap::ArcSwap;
 use rustls::server::{ClientHello, ResolvesServerCert};
@@ -63,12 +64,33 @@ impl ServerNames {
     }
 }
 
+/// What a slot serves.
+#[derive(Clone, Debug)]
+pub(super) enum Served {
+    /// A certificate.
+    Own(Arc<CertifiedKey>),
+    /// Something in its place, and whether a client has got that.
+    Placeholder(Arc<CertifiedKey>, Arc<AtomicBool>),
+}
+
+impl Served {
+    fn shown(&self) -> &Arc<CertifiedKey> {
+        match self {
+            Self::Own(certificate) => certificate,
+            Self::Placeholder(placeholder, is_asked_for) => {
+                is_asked_for.store(true, Relaxed);
+                placeholder
+            }
+        }
+    }
+}
+
 /// All certificates at one moment.
 #[derive(Clone, Debug, Default)]
 struct Table {
     names: Arc<ServerNames>,
     /// One for each slot.
-    certificates: Vec<Arc<CertifiedKey>>,
+    certificates: Vec<Served>,
     /// By the name that is to be proven.
     challenges: HashMap<String, Arc<CertifiedKey>>,
 }
@@ -82,7 +104,7 @@ pub(super) struct Resolver {
 impl Resolver {
     /// Serves `certificates`, in the order in which their slots were made, in
     /// place of all it served.
-    pub(super) fn replace(&self, names: ServerNames, certificates: Vec<Arc<CertifiedKey>>) {
+    pub(super) fn replace(&self, names: ServerNames, certificates: Vec<Served>) {
         self.table.store(Arc::new(Table {
             names: Arc::new(names),
             certificates,
@@ -94,7 +116,7 @@ impl Resolver {
     pub(super) fn install(&self, slot: Slot, certificate: &Arc<CertifiedKey>) {
         self.change(|table| {
             if let Some(place) = table.certificates.get_mut(slot.0) {
-                *place = Arc::clone(certificate);
+                *place = Served::Own(Arc::clone(certificate));
             }
         });
     }
@@ -123,7 +145,7 @@ impl Resolver {
 
     pub(super) fn certificate(&self, name: Option<&str>) -> Option<Arc<CertifiedKey>> {
         let table = self.table.load();
-        table.certificates.get(table.names.find(name)?.0).cloned()
+        Some(Arc::clone(table.certificates.get(table.names.find(name)?.0)?.shown()))
     }
 
     fn challenge(&self, name: &str) -> Option<Arc<CertifiedKey>> {
@@ -203,9 +225,12 @@ mod tests {
         let made = || self_signed::placeholder(&["a.test".into()], now()).unwrap().certified;
         let (old, new, proof) = (made(), made(), made());
         let resolver = Resolver::default();
-        resolver.replace(names(&[&["a.test"]]), vec![Arc::clone(&old)]);
+        let is_asked_for = Arc::<AtomicBool>::default();
+        let placeholder = Served::Placeholder(Arc::clone(&old), Arc::clone(&is_asked_for));
+        resolver.replace(names(&[&["a.test"]]), vec![placeholder]);
+        assert!(!is_asked_for.load(Relaxed));
         let served = || resolver.certificate(Some("a.test")).unwrap();
-        assert!(Arc::ptr_eq(&served(), &old));
+        assert!(Arc::ptr_eq(&served(), &old) && is_asked_for.load(Relaxed));
         resolver.begin_challenge("a.test", &proof);
         resolver.install(Slot(0), &new);
         assert!(Arc::ptr_eq(&served(), &new));

@@ -8,18 +8,20 @@ mod budget;
 mod challenge;
 mod dns;
 mod order;
+mod queue;
 mod repeat;
 mod server;
 mod transport;
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use budget::FailedOrders;
 pub(super) use challenge::Challenges;
 use dns::Records;
+use queue::Queue;
 use server::Server;
-use tokio::sync::Semaphore;
 pub(super) use transport::Transport;
 
 use super::error::CertError;
@@ -30,14 +32,11 @@ use super::storage::{CertStorage, Item};
 use crate::base::Clock;
 use crate::config::Config;
 
-/// Orders that run at a time; others wait.
-const ORDERS_AT_A_TIME: usize = 4;
-
 /// The ACME servers that are asked, the first of them first.
 #[derive(Debug)]
 pub(super) struct Acme {
     servers: Vec<Server>,
-    orders: Semaphore,
+    queue: Arc<Queue>,
 }
 
 /// Why there is no certificate, and how long the server wants to be left alone.
@@ -77,7 +76,7 @@ impl Acme {
         if servers.is_empty() {
             return Err(CertError::NoDirectory);
         }
-        Ok(Self { servers, orders: Semaphore::new(ORDERS_AT_A_TIME) })
+        Ok(Self { servers, queue: Arc::default() })
     }
 
     /// Where a site's certificate may be stored.
@@ -101,16 +100,17 @@ impl Acme {
 
     /// Orders a certificate for `names` and stores it with its key, in the place
     /// of the one that is `replaced`. The next server is asked where one fails, but not where it finds fault with the
-    /// names. Ends within ten minutes a server of its turn. Cancel safe: the next
+    /// names. Who `is_asked_for` has its turn before others. Ends within ten minutes a
+    /// server of its turn. Cancel safe: the next
     /// call goes on where it can.
     pub(super) async fn issue(
         &self,
         site: &str,
         names: &[String],
         replaced: Option<&Issued>,
+        is_asked_for: &Arc<AtomicBool>,
     ) -> Result<Held, Failure> {
-        // INVARIANT: the semaphore is never closed.
-        let _turn = self.orders.acquire().await.ok();
+        let _turn = self.queue.turn(is_asked_for).await;
         let mut failures = Vec::new();
         for (number, server) in self.servers.iter().enumerate() {
             let directory = &*server.directory;
