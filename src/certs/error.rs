@@ -200,11 +200,25 @@ impl CertError {
         }
     }
 
-    /// True where a server does not take an order in the place of a certificate
-    /// (RFC 9773 s5).
-    pub(super) fn is_about_replacing(&self) -> bool {
-        matches!(self, Self::Acme(instant_acme::Error::Unsupported(_)))
-            || matches!(self.acme_problem(), Some("alreadyReplaced" | "malformed"))
+    /// True where a server may not take an order in the place of a certificate
+    /// (RFC 9773 s5), and another problem is none that says so: it has another
+    /// order for that, the certificate is of another account, it has no use for
+    /// replacing, or says nothing of it.
+    pub(super) fn may_be_about_replacing(&self) -> bool {
+        use instant_acme::Error;
+        match self {
+            Self::Acme(Error::Unsupported(_)) => true,
+            // What instant-acme says where the answer does not repeat it.
+            Self::Acme(Error::Other(error)) => error.to_string().starts_with("replaces field mismatch"),
+            Self::Acme(Error::Api(problem)) => {
+                problem.status.is_none_or(|status| status < 500)
+                    && !matches!(
+                        self.acme_problem(),
+                        Some("rateLimited" | "badNonce" | "accountDoesNotExist")
+                    )
+            }
+            _ => false,
+        }
     }
 
     /// What may help against it, where that is known.

@@ -34,7 +34,8 @@ impl Notices {
         self.tasks.spawn_until_stopped(async move {
             let told = tokio::time::timeout(DEADLINE, transport.post(&url, token.as_ref(), content)).await;
             if let Err(error) = told.unwrap_or_else(|elapsed| Err(elapsed.into())) {
-                tracing::warn!(url, error = &*error, "nobody could be told of a certificate that failed");
+                // Not the URL, which may itself be the secret.
+                tracing::warn!(error = &*error, "nobody could be told of a certificate that failed");
             }
         });
     }

@@ -55,8 +55,9 @@ pub(super) struct Standing {
     current: Option<Current>,
     /// When the next one is to be made, and why then; `None` for files.
     plan: Option<(SystemTime, Reason)>,
-    /// After a failure, not before this.
-    retry_at: Option<SystemTime>,
+    /// Whatever is planned, not before this: after a failure, or just after one
+    /// was made.
+    earliest: Option<SystemTime>,
     failures: u32,
     last_error: Option<CertError>,
     /// When the ACME server is asked for its suggestion.
@@ -72,7 +73,7 @@ impl Standing {
         let mut standing = Self {
             current: None,
             plan: is_renewed.then_some((now, Reason::First)),
-            retry_at: None,
+            earliest: None,
             failures: 0,
             last_error: None,
             ask_at: None,
@@ -87,9 +88,8 @@ impl Standing {
     /// A new certificate is in use. However short its lifetime, the next one is
     /// not made before `earliest`.
     pub(super) fn renewed(&mut self, new: Current, now: SystemTime, earliest: SystemTime, chance: f64) {
-        (self.retry_at, self.failures, self.last_error) = (None, 0, None);
+        (self.earliest, self.failures, self.last_error) = (Some(earliest), 0, None);
         self.put(new, now, chance);
-        self.plan = self.plan.map(|(at, reason)| (at.max(earliest), reason));
     }
 
     fn put(&mut self, current: Current, now: SystemTime, chance: f64) {
@@ -102,7 +102,7 @@ impl Standing {
 
     /// A try failed; the next one comes after `wait`.
     pub(super) fn failed(&mut self, error: CertError, now: SystemTime, wait: Duration) {
-        self.retry_at = now.checked_add(wait);
+        self.earliest = now.checked_add(wait);
         self.last_error = Some(error);
     }
 
@@ -113,12 +113,18 @@ impl Standing {
     }
 
     /// The ACME server suggests a window, and wants to be asked again after
-    /// `wait`. A moment in it is picked by `chance` once for each window.
+    /// `wait`. A moment in it is picked by `chance` once for each window; one
+    /// without an end counts as no answer (RFC 9773 s4.2), and none is waited for
+    /// longer than the certificate lasts.
     pub(super) fn suggested(&mut self, window: Window, now: SystemTime, wait: Duration, chance: f64) {
         self.ask_at = now.checked_add(wait);
-        if self.suggested != Some(window) {
+        let Some(not_after) = self.current.as_ref().map(|current| current.validity.not_after) else { return };
+        // What somebody asked for is not put off again.
+        let is_asked_for = self.plan.is_some_and(|(_, reason)| reason == Reason::Asked);
+        if self.suggested != Some(window) && window.end > window.start && !is_asked_for {
             self.suggested = Some(window);
-            self.plan = self.plan.map(|_| (window.pick(chance), Reason::Suggested));
+            let due = window.pick(chance).min(not_after);
+            self.plan = self.plan.map(|_| (due, Reason::Suggested));
         }
     }
 
@@ -130,7 +136,7 @@ impl Standing {
 
     /// Somebody wants a new certificate now; says whether one can be made.
     pub(super) fn renew_now(&mut self, now: SystemTime) -> bool {
-        self.retry_at = None;
+        self.earliest = None;
         self.plan = self.plan.map(|_| (now, Reason::Asked));
         self.plan.is_some()
     }
@@ -138,8 +144,10 @@ impl Standing {
     /// What is to be done next, and when; `None` if nothing is, for ever.
     pub(super) fn next(&self) -> Option<(SystemTime, Step)> {
         let (renew_at, _) = self.next_renewal()?;
+        // What is over is not asked about any more (RFC 9773 s4.3).
+        let not_after = self.current.as_ref().map(|current| current.validity.not_after);
         match self.ask_at {
-            Some(ask_at) if ask_at < renew_at => Some((ask_at, Step::Ask)),
+            Some(ask_at) if ask_at < renew_at && Some(ask_at) < not_after => Some((ask_at, Step::Ask)),
             _ => Some((renew_at, Step::Renew)),
         }
     }
@@ -147,7 +155,7 @@ impl Standing {
     /// When the next certificate is made, and why then.
     pub(super) fn next_renewal(&self) -> Option<(SystemTime, Reason)> {
         let (at, reason) = self.plan?;
-        Some((self.retry_at.map_or(at, |retry_at| retry_at.max(at)), reason))
+        Some((self.earliest.map_or(at, |earliest| earliest.max(at)), reason))
     }
 
     /// The certificate in use, if it is no placeholder.
@@ -207,13 +215,30 @@ mod tests {
         // It is to be revoked.
         standing.suggested(window(Duration::ZERO, HOUR), now(), 6 * HOUR, 0.5);
         assert_eq!(standing.next(), Some((now() + HOUR / 2, Step::Renew)));
+        // One that ends before it begins is none.
+        standing.suggested(window(HOUR, Duration::ZERO), now(), 6 * HOUR, 0.5);
+        assert_eq!(standing.next(), Some((now() + HOUR / 2, Step::Renew)));
         // The pause after a failure holds all the same.
         standing.failed(CertError::OrderDeadline, now(), DAY);
         assert_eq!(standing.next(), Some((now() + 6 * HOUR, Step::Ask)));
         standing.suggested(window(Duration::ZERO, 2 * HOUR), now(), 2 * DAY, 0.5);
         assert_eq!(standing.next(), Some((now() + DAY, Step::Renew)));
         assert!(standing.renew_now(now()));
+        standing.suggested(window(70 * DAY, 72 * DAY), now(), 2 * DAY, 0.5);
         assert_eq!(standing.next_renewal(), Some((now(), Reason::Asked)));
+    }
+
+    #[test]
+    fn a_suggestion_neither_hurries_nor_outlasts_the_certificate() {
+        let mut standing = Standing::new(None, true, now(), 0.0);
+        standing.renewed(current(), now(), now() + HOUR, 0.0);
+        standing.suggested(window(Duration::ZERO, Duration::from_secs(1)), now(), DAY, 0.5);
+        assert_eq!(standing.next(), Some((now() + HOUR, Step::Renew)));
+        standing.suggested(window(100 * DAY, 110 * DAY), now(), DAY, 0.5);
+        assert_eq!(standing.next_renewal(), Some((now() + 90 * DAY, Reason::Suggested)));
+        standing.not_suggested(now(), Some(95 * DAY));
+        standing.failed(CertError::OrderDeadline, now() + 90 * DAY, 30 * DAY);
+        assert_eq!(standing.next(), Some((now() + 120 * DAY, Step::Renew)));
     }
 
     #[test]

@@ -19,8 +19,8 @@ pub(super) const HTTP11: &[u8] = b"http/1.1";
 /// connections that browsers like to open.
 const TICKETS: usize = 2;
 
-/// The most compressed certificates that are kept. They are looked through one by
-/// one, and many more are shown too seldom to be worth it.
+/// The most compressed certificates that are kept, for they are looked through one
+/// by one. With more each handshake compresses its own, quickly.
 const MOST_COMPRESSED: usize = 64;
 
 /// TLS 1.2 and 1.3 with the certificates of `certs`; sessions are resumed by
@@ -35,8 +35,10 @@ pub fn server_config(certs: &Arc<Certificates>) -> Arc<ServerConfig> {
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = TICKETS;
     config.max_early_data_size = 0;
-    // RFC 8879, by what the features of rustls bring; each certificate once.
-    let kept = (certs.count() * config.cert_compressors.len()).min(MOST_COMPRESSED);
+    // RFC 8879, by what the features of rustls bring; each certificate once. What
+    // is kept is compressed with great care, so nothing is if not all can be.
+    let kept = certs.count() * config.cert_compressors.len();
+    let kept = if kept > MOST_COMPRESSED { 0 } else { kept };
     config.cert_compression_cache = Arc::new(CompressionCache::new(kept));
     match Ticketer::new() {
         Ok(ticketer) => config.ticketer = ticketer,

@@ -161,7 +161,10 @@ async fn it_is_renewed_when_the_authority_says_so() {
     server.set_renewal_window(now - Duration::from_secs(60), now);
     let edge = place.start().await;
     eventually("the next one", || (server.certificates().len() == 2).then_some(())).await;
+    // The window of the new one is over, too: there is a pause all the same.
+    eventually("the question about it", || (server.requests(Step::RenewalInfo) > 2).then_some(())).await;
     let (orders, certificates) = (server.orders(), server.certificates());
+    assert_eq!(certificates.len(), 2);
     assert_eq!(orders[0].replaces, None);
     assert_eq!(orders[1].replaces.as_ref(), Some(&certificates[0].id));
     assert_eq!(edge.metrics.certificate_failures.value(), 0);

@@ -123,8 +123,8 @@ impl Server {
         };
         let order = match replaced.and_then(|leaf| CertificateIdentifier::try_from(leaf).ok()) {
             Some(id) => match account.new_order(&new().replaces(id)).await.map_err(CertError::from) {
-                // It has no use for that, or another order did it already.
-                Err(error) if error.is_about_replacing() => account.new_order(&new()).await?,
+                // If that was not the reason it is told once more.
+                Err(error) if error.may_be_about_replacing() => account.new_order(&new()).await?,
                 replacing => replacing?,
             },
             None => account.new_order(&new()).await?,

@@ -6,8 +6,10 @@ use std::time::Duration;
 use super::transport::RetryAfter;
 use crate::certs::error::CertError;
 
-/// The pause before a step is taken again; the next one is twice as long.
+/// The pause before a step is taken again; the next one is twice as long, up to
+/// the longest.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(32);
 
 /// A step that fails is taken again at most so often.
 const MOST: u32 = 10;
@@ -32,7 +34,7 @@ impl Repeats {
             return None;
         }
         self.0 += 1;
-        Some(FIRST_PAUSE * (1 << (self.0 - 1)))
+        Some((FIRST_PAUSE * (1 << (self.0 - 1))).min(LONGEST_PAUSE))
     }
 }
 
@@ -56,7 +58,7 @@ mod tests {
             let mut repeats = Repeats::default();
             let pauses: Vec<_> =
                 std::iter::from_fn(|| repeats.next(&passing, None)).map(|pause| pause.as_secs()).collect();
-            assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 64, 128, 256, 512], "{passing}");
+            assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 32, 32, 32, 32], "{passing}");
             assert_eq!(Repeats::default().next(&passing, Some(Duration::ZERO)), None, "{passing}");
         }
         for lasting in
