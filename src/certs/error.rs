@@ -105,10 +105,15 @@ pub enum CertError {
         known: Vec<String>,
     },
     /// Too many orders for a name failed lately.
-    #[error("too many orders for {name} failed within the hour; no other is made for {} minutes", wait.as_secs().div_ceil(60))]
+    #[error(
+        "{last}; five orders for {name} failed within the hour, so that none is made for {} minutes",
+        wait.as_secs().div_ceil(60)
+    )]
     TooManyFailed {
         /// The name.
         name: String,
+        /// Why the last one failed.
+        last: String,
         /// For how long.
         wait: std::time::Duration,
     },
@@ -177,7 +182,6 @@ impl CertError {
             Self::Acme(_)
             | Self::NoChallenge { .. }
             | Self::NoProfile { .. }
-            | Self::TooManyFailed { .. }
             | Self::Resting { .. }
             | Self::EveryServer(_)
             | Self::OrderDeadline
@@ -198,6 +202,12 @@ impl CertError {
             Self::Acme(Error::Http(_) | Error::Hyper(_) | Error::Json(_) | Error::Other(_)) => true,
             _ => false,
         }
+    }
+
+    /// True where a server does not know what was asked for, or not as ours.
+    pub(super) fn is_about_unknown(&self) -> bool {
+        let Self::Acme(instant_acme::Error::Api(problem)) = self else { return false };
+        problem.status == Some(404) || matches!(self.acme_problem(), Some("malformed" | "unauthorized"))
     }
 
     /// True where a server may not take an order in the place of a certificate
@@ -239,7 +249,8 @@ impl CertError {
             Self::DnsProgram { .. } | Self::DnsWebhook { .. } => "try by hand what `acme.dns` names",
             Self::NoChallenge { .. } => "allow another challenge in `acme.challenges`",
             Self::NoProfile { .. } => "set `acme.profile` to one of those, or leave it out",
-            Self::TooManyFailed { .. } | Self::Resting { .. } => "nothing: it is tried again by itself",
+            Self::TooManyFailed { .. } => "see to that the name can be proven; it is tried again by itself",
+            Self::Resting { .. } => "nothing: it is tried again by itself",
             Self::Storage { .. } | Self::OpenToOthers { .. } => {
                 "give the user that seawall runs as a state directory of its own"
             }

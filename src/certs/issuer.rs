@@ -53,7 +53,11 @@ impl Held {
     pub(super) fn current(&self) -> Current {
         let Certificate { certified, validity, .. } = &self.certificate;
         let leaf = certified.cert.first().cloned();
-        let source = self.server.zip(leaf).map(|(server, leaf)| Issued { server, leaf });
+        let source = self.server.zip(leaf).map(|(server, leaf)| Issued {
+            server,
+            leaf,
+            not_before: validity.not_before,
+        });
         Current { validity: *validity, source }
     }
 }

@@ -18,13 +18,16 @@ const AGAIN_AFTER: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(super) struct Remembering {
     storage: Arc<dyn CertStorage>,
-    unwritten: Mutex<HashMap<Item, Vec<u8>>>,
+    /// `None` stands for what is to be removed.
+    unwritten: Mutex<HashMap<Item, Option<Vec<u8>>>>,
+    /// Held while something is written, so that nothing old comes after it.
+    writing: tokio::sync::Mutex<()>,
 }
 
 impl Remembering {
     /// Nothing yet.
     pub(super) fn new(storage: Arc<dyn CertStorage>) -> Self {
-        Self { storage, unwritten: Mutex::default() }
+        Self { storage, unwritten: Mutex::default(), writing: tokio::sync::Mutex::default() }
     }
 
     /// Writes what could not be written, whenever that is possible, for ever.
@@ -39,21 +42,40 @@ impl Remembering {
     async fn write_all(&self) {
         let items: Vec<_> = self.unwritten().keys().cloned().collect();
         for item in items {
+            let _alone = self.writing.lock().await;
             let Some(content) = self.unwritten().get(&item).cloned() else { continue };
-            match self.storage.store(&item, content.clone()).await {
+            match self.write(&item, content).await {
                 Ok(()) => {
                     tracing::info!(?item, "written at last to the state directory");
-                    let mut unwritten = self.unwritten();
-                    if unwritten.get(&item) == Some(&content) {
-                        unwritten.remove(&item);
-                    }
+                    self.unwritten().remove(&item);
                 }
                 Err(error) => tracing::error!(reason = error.story(), "still kept in memory only"),
             }
         }
     }
 
-    fn unwritten(&self) -> MutexGuard<'_, HashMap<Item, Vec<u8>>> {
+    async fn write(&self, item: &Item, content: Option<Vec<u8>>) -> Result<(), CertError> {
+        match content {
+            Some(content) => self.storage.store(item, content).await,
+            None => self.storage.remove(item).await,
+        }
+    }
+
+    /// Writes it, or remembers it.
+    async fn put(&self, item: &Item, content: Option<Vec<u8>>) {
+        let _alone = self.writing.lock().await;
+        match self.write(item, content.clone()).await {
+            Ok(()) => {
+                self.unwritten().remove(item);
+            }
+            Err(error) => {
+                tracing::error!(reason = error.story(), "kept in memory only, and tried again each minute");
+                self.unwritten().insert(item.clone(), content);
+            }
+        }
+    }
+
+    fn unwritten(&self) -> MutexGuard<'_, HashMap<Item, Option<Vec<u8>>>> {
         self.unwritten.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -62,34 +84,23 @@ impl CertStorage for Remembering {
     fn load<'a>(&'a self, item: &'a Item) -> BoxFuture<'a, Result<Option<Vec<u8>>, CertError>> {
         let unwritten = self.unwritten().get(item).cloned();
         match unwritten {
-            Some(content) => Box::pin(std::future::ready(Ok(Some(content)))),
+            Some(content) => Box::pin(std::future::ready(Ok(content))),
             None => self.storage.load(item),
         }
     }
 
     fn store<'a>(&'a self, item: &'a Item, content: Vec<u8>) -> BoxFuture<'a, Result<(), CertError>> {
         Box::pin(async move {
-            let stored = self.storage.store(item, content.clone()).await;
-            let mut unwritten = self.unwritten();
-            match stored {
-                Ok(()) => {
-                    unwritten.remove(item);
-                }
-                Err(error) => {
-                    tracing::error!(
-                        reason = error.story(),
-                        "kept in memory only, and tried again each minute"
-                    );
-                    unwritten.insert(item.clone(), content);
-                }
-            }
+            self.put(item, Some(content)).await;
             Ok(())
         })
     }
 
     fn remove<'a>(&'a self, item: &'a Item) -> BoxFuture<'a, Result<(), CertError>> {
-        self.unwritten().remove(item);
-        self.storage.remove(item)
+        Box::pin(async move {
+            self.put(item, None).await;
+            Ok(())
+        })
     }
 
     fn lock<'a>(&'a self, item: &'a Item) -> BoxFuture<'a, Result<Lock, CertError>> {

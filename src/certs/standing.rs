@@ -25,6 +25,8 @@ pub(super) struct Issued {
     pub(super) server: usize,
     /// The certificate itself.
     pub(super) leaf: CertificateDer<'static>,
+    /// When its lifetime began.
+    pub(super) not_before: SystemTime,
 }
 
 /// What is to be done next.
@@ -179,7 +181,10 @@ mod tests {
 
     fn current() -> Current {
         let validity = Validity { not_before: now(), not_after: now() + 90 * DAY };
-        Current { validity, source: Some(Issued { server: 0, leaf: CertificateDer::from(vec![1]) }) }
+        Current {
+            validity,
+            source: Some(Issued { server: 0, leaf: CertificateDer::from(vec![1]), not_before: now() }),
+        }
     }
 
     fn window(start: Duration, end: Duration) -> Window {

@@ -88,6 +88,11 @@ fn directories(table: &mut Table<'_>, has_external_account: bool) -> Vec<String>
     if value.is_empty_list() {
         value.fault(Fault::new("an empty list").help("leave it out for Let's Encrypt"));
     }
+    let mut bound = items.iter().filter(|item| NEED_EXTERNAL_ACCOUNT.iter().any(|name| item.is_word(name)));
+    if let Some(second) = bound.nth(1) {
+        second
+            .fault(Fault::new("`eab` is an account at one authority").help("keep one of those that need it"));
+    }
     let of = |text: &str| directory(text, has_external_account);
     items.iter().filter_map(|item| item.parse("a name or a URL", of)).collect()
 }

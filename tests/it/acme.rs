@@ -54,7 +54,7 @@ impl Edge {
     }
 
     /// Answers HTTP-01 challenges on `listener`.
-    fn serve_http(&self, listener: TcpListener) {
+    pub(super) fn serve_http(&self, listener: TcpListener) {
         let certs = Arc::clone(&self.certs);
         self.tasks.spawn_until_stopped(async move {
             loop {

@@ -9,9 +9,12 @@ use std::time::{Duration, SystemTime};
 use futures_util::future::join_all;
 use seawall::base::{Clock, ManualClock, SystemClock};
 use tempfile::TempDir;
+use tokio::net::TcpListener;
 
 use super::acme::{ALIAS, Edge, SITE, config};
-use super::support::acme_server::{AcmeServer, Fault, Options, Status, Step};
+use super::support::acme_server::{
+    AcmeServer, ChallengeType, Fault, Options, Status, Step, TxtRecords, Validation,
+};
 use super::support::{eventually, within};
 
 /// The steps of an order once there is one.
@@ -55,11 +58,16 @@ async fn a_step_that_fails_for_a_moment_is_taken_again() {
     let faults = || [Fault::Status(503, None), Fault::Close, Fault::Problem("badNonce", 400, None)];
     let orders = STEPS.iter().flat_map(|step| faults().map(|fault| (*step, fault)));
     join_all(orders.map(async |(step, fault)| {
-        let server = AcmeServer::start(Options::default()).await;
+        // The proofs have to stand while a step is taken again.
+        let http = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (address, txt) = (http.local_addr().unwrap(), TxtRecords::default());
+        let validation = Validation::Real { http: address, tls: address, txt };
+        let server = AcmeServer::start(Options { validation, ..Options::default() }).await;
         // instant-acme asks three times where a nonce is rejected.
         server.fail_next(step, if matches!(fault, Fault::Problem(..)) { 3 } else { 1 }, fault);
         let place = Place::new(&[&server], "");
         let edge = place.start().await;
+        edge.serve_http(http);
         let status = edge.certified().await;
         assert_eq!((status.last_error, edge.metrics.certificate_failures.value()), (None, 0), "{step:?}");
         assert_eq!((server.orders().len(), server.certificates().len()), (1, 1), "{step:?}");
@@ -134,12 +142,10 @@ async fn a_name_that_one_authority_refuses_is_asked_of_no_other() {
 #[tokio::test]
 async fn a_limit_on_failures_spares_the_authority() {
     let server = AcmeServer::start(Options::default()).await;
-    server.set_validation(super::support::acme_server::Validation::RejectAll(vec![
-        super::support::acme_server::ChallengeType::Http01,
-    ]));
+    server.set_validation(Validation::RejectAll(vec![ChallengeType::Http01]));
     let place = Place::new(&[&server], "");
     let edge = place.start().await;
-    eventually("the limit", || edge.status().last_error.filter(|told| told.contains("too many orders")))
+    eventually("the limit", || edge.status().last_error.filter(|told| told.contains("five orders for")))
         .await;
     assert_eq!(server.orders().len(), 5);
     edge.stop().await;
@@ -218,5 +224,47 @@ async fn an_expired_certificate_is_served_until_there_is_another() {
     })
     .await;
     assert_eq!(edge.status().not_after, first.not_after);
+    edge.stop().await;
+}
+
+/// Another account knows nothing of the certificate that is to be replaced.
+#[tokio::test]
+async fn an_account_that_was_lost_costs_no_renewal() {
+    let server = AcmeServer::start(Options { renewal_info: true, ..Options::default() }).await;
+    let place = Place::new(&[&server], "");
+    let edge = place.start().await;
+    edge.certified().await;
+    edge.stop().await;
+    let acme = fs::read_dir(place.state.path().join("acme")).unwrap().next().unwrap().unwrap().path();
+    fs::remove_file(acme.join("account.json")).unwrap();
+
+    let edge = place.start().await;
+    assert_eq!(edge.certs.renew(SITE), 1);
+    eventually("another certificate", || (server.certificates().len() == 2).then_some(())).await;
+    assert_eq!((server.accounts().len(), server.orders().last().unwrap().replaces.clone()), (2, None));
+    edge.stop().await;
+}
+
+/// What was finished, and not cleared away, is not taken for a new one.
+#[tokio::test]
+async fn an_order_that_is_over_brings_no_old_certificate_back() {
+    let server = AcmeServer::start(Options::default()).await;
+    let place = Place::new(&[&server], "");
+    server.fail(Step::Certificate, Fault::Hang);
+    let edge = place.start().await;
+    eventually("the last step", || (server.requests(Step::Certificate) > 0).then_some(())).await;
+    let acme = fs::read_dir(place.state.path().join("acme")).unwrap().next().unwrap().unwrap().path();
+    let left = acme.join(format!("{SITE}.order.json"));
+    let order = fs::read(&left).unwrap();
+    edge.stop().await;
+
+    server.heal(Step::Certificate);
+    let edge = place.start().await;
+    edge.certified().await;
+    // As if the process had ended just before.
+    fs::write(&left, order).unwrap();
+    assert_eq!(edge.certs.renew(SITE), 1);
+    eventually("another certificate", || (server.certificates().len() == 2).then_some(())).await;
+    assert_eq!(server.orders().len(), 2);
     edge.stop().await;
 }

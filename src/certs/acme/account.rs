@@ -1,7 +1,7 @@
 //! The account at an ACME server (RFC 8555 s7.3): made once, stored, used for
 //! every order.
 
-use instant_acme::{Account, AccountCredentials, ExternalAccountKey, NewAccount};
+use instant_acme::{Account, AccountBuilder, AccountCredentials, ExternalAccountKey, NewAccount};
 
 use super::server::Server;
 use super::transport::RetryAfter;
@@ -13,10 +13,12 @@ const LETS_ENCRYPT: &str = ".letsencrypt.org/";
 impl Server {
     /// The stored account, or a new one.
     pub(super) async fn account(&self, retry_after: &RetryAfter) -> Result<Account, CertError> {
-        let builder = || Account::builder_with_http(self.transport.client(retry_after));
+        if let Some(account) = self.known_account(retry_after).await? {
+            return Ok(account);
+        }
         let _one_account_for_all_orders = self.account_gate.lock().await;
-        if let Some(credentials) = self.stored_account().await? {
-            return Ok(builder().from_credentials(credentials).await?);
+        if let Some(account) = self.known_account(retry_after).await? {
+            return Ok(account);
         }
         let contact = self.email.as_ref().map(|email| format!("mailto:{email}"));
         let contact = contact.as_deref();
@@ -27,11 +29,23 @@ impl Server {
         };
         let external = self.external_account();
         let (account, credentials) =
-            builder().create(&new, self.directory.clone(), external.as_ref()).await?;
+            self.builder(retry_after).create(&new, self.directory.clone(), external.as_ref()).await?;
         let credentials = serde_json::to_vec_pretty(&credentials)?;
         self.storage.store(&Item::account(&self.directory), credentials).await?;
         tracing::info!(directory = self.directory, "made an ACME account");
         Ok(account)
+    }
+
+    /// The stored account, if there is one.
+    pub(super) async fn known_account(&self, retry_after: &RetryAfter) -> Result<Option<Account>, CertError> {
+        match self.stored_account().await? {
+            Some(credentials) => Ok(Some(self.builder(retry_after).from_credentials(credentials).await?)),
+            None => Ok(None),
+        }
+    }
+
+    fn builder(&self, retry_after: &RetryAfter) -> AccountBuilder {
+        Account::builder_with_http(self.transport.client(retry_after))
     }
 
     /// Has the next order make a new account, where the server does not know

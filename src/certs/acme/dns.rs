@@ -4,6 +4,7 @@
 
 use std::io;
 use std::path::Path;
+use std::pin::pin;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +18,9 @@ use crate::config::model::{DnsMeans, DnsRecords, Webhook};
 
 /// Nobody takes longer to set or take away a record.
 const DEADLINE: Duration = Duration::from_secs(120);
+
+/// How long the last words of a program that has ended are listened for.
+const LAST_WORDS: Duration = Duration::from_millis(200);
 
 /// So many bytes of what a program complains of are told.
 const COMPLAINT: u64 = 1 << 10;
@@ -90,14 +94,25 @@ async fn run(path: &Path, action: Action, record: &str, value: &str) -> io::Resu
     command.args([action.as_str(), record, value]).kill_on_drop(true);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut running = command.spawn()?;
+    let stderr = running.stderr.take();
     let mut complaint = Vec::new();
-    if let Some(stderr) = running.stderr.take() {
-        let mut stderr = stderr.take(COMPLAINT);
-        stderr.read_to_end(&mut complaint).await?;
-        // What else it says must not hold it up.
-        tokio::io::copy(&mut stderr.into_inner(), &mut tokio::io::sink()).await?;
-    }
-    let status = running.wait().await?;
+    let status = {
+        let mut listen = pin!(async {
+            let Some(stderr) = stderr else { return };
+            let mut stderr = stderr.take(COMPLAINT);
+            let _heard = stderr.read_to_end(&mut complaint).await;
+            // What else it says must not hold it up.
+            let _heard = tokio::io::copy(&mut stderr.into_inner(), &mut tokio::io::sink()).await;
+        });
+        tokio::select! {
+            status = running.wait() => {
+                // What it has started may go on, and hold its end of the pipe.
+                let _rest = tokio::time::timeout(LAST_WORDS, &mut listen).await;
+                status?
+            }
+            () = &mut listen => running.wait().await?,
+        }
+    };
     if status.success() {
         return Ok(());
     }
@@ -172,6 +187,9 @@ mod tests {
             failed.ends_with("hook could not set a DNS record: exit status: 3: no such zone"),
             "{failed}"
         );
+        let records = program(directory.path(), "sleep 60 & exit 0");
+        let soon = tokio::time::timeout(Duration::from_secs(10), records.set("a.test", "x"));
+        soon.await.unwrap().unwrap();
         let records = program(directory.path(), "head -c 200000 /dev/zero >&2; exit 1");
         assert!(records.set("a.test", "x").await.is_err());
     }

@@ -10,18 +10,21 @@ mod dns;
 mod order;
 mod queue;
 mod repeat;
+mod rest;
 mod server;
 mod transport;
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use budget::FailedOrders;
 pub(super) use challenge::Challenges;
 use dns::Records;
 use queue::Queue;
-use server::Server;
+use rest::Rests;
+use server::{QUESTIONS_AT_A_TIME, Server};
+use tokio::sync::Semaphore;
 pub(super) use transport::Transport;
 
 use super::error::CertError;
@@ -70,7 +73,9 @@ impl Acme {
             clock: Arc::clone(clock),
             account_gate: tokio::sync::Mutex::default(),
             failed: FailedOrders::default(),
-            rests_until: Mutex::default(),
+            rests: Rests::default(),
+            questions: Semaphore::new(QUESTIONS_AT_A_TIME),
+            is_first: acme.directories.first() == Some(directory),
         };
         let servers: Vec<_> = acme.directories.iter().map(server).collect();
         if servers.is_empty() {
@@ -99,7 +104,7 @@ impl Acme {
     }
 
     /// Orders a certificate for `names` and stores it with its key, in the place
-    /// of the one that is `replaced`. The next server is asked where one fails, but not where it finds fault with the
+    /// of the one that is `in_use`. The next server is asked where one fails, but not where it finds fault with the
     /// names. Who `is_asked_for` has its turn before others. Ends within ten minutes a
     /// server of its turn. Cancel safe: the next
     /// call goes on where it can.
@@ -107,15 +112,15 @@ impl Acme {
         &self,
         site: &str,
         names: &[String],
-        replaced: Option<&Issued>,
+        in_use: Option<&Issued>,
         is_asked_for: &Arc<AtomicBool>,
     ) -> Result<Held, Failure> {
         let _turn = self.queue.turn(is_asked_for).await;
         let mut failures = Vec::new();
         for (number, server) in self.servers.iter().enumerate() {
             let directory = &*server.directory;
-            let replaced = replaced.filter(|replaced| replaced.server == number);
-            match server.issue(site, names, replaced.map(|replaced| &replaced.leaf)).await {
+            let is_from_here = in_use.is_some_and(|in_use| in_use.server == number);
+            match server.issue(site, names, in_use, is_from_here).await {
                 Ok(certificate) => return Ok(Held { certificate, server: Some(number) }),
                 Err(failure) if failure.error.is_of_server() => {
                     let (reason, left) = (failure.error.story(), self.servers.len() - failures.len() - 1);

@@ -2,15 +2,17 @@
 //! crash, the order's URL and the key, is stored as soon as there is an order:
 //! the next process goes on with it, whatever step it had come to.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use instant_acme::{
-    Account, AuthorizationStatus, CertificateIdentifier, Identifier, NewOrder, Order, OrderStatus,
-    RetryPolicy,
+    Account, AuthorizationStatus, CertificateIdentifier, ChallengeStatus, Error, Identifier, NewOrder, Order,
+    OrderStatus, RetryPolicy,
 };
 use rcgen::{CertificateParams, DistinguishedName, KeyPair};
 use serde::{Deserialize, Serialize};
 
+use super::budget::Wait;
 use super::challenge::{Answer, challenge_type, suits};
 use super::repeat::Repeats;
 use super::server::{Ordered, Server};
@@ -41,7 +43,8 @@ struct UnderWay {
 }
 
 impl Server {
-    /// Obtains a key and chain for `names`, as one PEM text: goes on with an
+    /// Obtains a key and chain for `names`, as one PEM text, and says whether that
+    /// is of an order that was left: goes on with an
     /// order that was left, if the server still knows it, else orders anew, with
     /// one challenge after another.
     pub(super) async fn order(
@@ -49,21 +52,24 @@ impl Server {
         account: &Account,
         wanted: Ordered<'_>,
         retry_after: &RetryAfter,
-    ) -> Result<String, CertError> {
+    ) -> Result<(String, bool), CertError> {
         let Ordered { site, names, .. } = wanted;
         let mut left = self.left(account, site, names).await?;
-        let mut failure = None;
+        let (mut failure, mut is_left) = (None, left.is_some());
         for challenge in self.config.challenges.iter().copied() {
             let mut under_way = match left.take() {
                 Some(left) => left,
-                None => self.begin(account, wanted).await?,
+                None => {
+                    is_left = false;
+                    self.begin(account, wanted).await?
+                }
             };
             let error = match self.prove(&mut under_way.order, challenge, retry_after).await {
-                Ok(()) => return self.finish(under_way, names, retry_after).await,
+                Ok(()) => return Ok((self.finish(under_way, names, retry_after).await?, is_left)),
                 Err(error) => error,
             };
             match &error {
-                CertError::Unproven { .. } => self.failed.note(names, self.clock.now()),
+                CertError::Unproven { .. } => self.failed.note(names, self.clock.now(), &error.story()),
                 // Another challenge may prove the same order.
                 CertError::NoChallenge { .. }
                 | CertError::DnsProgram { .. }
@@ -93,19 +99,16 @@ impl Server {
         };
         let mut order = match account.order(url).await.map_err(CertError::from) {
             Ok(order) => order,
-            // The server does not know it any more.
-            Err(error) if error.acme_problem().is_some_and(|problem| problem != "badNonce") => {
-                return Ok(None);
-            }
+            Err(error) if error.is_about_unknown() => return Ok(None),
             Err(error) => return Err(error),
         };
         Ok((order.state().status != OrderStatus::Invalid).then_some(UnderWay { order, key }))
     }
 
     async fn begin(&self, account: &Account, wanted: Ordered<'_>) -> Result<UnderWay, CertError> {
-        let Ordered { site, names, replaced } = wanted;
-        if let Some((name, wait)) = self.failed.wait(names, self.clock.now()) {
-            return Err(CertError::TooManyFailed { name: name.to_owned(), wait });
+        let Ordered { site, names, .. } = wanted;
+        if let Some(Wait { name, time, last }) = self.failed.wait(names, self.clock.now()) {
+            return Err(CertError::TooManyFailed { name, wait: time, last });
         }
         let key = KeyPair::generate()?.serialize_pem();
         let identifiers: Vec<Identifier> = names.iter().map(|name| identifier(name)).collect();
@@ -113,15 +116,17 @@ impl Server {
         if let Some(profile) = profile {
             let mut known: Vec<_> = account.profiles().map(|known| known.name.to_owned()).collect();
             known.sort_unstable();
-            if !known.iter().any(|known| known == profile) {
+            if !known.iter().any(|known| known == profile) && self.is_first {
                 return Err(CertError::NoProfile { profile: profile.to_owned(), known });
             }
         }
+        // One that stands in gives what it has.
+        let profile = profile.filter(|profile| account.profiles().any(|known| known.name == *profile));
         let new = || {
             let new = NewOrder::new(&identifiers);
             if let Some(profile) = profile { new.profile(profile) } else { new }
         };
-        let order = match replaced.and_then(|leaf| CertificateIdentifier::try_from(leaf).ok()) {
+        let order = match wanted.replaced().and_then(|leaf| CertificateIdentifier::try_from(leaf).ok()) {
             Some(id) => match account.new_order(&new().replaces(id)).await.map_err(CertError::from) {
                 // If that was not the reason it is told once more.
                 Err(error) if error.may_be_about_replacing() => account.new_order(&new()).await?,
@@ -145,14 +150,24 @@ impl Server {
         if order.state().status != OrderStatus::Pending {
             return Ok(());
         }
+        // They stand until the order is decided, however often a step is taken.
+        let mut answers = HashMap::new();
         let mut repeats = Repeats::default();
-        let _until_decided = loop {
-            match self.answer(order, challenge).await {
-                Ok(answers) => break answers,
-                Err(error) if repeats.pause(&error, retry_after).await => {}
-                Err(error) => return Err(error),
+        while let Err(error) = self.answer(order, challenge, &mut answers).await {
+            if !repeats.pause(&error, retry_after).await {
+                return Err(error);
             }
-        };
+        }
+        if let Some(records) = self.records.as_ref().filter(|_| challenge == AcmeChallenge::Dns01) {
+            tokio::time::sleep(records.wait()).await;
+        }
+        let (mut repeats, mut is_again) = (Repeats::default(), false);
+        while let Err(error) = claim(order, challenge, is_again).await {
+            if !repeats.pause(&error, retry_after).await {
+                return Err(error);
+            }
+            is_again = true;
+        }
         let mut repeats = Repeats::default();
         loop {
             let decided = order.poll_ready(&POLLING).await.map_err(CertError::from);
@@ -167,38 +182,31 @@ impl Server {
         }
     }
 
-    /// Answers the challenges of all names that are not proven yet, then has the
-    /// server look.
-    async fn answer(&self, order: &mut Order, challenge: AcmeChallenge) -> Result<Vec<Answer>, CertError> {
-        let mut answers = Vec::new();
+    /// Sees to it that the challenges of all names are answered that are not proven
+    /// yet.
+    async fn answer(
+        &self,
+        order: &mut Order,
+        challenge: AcmeChallenge,
+        answers: &mut HashMap<String, Answer>,
+    ) -> Result<(), CertError> {
         let mut authorizations = order.authorizations();
         while let Some(authorization) = authorizations.next().await {
             let mut authorization = authorization?;
-            if authorization.status == AuthorizationStatus::Valid {
+            let name = authorization.identifier().to_string();
+            if authorization.status == AuthorizationStatus::Valid || answers.contains_key(&name) {
                 continue;
             }
-            let name = authorization.identifier().to_string();
             let offer = authorization.challenge(challenge_type(challenge));
             let Some(offer) = offer.filter(|_| suits(challenge, &name)) else {
                 return Err(CertError::NoChallenge { name });
             };
             let (proof, asked) = (offer.key_authorization(), (name.as_str(), offer.token.as_str()));
             let (records, now) = (self.records.as_ref(), self.clock.wall());
-            answers.push(self.challenges.answer(challenge, asked, &proof, records, now).await?);
+            let answer = self.challenges.answer(challenge, asked, &proof, records, now).await?;
+            answers.insert(name, answer);
         }
-        if let Some(records) = self.records.as_ref().filter(|_| challenge == AcmeChallenge::Dns01) {
-            tokio::time::sleep(records.wait()).await;
-        }
-        let mut authorizations = order.authorizations();
-        while let Some(authorization) = authorizations.next().await {
-            let mut authorization = authorization?;
-            if authorization.status != AuthorizationStatus::Valid
-                && let Some(mut offer) = authorization.challenge(challenge_type(challenge))
-            {
-                offer.set_ready().await?;
-            }
-        }
-        Ok(answers)
+        Ok(())
     }
 
     /// Has the certificate issued for an order whose names are proven, and fetches
@@ -222,11 +230,64 @@ impl Server {
                 Err(error) => Err(error.into()),
             };
         }
-        if outcome.is_err() && order.state().status == OrderStatus::Invalid {
-            self.failed.note(names, self.clock.now());
+        if let Err(error) = &outcome
+            && order.state().status == OrderStatus::Invalid
+        {
+            self.failed.note(names, self.clock.now(), &error.story());
         }
         Ok(format!("{key}{}", outcome?))
     }
+}
+
+/// Has the server look at the answers; where that `is_again`, at those only that
+/// it does not look at yet.
+async fn claim(order: &mut Order, challenge: AcmeChallenge, is_again: bool) -> Result<(), CertError> {
+    match claim_each(order, challenge, is_again).await {
+        Ok(()) => Ok(()),
+        // It has looked at once, and found nothing.
+        Err((name, Error::Api(problem))) if is_invalid(order, &name).await => {
+            Err(CertError::Unproven { name, challenge, source: Some(problem) })
+        }
+        Err((_, error)) => Err(error.into()),
+    }
+}
+
+/// The same; fails with the name at which it did.
+async fn claim_each(
+    order: &mut Order,
+    challenge: AcmeChallenge,
+    is_again: bool,
+) -> Result<(), (String, Error)> {
+    let mut authorizations = order.authorizations();
+    while let Some(authorization) = authorizations.next().await {
+        let mut authorization = authorization.map_err(|error| (String::new(), error))?;
+        let name = authorization.identifier().to_string();
+        if is_again && let Err(error) = authorization.refresh().await {
+            return Err((name, error));
+        }
+        if authorization.status != AuthorizationStatus::Pending {
+            continue;
+        }
+        let offer = authorization.challenge(challenge_type(challenge));
+        let Some(mut offer) = offer.filter(|offer| offer.status == ChallengeStatus::Pending) else {
+            continue;
+        };
+        offer.set_ready().await.map_err(|error| (name, error))?;
+    }
+    Ok(())
+}
+
+async fn is_invalid(order: &mut Order, name: &str) -> bool {
+    let mut authorizations = order.authorizations();
+    while let Some(Ok(mut authorization)) = authorizations.next().await {
+        if authorization.identifier().to_string() == name {
+            return authorization
+                .refresh()
+                .await
+                .is_ok_and(|state| state.status == AuthorizationStatus::Invalid);
+        }
+    }
+    false
 }
 
 async fn issue(order: &mut Order, key: &str, names: &[String]) -> Result<String, CertError> {

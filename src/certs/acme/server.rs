@@ -1,27 +1,34 @@
 //! One ACME server (RFC 8555): an account there, the orders, and how long it
 //! wants to be left alone.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use instant_acme::{CertificateIdentifier, SuggestedWindow};
 use rustls_pki_types::CertificateDer;
-use tokio::time::Instant;
+use tokio::sync::Semaphore;
 
 use super::Failure;
 use super::budget::FailedOrders;
 use super::challenge::Challenges;
 use super::dns::Records;
+use super::rest::Rests;
 use super::transport::{RetryAfter, Transport};
 use crate::base::Clock;
 use crate::certs::certificate::Certificate;
 use crate::certs::error::CertError;
 use crate::certs::renewal::{self, Window};
+use crate::certs::standing::Issued;
 use crate::certs::storage::{CertStorage, Item, Lock};
 use crate::config::model::Acme as Config;
 
 /// Orders in a row that may end by a rejected nonce.
 const NONCE_TRIES: u32 = 5;
+
+/// Questions about renewal that run at a time, and how long one may take, with
+/// its wait for a turn. A renewal that is due waits for it.
+pub(super) const QUESTIONS_AT_A_TIME: usize = 8;
+const QUESTION_DEADLINE: Duration = Duration::from_secs(90);
 
 /// No order takes longer.
 const ORDER_DEADLINE: Duration = Duration::from_secs(10 * 60);
@@ -40,8 +47,11 @@ pub(super) struct Server {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) account_gate: tokio::sync::Mutex<()>,
     pub(super) failed: FailedOrders,
-    /// Until when the server asked to be left alone.
-    pub(super) rests_until: Mutex<Option<Instant>>,
+    pub(super) rests: Rests,
+    /// Questions about renewal that run at a time.
+    pub(super) questions: Semaphore,
+    /// False for one that stands in for another.
+    pub(super) is_first: bool,
 }
 
 /// What is ordered.
@@ -49,8 +59,17 @@ pub(super) struct Server {
 pub(super) struct Ordered<'a> {
     pub(super) site: &'a str,
     pub(super) names: &'a [String],
-    /// The certificate in whose place it comes, if this server issued that.
-    pub(super) replaced: Option<&'a CertificateDer<'static>>,
+    /// The certificate in whose place it comes.
+    pub(super) in_use: Option<&'a Issued>,
+    /// True if this server issued that.
+    pub(super) is_from_here: bool,
+}
+
+impl<'a> Ordered<'a> {
+    /// The certificate that the server is told it replaces.
+    pub(super) fn replaced(&self) -> Option<&'a CertificateDer<'static>> {
+        self.in_use.filter(|_| self.is_from_here).map(|in_use| &in_use.leaf)
+    }
 }
 
 impl Server {
@@ -60,30 +79,34 @@ impl Server {
     }
 
     /// Orders a certificate for `names` and stores it with its key. One that
-    /// cannot be stored is still served. Ends within ten minutes. Cancel safe:
+    /// cannot be stored is still served. Ends within ten minutes, and ten more where
+    /// another process is at the same order. Cancel safe:
     /// the next call goes on where it can.
     pub(super) async fn issue(
         &self,
         site: &str,
         names: &[String],
-        replaced: Option<&CertificateDer<'static>>,
+        in_use: Option<&Issued>,
+        is_from_here: bool,
     ) -> Result<Certificate, Failure> {
-        if let Some(wait) = self.rest() {
-            return Err(Failure { error: CertError::Resting { wait }, retry_after: Some(wait) });
-        }
         let retry_after = RetryAfter::default();
-        let wanted = Ordered { site, names, replaced };
+        let wanted = Ordered { site, names, in_use, is_from_here };
         let _alone = self.lock(site).await;
         if let Some(certificate) = self.made_by_another(wanted).await {
             return Ok(certificate);
+        }
+        if let Some(wait) = self.rests.wait(site, self.clock.now()) {
+            return Err(Failure { error: CertError::Resting { wait }, retry_after: Some(wait) });
         }
         let obtained =
             tokio::time::timeout(ORDER_DEADLINE, self.obtain_with_good_nonces(wanted, &retry_after)).await;
         let outcome = obtained.unwrap_or(Err(CertError::OrderDeadline));
         outcome.map_err(|error| {
             let asked = retry_after.asked();
-            if error.is_of_server() {
-                self.leave_alone(asked);
+            if let Some(pause) = asked.filter(|_| error.is_of_server()) {
+                // A limit is one of the names more often than not.
+                let is_for_all = error.acme_problem() != Some("rateLimited");
+                self.rests.note((!is_for_all).then_some(site), pause, self.clock.now());
             }
             let own = match &error {
                 CertError::TooManyFailed { wait, .. } => Some(*wait),
@@ -121,9 +144,9 @@ impl Server {
         let stored = self.storage.load(&self.item(wanted.site)).await.ok()??;
         let certificate = Certificate::from_pem(&stored, &stored).ok()?;
         let now = self.clock.wall();
-        let is_ours = certificate.certified.cert.first() == wanted.replaced;
+        let is_newer = wanted.in_use.is_none_or(|in_use| certificate.validity.not_before > in_use.not_before);
         let is_due = renewal::due(&certificate.validity, 0.0) <= now;
-        (!is_ours && !is_due && certificate.check(wanted.names, now).is_ok()).then_some(certificate)
+        (is_newer && !is_due && certificate.check(wanted.names, now).is_ok()).then_some(certificate)
     }
 
     /// When it wants a certificate that it issued to be renewed, and how soon it
@@ -132,26 +155,21 @@ impl Server {
         &self,
         leaf: &CertificateDer<'static>,
     ) -> Result<Option<(Window, Duration)>, CertError> {
-        let account = self.account(&RetryAfter::default()).await?;
-        let Ok(id) = CertificateIdentifier::try_from(leaf) else { return Ok(None) };
-        match account.renewal_info(&id).await {
-            Ok((info, wait)) => {
-                let SuggestedWindow { start, end } = info.suggested_window;
-                Ok(Some((Window { start: start.into(), end: end.into() }, wait)))
+        let asked = async {
+            // INVARIANT: the semaphore is never closed.
+            let _turn = self.questions.acquire().await.ok();
+            let Some(account) = self.known_account(&RetryAfter::default()).await? else { return Ok(None) };
+            let Ok(id) = CertificateIdentifier::try_from(leaf) else { return Ok(None) };
+            match account.renewal_info(&id).await {
+                Ok((info, wait)) => {
+                    let SuggestedWindow { start, end } = info.suggested_window;
+                    Ok(Some((Window { start: start.into(), end: end.into() }, wait)))
+                }
+                Err(instant_acme::Error::Unsupported(_)) => Ok(None),
+                Err(error) => Err(error.into()),
             }
-            Err(instant_acme::Error::Unsupported(_)) => Ok(None),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    fn rest(&self) -> Option<Duration> {
-        let until = (*self.rests_until.lock().unwrap_or_else(PoisonError::into_inner))?;
-        Some(until.saturating_duration_since(self.clock.now())).filter(|wait| !wait.is_zero())
-    }
-
-    fn leave_alone(&self, asked: Option<Duration>) {
-        let until = asked.and_then(|wait| self.clock.now().checked_add(wait));
-        *self.rests_until.lock().unwrap_or_else(PoisonError::into_inner) = until;
+        };
+        tokio::time::timeout(QUESTION_DEADLINE, asked).await.unwrap_or(Err(CertError::OrderDeadline))
     }
 
     /// A rejected nonce is no failure (RFC 8555 s6.5): instant-acme has sent the
@@ -173,8 +191,15 @@ impl Server {
     async fn obtain(&self, wanted: Ordered<'_>, retry_after: &RetryAfter) -> Result<Certificate, CertError> {
         let Ordered { site, names, .. } = wanted;
         let account = self.account(retry_after).await?;
-        let bundle = match self.order(&account, wanted, retry_after).await {
-            Ok(bundle) => bundle,
+        let mut ordered = self.order(&account, wanted, retry_after).await;
+        if let Ok((bundle, true)) = &ordered
+            && self.is_old(bundle, wanted)
+        {
+            self.conclude(site, None).await?;
+            ordered = self.order(&account, wanted, retry_after).await;
+        }
+        let bundle = match ordered {
+            Ok((bundle, _)) => bundle,
             Err(error) => {
                 self.forget_unknown_account(&error).await?;
                 return Err(error);
@@ -186,6 +211,16 @@ impl Server {
             tracing::error!(site, reason = error.story(), "a certificate could not be stored");
         }
         Ok(checked?)
+    }
+
+    /// True for what an order that was left brought long ago.
+    fn is_old(&self, bundle: &str, wanted: Ordered<'_>) -> bool {
+        let Ok(certificate) = Certificate::from_pem(bundle.as_bytes(), bundle.as_bytes()) else {
+            return false;
+        };
+        let validity = certificate.validity;
+        wanted.in_use.is_some_and(|in_use| validity.not_before <= in_use.not_before)
+            || renewal::due(&validity, 0.0) <= self.clock.wall()
     }
 
     /// Stores the outcome of an order, and only then forgets the order.
