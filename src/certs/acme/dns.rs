@@ -30,6 +30,9 @@ const COMPLAINT: u64 = 1 << 10;
 pub(super) struct Records {
     config: DnsRecords,
     transport: Arc<Transport>,
+    /// One record after another: a name and its wildcard have the same one, and
+    /// hooks read what is there before they change it.
+    alone: tokio::sync::Mutex<()>,
 }
 
 #[derive(Clone, Copy)]
@@ -50,7 +53,11 @@ impl Action {
 impl Records {
     /// As the config says.
     pub(super) fn new(config: &DnsRecords, transport: &Arc<Transport>) -> Self {
-        Self { config: config.clone(), transport: Arc::clone(transport) }
+        Self {
+            config: config.clone(),
+            transport: Arc::clone(transport),
+            alone: tokio::sync::Mutex::default(),
+        }
     }
 
     /// For how long a record spreads before it is looked for.
@@ -69,6 +76,7 @@ impl Records {
     }
 
     async fn ask(&self, action: Action, name: &str, value: &str) -> Result<(), CertError> {
+        let _alone = self.alone.lock().await;
         let record = format!("_acme-challenge.{}.", name.trim_start_matches("*."));
         match &self.config.by {
             DnsMeans::Exec(path) => {
@@ -168,6 +176,22 @@ mod tests {
                 let expected = format!("{url}/present could not set a DNS record: it answered 403 Forbidden");
                 assert_eq!(error.story(), expected);
             }
+        }
+    }
+
+    #[tokio::test]
+    async fn records_are_set_one_after_another() {
+        let directory = tempfile::tempdir().unwrap();
+        let busy = directory.path().join("busy");
+        // Fails if another one runs.
+        let records =
+            program(directory.path(), &format!("mkdir {0} && sleep 0.05 && rmdir {0}", busy.display()));
+        let set = (0..5).map(|number| {
+            let (records, value) = (&records, number.to_string());
+            async move { records.set("a.test", &value).await }
+        });
+        for set in futures_util::future::join_all(set).await {
+            set.unwrap();
         }
     }
 
