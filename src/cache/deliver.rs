@@ -130,21 +130,30 @@ impl Selected {
         rules: &CacheRules,
         cache: CacheStatus,
     ) -> Self {
-        let mut selected = Self::shared(&stored.head, content, cache);
-        match selected.representation(req, &stored.head, rules) {
-            Representation::Only => {}
-            Representation::Encoded(coding) if let Some(Made::Shorter(bytes)) = stored.encoded(coding) => {
-                selected = selected.encoded(coding, bytes.clone());
-            }
-            Representation::Encoded(coding) if stored.encoded(coding).is_none() => {
-                selected.coded_soon = Some(coding);
-                stored.head.add_vary(&mut selected.fields);
-            }
-            Representation::Identity | Representation::Encoded(_) => {
-                stored.head.add_vary(&mut selected.fields);
-            }
+        let made = |coding| stored.encoded(coding).cloned();
+        Self::shared(&stored.head, content, cache).represented(req, &stored.head, rules, made)
+    }
+
+    /// The same in the representation that the client gets, where `made` is what
+    /// there is of the content in a coding.
+    fn represented(
+        mut self,
+        req: &RequestHead<'_>,
+        head: &StoredHead,
+        rules: &CacheRules,
+        made: impl FnOnce(Coding) -> Option<Made>,
+    ) -> Self {
+        match self.representation(req, head, rules) {
+            Representation::Only => return self,
+            Representation::Identity => {}
+            Representation::Encoded(coding) => match made(coding) {
+                Some(Made::Shorter(bytes)) => return self.encoded(coding, bytes),
+                Some(Made::NotShorter) => {}
+                None => self.coded_soon = Some(coding),
+            },
         }
-        selected
+        head.add_vary(&mut self.fields);
+        self
     }
 
     /// The same with the content in a coding.
@@ -156,14 +165,8 @@ impl Selected {
 
     /// The same content for a client that gets it as it came, where others may
     /// get it in a coding.
-    pub(super) fn varying(mut self, req: &RequestHead<'_>, head: &StoredHead, rules: &CacheRules) -> Self {
-        match self.representation(req, head, rules) {
-            Representation::Only => return self,
-            Representation::Identity => {}
-            Representation::Encoded(coding) => self.coded_soon = Some(coding),
-        }
-        head.add_vary(&mut self.fields);
-        self
+    pub(super) fn varying(self, req: &RequestHead<'_>, head: &StoredHead, rules: &CacheRules) -> Self {
+        self.represented(req, head, rules, |_| None)
     }
 
     fn representation(&self, req: &RequestHead<'_>, head: &StoredHead, rules: &CacheRules) -> Representation {

@@ -126,6 +126,9 @@ pub enum CertError {
     /// None of several ACME servers issued a certificate, each for its reason.
     #[error("no ACME server issues a certificate: {}", all(_0))]
     EveryServer(Vec<(String, CertError)>),
+    /// A question took too long.
+    #[error("the ACME server did not answer in time")]
+    NoAnswer,
     /// An order took too long.
     #[error("the ACME order did not end in time")]
     OrderDeadline,

@@ -117,11 +117,11 @@ impl Issuer {
         Ok(certificate)
     }
 
-    /// A new certificate, in the place of the one that is `replaced`.
+    /// A new certificate, in the place of the one `in_use`.
     pub(super) async fn issue(
         &self,
         wanted: &Wanted,
-        replaced: Option<&Issued>,
+        in_use: Option<&Issued>,
         now: SystemTime,
     ) -> Result<Held, Failure> {
         match self {
@@ -129,7 +129,7 @@ impl Issuer {
                 let issued = authority.issue(&wanted.site, &wanted.names, now).await;
                 issued.map(Held::own).map_err(|error| Failure { error, retry_after: None })
             }
-            Self::Acme(acme) => acme.issue(&wanted.site, &wanted.names, replaced, &wanted.is_asked_for).await,
+            Self::Acme(acme) => acme.issue(wanted, in_use).await,
             Self::Files(pair) => {
                 let loaded = pair.load(&wanted.names, now).await;
                 loaded.map(Held::own).map_err(|error| Failure { error, retry_after: None })

@@ -212,8 +212,8 @@ impl Upkeep {
     }
 
     async fn renew(&self, certificate: &SiteCertificate) {
-        let replaced = certificate.standing().current().and_then(|current| current.source.clone());
-        match certificate.issuer.issue(&certificate.wanted, replaced.as_ref(), self.clock.wall()).await {
+        let in_use = certificate.standing().current().and_then(|current| current.source.clone());
+        match certificate.issuer.issue(&certificate.wanted, in_use.as_ref(), self.clock.wall()).await {
             Ok(issued) => {
                 self.metrics.certificates_issued.increment();
                 self.install(certificate, &issued);

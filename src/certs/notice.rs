@@ -30,10 +30,9 @@ impl Notices {
     pub(super) fn failed(&self, certificate: &CertificateStatus) {
         let Ok(told) = serde_json::to_value(certificate) else { return };
         let content = serde_json::json!({ "event": "certificate-failed", "certificate": told }).to_string();
-        let (Webhook { url, token }, transport) = (self.webhook.clone(), Arc::clone(&self.transport));
+        let (webhook, transport) = (self.webhook.clone(), Arc::clone(&self.transport));
         self.tasks.spawn_until_stopped(async move {
-            let told = tokio::time::timeout(DEADLINE, transport.post(&url, token.as_ref(), content)).await;
-            if let Err(error) = told.unwrap_or_else(|elapsed| Err(elapsed.into())) {
+            if let Err(error) = transport.post(&webhook, "", content, DEADLINE).await {
                 // Not the URL, which may itself be the secret.
                 tracing::warn!(error = &*error, "nobody could be told of a certificate that failed");
             }

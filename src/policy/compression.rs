@@ -10,8 +10,9 @@ use http::header::{
     ACCEPT_ENCODING, ACCEPT_RANGES, AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH,
     CONTENT_RANGE, CONTENT_TYPE, COOKIE, ETAG, IF_MATCH, RANGE, VARY,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 
+use super::digest::remove_digests;
 use super::vary::Selecting;
 use super::{CacheRules, RequestHead, StoredHead};
 use crate::fields::accept_encoding::AcceptEncoding;
@@ -122,22 +123,12 @@ pub fn encode_fields(fields: &mut HeaderMap, coding: Coding, length: Option<u64>
         None => fields.remove(CONTENT_LENGTH),
     };
     fields.remove(ACCEPT_RANGES);
-    for name in &OF_IDENTITY {
-        fields.remove(name);
-    }
+    remove_digests(fields);
     match EntityTag::of(fields).map(weakened) {
         Some(weak) => fields.insert(ETAG, weak),
         None => fields.remove(ETAG),
     };
 }
-
-/// Digests of the identity's bytes.
-static OF_IDENTITY: [HeaderName; 4] = [
-    HeaderName::from_static("content-digest"),
-    HeaderName::from_static("content-md5"),
-    HeaderName::from_static("digest"),
-    HeaderName::from_static("repr-digest"),
-];
 
 #[expect(clippy::expect_used, reason = "an entity tag that was read from a field")]
 fn weakened(tag: EntityTag<'_>) -> HeaderValue {

@@ -22,7 +22,7 @@ pub struct KeyParts<'a> {
 /// A key of so many bytes needs no memory besides its own.
 const SHORT: usize = 64;
 
-/// A cache key, cheap to clone, and looked up by its bytes.
+/// A cache key, looked up by its bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CacheKey(SmallVec<[u8; SHORT]>);
 

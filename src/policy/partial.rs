@@ -2,9 +2,10 @@
 //! 206 is kept, which requests it answers, and which parts become one. The
 //! parts of large responses that are fetched on purpose are in `slice`.
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
 use super::compression::is_compressible;
+use super::digest::remove_content_digests;
 use super::range::{is_of, only_line};
 use super::{RequestHead, StoredHead, slice};
 use crate::fields::compact::CompactFields;
@@ -107,17 +108,6 @@ pub fn combined(newer: &StoredHead, other: &StoredHead) -> Option<StoredHead> {
     let span = Span { first: one.span.first.min(two.span.first), last: one.span.last.max(two.span.last) };
     Some(newer.with_part(Part { span, ..one }))
 }
-
-/// Takes away the digests of a content that is not sent as it came (RFC 9530
-/// s2); those of the representation stay true.
-pub fn remove_content_digests(fields: &mut HeaderMap) {
-    for name in &OF_CONTENT {
-        fields.remove(name);
-    }
-}
-
-static OF_CONTENT: [HeaderName; 2] =
-    [HeaderName::from_static("content-digest"), HeaderName::from_static("content-md5")];
 
 impl StoredHead {
     /// Which part it is the head of; `None` for a whole response.

@@ -14,7 +14,7 @@ use tokio::process::Command;
 
 use super::transport::Transport;
 use crate::certs::error::CertError;
-use crate::config::model::{DnsMeans, DnsRecords, Webhook};
+use crate::config::model::{DnsMeans, DnsRecords};
 
 /// Nobody takes longer to set or take away a record.
 const DEADLINE: Duration = Duration::from_secs(120);
@@ -84,13 +84,12 @@ impl Records {
                 let ran = ran.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
                 ran.map_err(|source| CertError::DnsProgram { path: path.clone(), source })
             }
-            DnsMeans::Webhook(Webhook { url, token }) => {
-                let url = format!("{url}/{}", action.as_str());
+            DnsMeans::Webhook(webhook) => {
+                let path = format!("/{}", action.as_str());
                 let content = serde_json::json!({ "fqdn": record, "value": value }).to_string();
-                let asked =
-                    tokio::time::timeout(DEADLINE, self.transport.post(&url, token.as_ref(), content)).await;
-                let asked = asked.unwrap_or_else(|elapsed| Err(elapsed.into()));
-                asked.map_err(|source| CertError::DnsWebhook { url, source })
+                let asked = self.transport.post(webhook, &path, content, DEADLINE).await;
+                asked
+                    .map_err(|source| CertError::DnsWebhook { url: format!("{}{path}", webhook.url), source })
             }
         }
     }
@@ -138,7 +137,7 @@ mod tests {
 
     use super::*;
     use crate::base::SystemClock;
-    use crate::config::model::Secret;
+    use crate::config::model::{Secret, Webhook};
 
     fn program(directory: &Path, text: &str) -> Records {
         let path = directory.join("hook");

@@ -15,7 +15,6 @@ mod server;
 mod transport;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use budget::FailedOrders;
@@ -23,12 +22,12 @@ pub(super) use challenge::Challenges;
 use dns::Records;
 use queue::Queue;
 use rest::Rests;
-use server::{QUESTIONS_AT_A_TIME, Server};
+use server::{Ordered, QUESTIONS_AT_A_TIME, Server};
 use tokio::sync::Semaphore;
 pub(super) use transport::Transport;
 
 use super::error::CertError;
-use super::issuer::Held;
+use super::issuer::{Held, Wanted};
 use super::renewal::Window;
 use super::standing::Issued;
 use super::storage::{CertStorage, Item};
@@ -62,7 +61,7 @@ impl Acme {
     ) -> Result<Self, CertError> {
         let acme = Arc::new(config.acme.clone());
         let records = acme.dns.as_ref().map(|dns| Arc::new(Records::new(dns, transport)));
-        let server = |directory: &String| Server {
+        let server = |(number, directory): (usize, &String)| Server {
             directory: directory.clone(),
             email: config.email.clone(),
             config: Arc::clone(&acme),
@@ -75,9 +74,9 @@ impl Acme {
             failed: FailedOrders::default(),
             rests: Rests::default(),
             questions: Semaphore::new(QUESTIONS_AT_A_TIME),
-            is_first: acme.directories.first() == Some(directory),
+            number,
         };
-        let servers: Vec<_> = acme.directories.iter().map(server).collect();
+        let servers: Vec<_> = acme.directories.iter().enumerate().map(server).collect();
         if servers.is_empty() {
             return Err(CertError::NoDirectory);
         }
@@ -103,25 +102,20 @@ impl Acme {
         }
     }
 
-    /// Orders a certificate for `names` and stores it with its key, in the place
-    /// of the one that is `in_use`. The next server is asked where one fails, but not where it finds fault with the
-    /// names. Who `is_asked_for` has its turn before others. Ends within ten minutes a
-    /// server of its turn. Cancel safe: the next
-    /// call goes on where it can.
-    pub(super) async fn issue(
-        &self,
-        site: &str,
-        names: &[String],
-        in_use: Option<&Issued>,
-        is_asked_for: &Arc<AtomicBool>,
-    ) -> Result<Held, Failure> {
+    /// Orders the certificate that is `wanted` and stores it with its key, in the
+    /// place of the one `in_use`. The next server is asked where one fails, but
+    /// not where it finds fault with the names. Who is asked for has its turn
+    /// before others. Ends within twenty minutes a server of its turn. Cancel safe:
+    /// the next call goes on where it can.
+    pub(super) async fn issue(&self, wanted: &Wanted, in_use: Option<&Issued>) -> Result<Held, Failure> {
+        let Wanted { site, names, is_asked_for } = wanted;
+        let (site, ordered) = (&**site, Ordered { site, names, in_use });
         let _turn = self.queue.turn(is_asked_for).await;
         let mut failures = Vec::new();
-        for (number, server) in self.servers.iter().enumerate() {
+        for server in &self.servers {
             let directory = &*server.directory;
-            let is_from_here = in_use.is_some_and(|in_use| in_use.server == number);
-            match server.issue(site, names, in_use, is_from_here).await {
-                Ok(certificate) => return Ok(Held { certificate, server: Some(number) }),
+            match server.issue(ordered).await {
+                Ok(certificate) => return Ok(Held { certificate, server: Some(server.number) }),
                 Err(failure) if failure.error.is_of_server() => {
                     let (reason, left) = (failure.error.story(), self.servers.len() - failures.len() - 1);
                     tracing::warn!(site, directory, reason, left, "an ACME server issues nothing");

@@ -43,10 +43,9 @@ struct UnderWay {
 }
 
 impl Server {
-    /// Obtains a key and chain for `names`, as one PEM text, and says whether that
-    /// is of an order that was left: goes on with an
-    /// order that was left, if the server still knows it, else orders anew, with
-    /// one challenge after another.
+    /// Obtains a key and chain for `names`, as one PEM text: goes on with an order
+    /// that was left, if the server still knows it, else orders anew, with one
+    /// challenge after another. True beside it for an order that was left.
     pub(super) async fn order(
         &self,
         account: &Account,
@@ -106,27 +105,20 @@ impl Server {
     }
 
     async fn begin(&self, account: &Account, wanted: Ordered<'_>) -> Result<UnderWay, CertError> {
-        let Ordered { site, names, .. } = wanted;
+        let Ordered { site, names, in_use } = wanted;
         if let Some(Wait { name, time, last }) = self.failed.wait(names, self.clock.now()) {
             return Err(CertError::TooManyFailed { name, wait: time, last });
         }
         let key = KeyPair::generate()?.serialize_pem();
         let identifiers: Vec<Identifier> = names.iter().map(|name| identifier(name)).collect();
-        let profile = self.config.profile.as_deref();
-        if let Some(profile) = profile {
-            let mut known: Vec<_> = account.profiles().map(|known| known.name.to_owned()).collect();
-            known.sort_unstable();
-            if !known.iter().any(|known| known == profile) && self.is_first {
-                return Err(CertError::NoProfile { profile: profile.to_owned(), known });
-            }
-        }
-        // One that stands in gives what it has.
-        let profile = profile.filter(|profile| account.profiles().any(|known| known.name == *profile));
+        let profile = self.profile(account)?;
         let new = || {
             let new = NewOrder::new(&identifiers);
             if let Some(profile) = profile { new.profile(profile) } else { new }
         };
-        let order = match wanted.replaced().and_then(|leaf| CertificateIdentifier::try_from(leaf).ok()) {
+        // A server knows what it has issued itself.
+        let replaced = in_use.filter(|in_use| in_use.server == self.number);
+        let order = match replaced.and_then(|replaced| CertificateIdentifier::try_from(&replaced.leaf).ok()) {
             Some(id) => match account.new_order(&new().replaces(id)).await.map_err(CertError::from) {
                 // If that was not the reason it is told once more.
                 Err(error) if error.may_be_about_replacing() => account.new_order(&new()).await?,
@@ -134,10 +126,23 @@ impl Server {
             },
             None => account.new_order(&new()).await?,
         };
-        let profile = profile.map(str::to_owned);
-        let noted = Noted { url: order.url().to_owned(), names: names.to_owned(), profile, key };
+        let (url, names) = (order.url().to_owned(), names.to_owned());
+        let noted = Noted { url, names, profile: profile.map(str::to_owned), key };
         self.storage.store(&Item::order(&self.directory, site), serde_json::to_vec_pretty(&noted)?).await?;
         Ok(UnderWay { order, key: noted.key })
+    }
+
+    /// The profile of the config, if the server has it. One that stands in gives
+    /// what it has.
+    fn profile(&self, account: &Account) -> Result<Option<&str>, CertError> {
+        let Some(wanted) = self.config.profile.as_deref() else { return Ok(None) };
+        let mut known: Vec<_> = account.profiles().map(|known| known.name.to_owned()).collect();
+        known.sort_unstable();
+        match known.iter().any(|known| known == wanted) {
+            true => Ok(Some(wanted)),
+            false if self.number > 0 => Ok(None),
+            false => Err(CertError::NoProfile { profile: wanted.to_owned(), known }),
+        }
     }
 
     /// Has all names of the order proven.

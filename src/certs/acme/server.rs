@@ -50,8 +50,8 @@ pub(super) struct Server {
     pub(super) rests: Rests,
     /// Questions about renewal that run at a time.
     pub(super) questions: Semaphore,
-    /// False for one that stands in for another.
-    pub(super) is_first: bool,
+    /// Which one of those in the config; all but the first stand in.
+    pub(super) number: usize,
 }
 
 /// What is ordered.
@@ -61,15 +61,6 @@ pub(super) struct Ordered<'a> {
     pub(super) names: &'a [String],
     /// The certificate in whose place it comes.
     pub(super) in_use: Option<&'a Issued>,
-    /// True if this server issued that.
-    pub(super) is_from_here: bool,
-}
-
-impl<'a> Ordered<'a> {
-    /// The certificate that the server is told it replaces.
-    pub(super) fn replaced(&self) -> Option<&'a CertificateDer<'static>> {
-        self.in_use.filter(|_| self.is_from_here).map(|in_use| &in_use.leaf)
-    }
 }
 
 impl Server {
@@ -78,19 +69,12 @@ impl Server {
         Item::acme_certificate(&self.directory, site)
     }
 
-    /// Orders a certificate for `names` and stores it with its key. One that
-    /// cannot be stored is still served. Ends within ten minutes, and ten more where
-    /// another process is at the same order. Cancel safe:
-    /// the next call goes on where it can.
-    pub(super) async fn issue(
-        &self,
-        site: &str,
-        names: &[String],
-        in_use: Option<&Issued>,
-        is_from_here: bool,
-    ) -> Result<Certificate, Failure> {
+    /// Orders a certificate and stores it with its key. One that cannot be stored
+    /// is still served. Ends within ten minutes, and ten more where another process
+    /// is at the same order. Cancel safe: the next call goes on where it can.
+    pub(super) async fn issue(&self, wanted: Ordered<'_>) -> Result<Certificate, Failure> {
+        let site = wanted.site;
         let retry_after = RetryAfter::default();
-        let wanted = Ordered { site, names, in_use, is_from_here };
         let _alone = self.lock(site).await;
         if let Some(certificate) = self.made_by_another(wanted).await {
             return Ok(certificate);
@@ -105,8 +89,8 @@ impl Server {
             let asked = retry_after.asked();
             if let Some(pause) = asked.filter(|_| error.is_of_server()) {
                 // A limit is one of the names more often than not.
-                let is_for_all = error.acme_problem() != Some("rateLimited");
-                self.rests.note((!is_for_all).then_some(site), pause, self.clock.now());
+                let only = (error.acme_problem() == Some("rateLimited")).then_some(site);
+                self.rests.note(only, pause, self.clock.now());
             }
             let own = match &error {
                 CertError::TooManyFailed { wait, .. } => Some(*wait),
@@ -169,7 +153,7 @@ impl Server {
                 Err(error) => Err(error.into()),
             }
         };
-        tokio::time::timeout(QUESTION_DEADLINE, asked).await.unwrap_or(Err(CertError::OrderDeadline))
+        tokio::time::timeout(QUESTION_DEADLINE, asked).await.unwrap_or(Err(CertError::NoAnswer))
     }
 
     /// A rejected nonce is no failure (RFC 8555 s6.5): instant-acme has sent the

@@ -24,7 +24,7 @@ use rustls_pki_types::pem::PemObject;
 use crate::base::Clock;
 use crate::certs::error::{CertError, CertificateError};
 use crate::certs::provider::provider;
-use crate::config::model::Secret;
+use crate::config::model::Webhook;
 
 /// For a request and the whole of its response.
 const EXCHANGE_DEADLINE: Duration = Duration::from_secs(30);
@@ -69,47 +69,49 @@ impl Transport {
         Ok(Self { tls, clock })
     }
 
-    /// Sends JSON to a server of the user's; with a `token` to those who know it.
-    /// Anything but success is an error.
+    /// Sends JSON to a webhook, or to what is at `path` under it, and waits for the
+    /// answer no longer than `deadline`. Anything but success is an error.
     pub(in crate::certs) async fn post(
         &self,
-        url: &str,
-        token: Option<&Secret>,
+        Webhook { url, token }: &Webhook,
+        path: &str,
         content: String,
+        deadline: Duration,
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-        let mut tcp = HttpConnector::new();
-        tcp.enforce_http(false);
-        tcp.set_connect_timeout(Some(CONNECT_DEADLINE));
         let tls = HttpsConnectorBuilder::new().with_tls_config(self.tls.clone());
-        let connector = tls.https_or_http().enable_http1().wrap_connector(tcp);
+        let connector = tls.https_or_http().enable_http1().wrap_connector(tcp());
         let client = Client::builder(TokioExecutor::new()).build::<_, Full<Bytes>>(connector);
-        let mut req = Request::post(url).header(CONTENT_TYPE, "application/json");
+        let mut req = Request::post(format!("{url}{path}")).header(CONTENT_TYPE, "application/json");
         if let Some(token) = token {
             let mut credentials = HeaderValue::from_bytes(&[b"Bearer ", token.bytes()].concat())?;
             credentials.set_sensitive(true);
             req = req.header(AUTHORIZATION, credentials);
         }
         let req = req.header(USER_AGENT, PRODUCT).body(Full::from(content))?;
-        let status = client.request(req).await?.status();
+        let status = tokio::time::timeout(deadline, client.request(req)).await??.status();
         if status.is_success() { Ok(()) } else { Err(format!("it answered {status}").into()) }
     }
 
     /// A client that notes in `retry_after` how long it was asked to wait.
     pub(super) fn client(&self, retry_after: &RetryAfter) -> Box<dyn HttpClient> {
-        let mut tcp = HttpConnector::new();
-        tcp.enforce_http(false);
-        tcp.set_connect_timeout(Some(CONNECT_DEADLINE));
         let https = HttpsConnectorBuilder::new()
             .with_tls_config(self.tls.clone())
             .https_only()
             .enable_http1()
-            .wrap_connector(tcp);
+            .wrap_connector(tcp());
         Box::new(AcmeClient {
             http: Client::builder(TokioExecutor::new()).build(https),
             retry_after: retry_after.clone(),
             clock: Arc::clone(&self.clock),
         })
     }
+}
+
+fn tcp() -> HttpConnector {
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false);
+    tcp.set_connect_timeout(Some(CONNECT_DEADLINE));
+    tcp
 }
 
 impl RetryAfter {
