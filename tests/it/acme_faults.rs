@@ -206,6 +206,25 @@ async fn a_profile_is_one_that_the_authority_has() {
     edge.stop().await;
 }
 
+/// A stand-in without the profile gives what it has, and its orders are taken up
+/// as any others.
+#[tokio::test]
+async fn a_stand_in_needs_no_profile() {
+    let (one, other) =
+        (AcmeServer::start(Options::default()).await, AcmeServer::start(Options::default()).await);
+    one.fail(Step::Directory, Fault::Status(503, None));
+    other.fail(Step::Certificate, Fault::Hang);
+    let place = Place::new(&[&one, &other], "profile = \"shortlived\"");
+    let edge = place.start().await;
+    eventually("the last step", || (other.requests(Step::Certificate) > 0).then_some(())).await;
+    edge.stop().await;
+    other.heal(Step::Certificate);
+    let edge = place.start().await;
+    edge.certified().await;
+    assert_eq!((other.orders().len(), other.orders()[0].profile.clone()), (1, None));
+    edge.stop().await;
+}
+
 #[tokio::test]
 async fn an_expired_certificate_is_served_until_there_is_another() {
     let server = AcmeServer::start(Options::default()).await;

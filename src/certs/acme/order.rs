@@ -31,6 +31,7 @@ const POLLING: RetryPolicy = RetryPolicy::new()
 struct Noted {
     url: String,
     names: Vec<String>,
+    /// What the config said then.
     #[serde(default)]
     profile: Option<String>,
     key: String,
@@ -127,7 +128,7 @@ impl Server {
             None => account.new_order(&new()).await?,
         };
         let (url, names) = (order.url().to_owned(), names.to_owned());
-        let noted = Noted { url, names, profile: profile.map(str::to_owned), key };
+        let noted = Noted { url, names, profile: self.config.profile.clone(), key };
         self.storage.store(&Item::order(&self.directory, site), serde_json::to_vec_pretty(&noted)?).await?;
         Ok(UnderWay { order, key: noted.key })
     }
