@@ -21,7 +21,7 @@ use crate::listener::{self, BindError, Bound, ConnectionLimits};
 use crate::router::Router;
 use crate::telemetry::metrics::Limit;
 use crate::telemetry::{AccessLogWriter, Telemetry, TelemetryError};
-use crate::tls;
+use crate::tls::{ClientAuthError, Tls};
 
 /// An edge does not start.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +31,8 @@ pub enum StartError {
     Bind(#[from] BindError),
     #[error(transparent)]
     Certificates(#[from] CertError),
+    #[error(transparent)]
+    ClientAuth(#[from] ClientAuthError),
     #[error(transparent)]
     Balance(#[from] BalanceError),
     #[error(transparent)]
@@ -74,6 +76,7 @@ impl Edge {
         let metrics = &telemetry.metrics;
         let certificates =
             Certificates::start(config, Arc::clone(&clock), &background, Arc::clone(metrics)).await?;
+        let tls = Tls::new(config, &certificates)?;
         let cache = Cache::new(&config.cache, Arc::clone(&clock), &exchanges, Arc::clone(metrics));
         let mut pools = Vec::new();
         let mut origins: BTreeMap<Arc<str>, Arc<dyn Origin>> = BTreeMap::new();
@@ -96,7 +99,7 @@ impl Edge {
         let addresses = |bound: &[Bound]| bound.iter().map(|bound| bound.address).collect();
         let (http_addresses, https_addresses) = (addresses(&http), addresses(&https));
         let limits = Arc::new(ConnectionLimits::new(config));
-        let sockets = workers::Sockets { http, https, tls: tls::server_config(&certificates) };
+        let sockets = workers::Sockets { http, https, tls: Arc::new(tls) };
         let workers = workers::start(workers, sockets, &front, &limits)?;
         for pool in &pools {
             pool.start_checks();

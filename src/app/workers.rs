@@ -10,12 +10,13 @@ use tokio_util::sync::CancellationToken;
 use super::StartError;
 use crate::front::Front;
 use crate::listener::{Bound, ConnectionLimits, Listener, Transport};
+use crate::tls::Tls;
 
 /// What the workers listen on.
 pub(super) struct Sockets {
     pub(super) http: Vec<Bound>,
     pub(super) https: Vec<Bound>,
-    pub(super) tls: Arc<rustls::ServerConfig>,
+    pub(super) tls: Arc<Tls>,
 }
 
 /// The running workers.

@@ -123,6 +123,24 @@ pub enum CertError {
         /// For how long.
         wait: std::time::Duration,
     },
+    /// No certificate may be ordered for a host that a client named.
+    #[error("`acme.on_demand.ask` does not allow a certificate for {name}")]
+    NotAllowed {
+        /// The host.
+        name: String,
+    },
+    /// Whether it may could not be found out.
+    #[error("`acme.on_demand.ask` could not be asked")]
+    Ask {
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// Too many hosts that clients named got certificates of late.
+    #[error("certificates were ordered for too many hosts of late, so that none is for {} seconds", wait.as_secs() + 1)]
+    TooManyHosts {
+        /// For how long.
+        wait: std::time::Duration,
+    },
     /// None of several ACME servers issued a certificate, each for its reason.
     #[error("no ACME server issues a certificate: {}", all(_0))]
     EveryServer(Vec<(String, CertError)>),
@@ -249,6 +267,7 @@ impl CertError {
                 "see that the record `_acme-challenge` of the name can be looked up in time, and give it more with \
                  `acme.dns.wait`"
             }
+            Self::Ask { .. } => "see that the server in `acme.on_demand` answers",
             Self::DnsProgram { .. } | Self::DnsWebhook { .. } => "try by hand what `acme.dns` names",
             Self::NoChallenge { .. } => "allow another challenge in `acme.challenges`",
             Self::NoProfile { .. } => "set `acme.profile` to one of those, or leave it out",

@@ -58,7 +58,7 @@ impl Held {
             leaf,
             not_before: validity.not_before,
         });
-        Current { validity: *validity, source }
+        Current { validity: *validity, key: certified.key.algorithm(), source }
     }
 }
 

@@ -13,8 +13,8 @@ use super::issuer::{Held, Issuer, Wanted};
 use super::notice::Notices;
 use super::renewal;
 use super::standing::{Reason, Standing, Step};
-use super::status::{CertificateStatus, IssuerKind, unix_seconds};
-use super::table::{Resolver, Slot};
+use super::status::{CertificateStatus, IssuerKind, key_name, unix_seconds};
+use super::table::{Place, Resolver};
 use crate::base::{Backoff, Clock, random_unit};
 use crate::telemetry::Metrics;
 
@@ -26,7 +26,7 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
 pub(super) struct SiteCertificate {
     wanted: Wanted,
     issuer: Issuer,
-    slot: Slot,
+    place: Place,
     standing: Mutex<Standing>,
     /// Told when the standing was changed from outside.
     changed: Notify,
@@ -52,13 +52,13 @@ impl SiteCertificate {
     pub(super) fn new(
         wanted: Wanted,
         issuer: Issuer,
-        slot: Slot,
+        place: Place,
         held: Option<&Held>,
         loaded_from: Option<Marks>,
         now: SystemTime,
     ) -> Self {
         let standing = Standing::new(held.map(Held::current), issuer.renews(), now, random_unit());
-        Self { wanted, issuer, slot, standing: Mutex::new(standing), changed: Notify::new(), loaded_from }
+        Self { wanted, issuer, place, standing: Mutex::new(standing), changed: Notify::new(), loaded_from }
     }
 
     /// The certificate as it stands.
@@ -76,6 +76,7 @@ impl SiteCertificate {
                 Issuer::Acme(_) => IssuerKind::Acme,
             },
             authority: self.acme().and_then(|acme| acme.directory(server.unwrap_or(0))).map(str::to_owned),
+            key: standing.current().map(|current| key_name(current.key)),
             not_after: standing.current().map(|current| unix_seconds(current.validity.not_after)),
             next_renewal: next.map(|(at, _)| unix_seconds(at)),
             why_then: match (standing.last_error(), next) {
@@ -99,6 +100,16 @@ impl SiteCertificate {
     /// True for the name of the site, or one that the certificate is made for.
     pub(super) fn is_named(&self, name: &str) -> bool {
         *self.wanted.site == *name || self.wanted.names.iter().any(|own| own == name)
+    }
+
+    /// The site's name in the config, or the host that clients named.
+    pub(super) fn site(&self) -> &str {
+        &self.wanted.site
+    }
+
+    /// True if somebody asked for a new certificate, who waits for it still.
+    pub(super) fn is_renewal_asked_for(&self) -> bool {
+        matches!(self.standing().next_renewal(), Some((_, Reason::Asked)))
     }
 
     fn acme(&self) -> Option<&Acme> {
@@ -179,7 +190,8 @@ impl Upkeep {
         }
     }
 
-    async fn next_step(&self, certificate: &SiteCertificate) -> Step {
+    /// Waits until there is something to do, and says what. Cancel safe.
+    pub(super) async fn next_step(&self, certificate: &SiteCertificate) -> Step {
         loop {
             let next = certificate.standing().next();
             let left = match next {
@@ -193,7 +205,8 @@ impl Upkeep {
         }
     }
 
-    async fn ask(&self, certificate: &SiteCertificate, acme: &Acme) {
+    /// Asks the ACME server when it wants `certificate` to be renewed.
+    pub(super) async fn ask(&self, certificate: &SiteCertificate, acme: &Acme) {
         let source = certificate.standing().current().and_then(|current| current.source.clone());
         let Some(source) = source else { return };
         let suggestion = acme.suggestion(&source).await;
@@ -211,19 +224,32 @@ impl Upkeep {
         }
     }
 
-    async fn renew(&self, certificate: &SiteCertificate) {
-        let in_use = certificate.standing().current().and_then(|current| current.source.clone());
-        match certificate.issuer.issue(&certificate.wanted, in_use.as_ref(), self.clock.wall()).await {
-            Ok(issued) => {
-                self.metrics.certificates_issued.increment();
-                self.install(certificate, &issued);
-            }
-            Err(failure) => self.put_off(certificate, failure),
+    /// Has a new certificate made, and serves it.
+    pub(super) async fn renew(&self, certificate: &SiteCertificate) {
+        if let Ok(issued) = self.issue(certificate).await {
+            self.install(certificate, &issued);
         }
     }
 
-    fn install(&self, certificate: &SiteCertificate, issued: &Held) {
-        self.resolver.install(certificate.slot, &issued.certificate.certified);
+    /// Has a new certificate made.
+    ///
+    /// # Errors
+    /// When it is to be tried again, if that failed, which is noted and told.
+    pub(super) async fn issue(&self, certificate: &SiteCertificate) -> Result<Held, Duration> {
+        let in_use = certificate.standing().current().and_then(|current| current.source.clone());
+        let issued = certificate.issuer.issue(&certificate.wanted, in_use.as_ref(), self.clock.wall()).await;
+        match issued {
+            Ok(issued) => {
+                self.metrics.certificates_issued.increment();
+                Ok(issued)
+            }
+            Err(failure) => Err(self.put_off(certificate, failure)),
+        }
+    }
+
+    /// Serves what is `held` from the next handshake on.
+    pub(super) fn install(&self, certificate: &SiteCertificate, issued: &Held) {
+        self.resolver.install(&certificate.place, &issued.certificate.certified);
         let now = self.clock.wall();
         // However short its lifetime, an issuer is never asked without a pause.
         let earliest = now + self.backoff.first;
@@ -231,7 +257,9 @@ impl Upkeep {
         tracing::info!(site = &*certificate.wanted.site, "a new certificate is in use");
     }
 
-    fn put_off(&self, certificate: &SiteCertificate, failure: Failure) {
+    /// Notes and tells that no certificate was made; says how long it is before the
+    /// next try.
+    pub(super) fn put_off(&self, certificate: &SiteCertificate, failure: Failure) -> Duration {
         let Failure { error, retry_after } = failure;
         let mut standing = certificate.standing();
         let failures = standing.count_failure();
@@ -239,9 +267,10 @@ impl Upkeep {
         self.metrics.certificate_failures.increment();
         let (site, reason) = (&*certificate.wanted.site, error.story());
         let next_try_seconds = wait.as_secs();
-        let until_then = match standing.current() {
-            Some(_) => "the old certificate",
-            None => "a self-signed certificate",
+        let until_then = match (standing.current(), &certificate.place) {
+            (Some(_), _) => "the old certificate",
+            (None, Place::Slot(_)) => "a self-signed certificate",
+            (None, Place::Host(_)) => "nothing",
         };
         tracing::warn!(
             site,
@@ -253,6 +282,7 @@ impl Upkeep {
         standing.failed(error, self.clock.wall(), wait);
         drop(standing);
         self.notify(certificate);
+        wait
     }
 }
 
@@ -309,11 +339,11 @@ mod tests {
             Upkeep { clock, resolver, metrics: Arc::clone(&metrics), backoff, look_every, notices: None };
         let names = vec!["a.test".to_owned()];
         let wanted = Wanted { site: "a.test".into(), names, is_asked_for: Arc::default() };
-        let slot = ServerNames::default().add(["a.test".to_owned()].into_iter());
+        let place = Place::Slot(0);
         // It is due.
         let held = Held::own(self_signed::placeholder(&wanted.names, now() - 70 * DAY).unwrap());
         let issuer = Issuer::Internal(Arc::new(authority));
-        let certificate = SiteCertificate::new(wanted, issuer, slot, Some(&held), None, now());
+        let certificate = SiteCertificate::new(wanted, issuer, place, Some(&held), None, now());
 
         let mut earliest = Vec::new();
         for retry_after in [None, Some(5 * DAY)] {
@@ -357,15 +387,15 @@ mod tests {
         let names = vec!["a.test".to_owned()];
         let wanted = Wanted { site: "a.test".into(), names, is_asked_for: Arc::default() };
         let mut server_names = ServerNames::default();
-        let slot = server_names.add(["a.test".to_owned()].into_iter());
+        let place = server_names.add(["a.test".to_owned()].into_iter(), 1).places().next().unwrap();
         let marks = pair.marks().await;
         let held = Held::own(pair.load(&wanted.names, now()).await.unwrap());
         resolver.replace(server_names, vec![Served::Own(Arc::clone(&held.certificate.certified))]);
-        let served = || resolver.certificate(Some("a.test")).unwrap().cert[0].clone();
+        let served = || resolver.certificate(Some("a.test"), None).unwrap().cert[0].clone();
         let first = served();
         let issuer = Issuer::Files(pair.clone());
         let certificate =
-            Arc::new(SiteCertificate::new(wanted, issuer, slot, Some(&held), Some(marks), now()));
+            Arc::new(SiteCertificate::new(wanted, issuer, place, Some(&held), Some(marks), now()));
         let upkeep = Upkeep {
             clock,
             resolver: Arc::clone(&resolver),

@@ -11,9 +11,11 @@ mod issuer;
 mod manage;
 mod names;
 mod notice;
+mod on_demand;
 mod provider;
 mod remember;
 mod renewal;
+mod roots;
 mod self_signed;
 mod standing;
 mod start;
@@ -27,15 +29,17 @@ use std::sync::Arc;
 
 pub use error::{CertError, CertificateError};
 pub use provider::provider;
+pub use roots::trust_roots;
 pub use status::{CertificateStatus, IssuerKind};
 pub use storage::{CertStorage, FileStorage, Item, Lock};
-pub use table::ACME_TLS_ALPN;
+pub use table::{ACME_TLS_ALPN, is_challenge};
 use tokio_util::sync::DropGuard;
 
 use crate::base::Clock;
 
 use acme::Challenges;
 use manage::SiteCertificate;
+use on_demand::OnDemand;
 use table::Resolver;
 
 /// The certificates of one configuration. When it is dropped nothing is renewed
@@ -45,6 +49,7 @@ pub struct Certificates {
     resolver: Arc<Resolver>,
     challenges: Arc<Challenges>,
     sites: Vec<Arc<SiteCertificate>>,
+    on_demand: Option<Arc<OnDemand>>,
     clock: Arc<dyn Clock>,
     _ends_upkeep: DropGuard,
 }
@@ -63,9 +68,18 @@ impl Certificates {
         self.challenges.http01(token)
     }
 
-    /// How many sites have one.
-    pub fn count(&self) -> usize {
-        self.sites.len()
+    /// Waits until there is a certificate for `name`, in lower case, or it is known
+    /// that there will be none: at once, but for a host whose certificate is
+    /// ordered on demand. Cancel safe; the deadline is the caller's.
+    pub async fn ready(&self, name: &str) {
+        if let Some(on_demand) = &self.on_demand {
+            on_demand.ready(name).await;
+        }
+    }
+
+    /// How many there may be.
+    pub fn most(&self) -> usize {
+        self.sites.len() + self.on_demand.as_ref().map_or(0, |_| on_demand::MOST_HOSTS)
     }
 
     /// Has a new certificate made now for the site of this name, or that has it
@@ -73,11 +87,15 @@ impl Certificates {
     pub fn renew(&self, name: &str) -> usize {
         let now = self.clock.wall();
         let named = self.sites.iter().filter(|site| site.is_named(name));
-        named.filter(|site| site.renew_now(now)).count()
+        let renewed = named.filter(|site| site.renew_now(now)).count();
+        let on_demand = self.on_demand.as_ref().is_some_and(|on_demand| on_demand.renew(name));
+        renewed + usize::from(on_demand)
     }
 
-    /// The certificate of each site with TLS, in the order of the config.
+    /// The certificate of each site with TLS, in the order of the config, and then
+    /// of each host that clients named.
     pub fn status(&self) -> Vec<CertificateStatus> {
-        self.sites.iter().map(|site| site.status()).collect()
+        let on_demand = self.on_demand.iter().flat_map(|on_demand| on_demand.status());
+        self.sites.iter().map(|site| site.status()).chain(on_demand).collect()
     }
 }

@@ -3,6 +3,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use rustls::SignatureAlgorithm;
 use rustls_pki_types::CertificateDer;
 
 use super::certificate::Validity;
@@ -14,6 +15,8 @@ use super::renewal::{self, Window};
 pub(super) struct Current {
     /// When it may be used.
     pub(super) validity: Validity,
+    /// How its key signs.
+    pub(super) key: SignatureAlgorithm,
     /// Who issued it, if an ACME server did.
     pub(super) source: Option<Issued>,
 }
@@ -182,6 +185,7 @@ mod tests {
     fn current() -> Current {
         let validity = Validity { not_before: now(), not_after: now() + 90 * DAY };
         Current {
+            key: SignatureAlgorithm::ECDSA,
             validity,
             source: Some(Issued { server: 0, leaf: CertificateDer::from(vec![1]), not_before: now() }),
         }
@@ -258,7 +262,12 @@ mod tests {
     fn the_shortest_lifetime_leaves_a_pause() {
         let mut standing = Standing::new(None, true, now(), 0.0);
         let validity = Validity { not_before: now() - DAY, not_after: now() + HOUR };
-        standing.renewed(Current { validity, source: None }, now(), now() + HOUR, 0.0);
+        standing.renewed(
+            Current { validity, key: SignatureAlgorithm::ECDSA, source: None },
+            now(),
+            now() + HOUR,
+            0.0,
+        );
         assert_eq!(standing.next(), Some((now() + HOUR, Step::Renew)));
     }
 }

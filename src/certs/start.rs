@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::sync::CancellationToken;
 
 use super::acme::{Acme, Challenges, Transport};
 use super::authority::LocalAuthority;
@@ -14,13 +14,14 @@ use super::issuer::{Held, Issuer, Wanted};
 use super::manage::{SiteCertificate, Upkeep};
 use super::names::{answered, certified};
 use super::notice::Notices;
+use super::on_demand::OnDemand;
 use super::remember::Remembering;
 use super::storage::{CertStorage, FileStorage};
-use super::table::{Resolver, Served, ServerNames};
+use super::table::{Place, Resolver, Served, ServerNames};
 use super::{Certificates, renewal, self_signed};
 use crate::base::{Backoff, Clock, Tasks};
 use crate::config::Config;
-use crate::config::model::{Site, SiteTls};
+use crate::config::model::{PemPair, Site, SiteTls};
 use crate::telemetry::Metrics;
 
 /// How often files of the user's are looked at.
@@ -66,27 +67,20 @@ impl Certificates {
         let mut names = ServerNames::default();
         let (mut first, mut kept) = (Vec::new(), Vec::new());
         for site in &config.sites {
-            let Some((wanted, issuer)) = sources.issuer(site).await? else { continue };
-            // Before they are read: what comes after is seen as new.
-            let marks = match &issuer {
-                Issuer::Files(pair) => Some(pair.marks().await),
-                Issuer::Internal(_) | Issuer::Acme(_) => None,
-            };
-            let held = sources.first(&wanted, &issuer).await?;
-            let slot = names.add(answered(site));
+            let issuers = sources.issuers(site).await?;
+            if issuers.is_empty() && site.tls != SiteTls::OnDemand {
+                continue;
+            }
+            let slots = names.add(answered(site), issuers.len());
             if config.tls_default.as_deref().is_some_and(|default| answered(site).any(|name| name == default))
             {
-                names.answer_unknown(slot);
+                names.answer_unknown(slots);
             }
-            let now = sources.clock.wall();
-            first.push(match &held {
-                Some(held) => Served::Own(Arc::clone(&held.certificate.certified)),
-                None => {
-                    let placeholder = self_signed::placeholder(&wanted.names, now)?.certified;
-                    Served::Placeholder(placeholder, Arc::clone(&wanted.is_asked_for))
-                }
-            });
-            kept.push(Arc::new(SiteCertificate::new(wanted, issuer, slot, held.as_ref(), marks, now)));
+            for ((wanted, issuer), place) in issuers.into_iter().zip(slots.places()) {
+                let (served, certificate) = sources.first(wanted, issuer, place).await?;
+                first.push(served);
+                kept.push(Arc::new(certificate));
+            }
         }
         resolver.replace(names, first);
 
@@ -94,39 +88,40 @@ impl Certificates {
             Some(webhook) => Some(Notices::new(webhook, &sources.transport()?, tasks)),
             None => None,
         };
-        let Sources { challenges, clock, .. } = sources;
-        let upkeep = Upkeep {
-            clock: Arc::clone(&clock),
+        let upkeep = Arc::new(Upkeep {
+            clock: Arc::clone(&sources.clock),
             resolver: Arc::clone(&resolver),
             metrics,
             backoff,
             look_every: FILES_LOOKED_AT,
             notices,
-        };
-        let _ends_upkeep = begin(upkeep, &kept, remembering, tasks);
-        Ok(Arc::new(Self { resolver, challenges, sites: kept, clock, _ends_upkeep }))
+        });
+        let end = CancellationToken::new();
+        let on_demand = sources.on_demand(&upkeep, (tasks, &end))?;
+        begin(&upkeep, &kept, remembering, (tasks, &end));
+        let Sources { challenges, clock, .. } = sources;
+        let _ends_upkeep = end.drop_guard();
+        Ok(Arc::new(Self { resolver, challenges, sites: kept, on_demand, clock, _ends_upkeep }))
     }
 }
 
-/// Keeps `sites` up until the guard is dropped.
+/// Keeps `sites` up until the end.
 fn begin(
-    upkeep: Upkeep,
+    upkeep: &Arc<Upkeep>,
     sites: &[Arc<SiteCertificate>],
     remembering: Arc<Remembering>,
-    tasks: &Tasks,
-) -> DropGuard {
-    let (upkeep, end) = (Arc::new(upkeep), CancellationToken::new());
+    (tasks, end): (&Tasks, &CancellationToken),
+) {
     let ended = end.clone();
     tasks.spawn_until_stopped(async move {
         ended.run_until_cancelled(remembering.catch_up()).await;
     });
     for site in sites {
-        let (upkeep, site, end) = (Arc::clone(&upkeep), Arc::clone(site), end.clone());
+        let (upkeep, site, end) = (Arc::clone(upkeep), Arc::clone(site), end.clone());
         tasks.spawn_until_stopped(async move {
             end.run_until_cancelled(upkeep.keep(&site)).await;
         });
     }
-    end.drop_guard()
 }
 
 /// Where certificates come from; each is set up once, if a site needs it.
@@ -143,21 +138,59 @@ struct Sources<'a> {
 }
 
 impl Sources<'_> {
-    /// What certificate a site wants and who makes it; `None` without TLS.
-    async fn issuer(&mut self, site: &Site) -> Result<Option<(Wanted, Issuer)>, CertError> {
-        let (site_name, names) = (Arc::clone(&site.name), certified(site));
-        let wanted = Wanted { site: site_name, names, is_asked_for: Arc::default() };
-        let issuer = match &site.tls {
-            SiteTls::Off => return Ok(None),
-            SiteTls::Files { cert, key } => Issuer::Files(FilePair { chain: cert.clone(), key: key.clone() }),
-            SiteTls::Internal => Issuer::Internal(self.authority().await?),
-            SiteTls::Acme => Issuer::Acme(self.acme(&wanted)?),
+    /// What certificates a site wants and who makes each; none without TLS.
+    async fn issuers(&mut self, site: &Site) -> Result<Vec<(Wanted, Issuer)>, CertError> {
+        let wanted = || {
+            let (site_name, names) = (Arc::clone(&site.name), certified(site));
+            Wanted { site: site_name, names, is_asked_for: Arc::default() }
         };
-        Ok(Some((wanted, issuer)))
+        Ok(match &site.tls {
+            SiteTls::Off | SiteTls::OnDemand => Vec::new(),
+            SiteTls::Files(pairs) => {
+                let issuer = |PemPair { cert, key }: &PemPair| {
+                    Issuer::Files(FilePair { chain: cert.clone(), key: key.clone() })
+                };
+                pairs.iter().map(|pair| (wanted(), issuer(pair))).collect()
+            }
+            SiteTls::Internal => vec![(wanted(), Issuer::Internal(self.authority().await?))],
+            SiteTls::Acme => {
+                let wanted = wanted();
+                if wanted.names.is_empty() {
+                    return Err(CertError::NoName { site: wanted.site.to_string() });
+                }
+                vec![(wanted, Issuer::Acme(self.acme()?))]
+            }
+        })
     }
 
-    /// What a site serves from the start; `None` where that is a placeholder.
-    async fn first(&self, wanted: &Wanted, issuer: &Issuer) -> Result<Option<Held>, CertError> {
+    /// What is served from the start, if only a placeholder, and the certificate
+    /// that is kept up from then on.
+    async fn first(
+        &self,
+        wanted: Wanted,
+        issuer: Issuer,
+        place: Place,
+    ) -> Result<(Served, SiteCertificate), CertError> {
+        // Before they are read: what comes after is seen as new.
+        let marks = match &issuer {
+            Issuer::Files(pair) => Some(pair.marks().await),
+            Issuer::Internal(_) | Issuer::Acme(_) => None,
+        };
+        let held = self.held(&wanted, &issuer).await?;
+        let now = self.clock.wall();
+        let served = match &held {
+            Some(held) => Served::Own(Arc::clone(&held.certificate.certified)),
+            None => {
+                let placeholder = self_signed::placeholder(&wanted.names, now)?.certified;
+                Served::Placeholder(placeholder, Arc::clone(&wanted.is_asked_for))
+            }
+        };
+        Ok((served, SiteCertificate::new(wanted, issuer, place, held.as_ref(), marks, now)))
+    }
+
+    /// The certificate that is there, or made at once; `None` for one that is
+    /// ordered.
+    async fn held(&self, wanted: &Wanted, issuer: &Issuer) -> Result<Option<Held>, CertError> {
         let now = self.clock.wall();
         if let Some(stored) = issuer.stored(wanted, &*self.storage, now).await {
             return Ok(Some(stored));
@@ -188,10 +221,26 @@ impl Sources<'_> {
         Ok(Arc::clone(self.transport.insert(transport)))
     }
 
-    fn acme(&mut self, wanted: &Wanted) -> Result<Arc<Acme>, CertError> {
-        if wanted.names.is_empty() {
-            return Err(CertError::NoName { site: wanted.site.to_string() });
+    /// Hosts that clients name, if a site answers for such.
+    fn on_demand(
+        &mut self,
+        upkeep: &Arc<Upkeep>,
+        tasks: (&Tasks, &CancellationToken),
+    ) -> Result<Option<Arc<OnDemand>>, CertError> {
+        let config = self.config;
+        let Some(settings) = &config.acme.on_demand else { return Ok(None) };
+        if !config.sites.iter().any(|site| site.tls == SiteTls::OnDemand) {
+            return Ok(None);
         }
+        let (acme, transport) = (self.acme()?, self.transport()?);
+        let storage = Arc::clone(&self.remembering) as Arc<dyn CertStorage>;
+        let (on_demand, worker) =
+            OnDemand::new(config, settings, (&acme, &transport), storage, upkeep, tasks);
+        tasks.0.spawn_until_stopped(worker.run());
+        Ok(Some(on_demand))
+    }
+
+    fn acme(&mut self) -> Result<Arc<Acme>, CertError> {
         if let Some(acme) = &self.acme {
             return Ok(Arc::clone(acme));
         }

@@ -2,6 +2,7 @@
 
 use std::time::SystemTime;
 
+use rustls::SignatureAlgorithm;
 use serde::{Serialize, Serializer};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -18,6 +19,9 @@ pub struct CertificateStatus {
     /// The directory of the ACME server that issued it, or will be asked first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub authority: Option<String>,
+    /// How its key signs, such as `ECDSA`; `None` as `not_after`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<&'static str>,
     /// When it ends, in seconds since 1970 (serialized as RFC 3339); `None` while the first one is still
     /// on order.
     #[serde(serialize_with = "as_rfc3339")]
@@ -47,6 +51,16 @@ pub enum IssuerKind {
     Acme,
 }
 
+/// A key by the name of how it signs.
+pub(super) fn key_name(key: SignatureAlgorithm) -> &'static str {
+    match key {
+        SignatureAlgorithm::ECDSA => "ECDSA",
+        SignatureAlgorithm::RSA => "RSA",
+        SignatureAlgorithm::ED25519 => "Ed25519",
+        _ => "another one",
+    }
+}
+
 /// Seconds since 1970.
 pub(super) fn unix_seconds(time: SystemTime) -> u64 {
     time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
@@ -71,6 +85,7 @@ mod tests {
             names: vec!["a.test".into()],
             issuer: IssuerKind::Acme,
             authority: None,
+            key: None,
             why_then: None,
             what_to_do: None,
             not_after: Some(1_795_392_000),

@@ -1,12 +1,14 @@
-//! Which certificate a handshake gets. The table is immutable and swapped
-//! whole, so that a handshake takes no lock and sees no half of a change.
+//! Which certificate a handshake gets. The table of the sites is immutable and
+//! swapped whole, so that a handshake takes no lock and sees no half of a change;
+//! only for a host that no site names is there a lock.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use arc_swap::ArcSwap;
+use rustls::SignatureScheme;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
@@ -15,50 +17,69 @@ use super::names::ANY_HOST;
 /// The protocol of a TLS-ALPN-01 challenge (RFC 8737 s6.2).
 pub const ACME_TLS_ALPN: &[u8] = b"acme-tls/1";
 
-/// The place of a site's certificate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Slot(usize);
+/// The place of a certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Among those of the sites.
+    Slot(usize),
+    /// That of a host that clients named.
+    Host(Arc<str>),
+}
 
-/// Which slot a server name leads to; the same as long as the config is.
+/// The slots of a site, one beside the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Slots {
+    first: usize,
+    count: usize,
+}
+
+impl Slots {
+    /// Each of them.
+    pub(super) fn places(self) -> impl Iterator<Item = Place> {
+        (self.first..self.first + self.count).map(Place::Slot)
+    }
+}
+
+/// Which slots a server name leads to; the same as long as the config is.
 #[derive(Debug, Default)]
 pub(super) struct ServerNames {
-    exact: HashMap<String, Slot>,
+    exact: HashMap<String, Slots>,
     /// By what follows `*.`
-    wildcard: HashMap<String, Slot>,
-    any_host: Option<Slot>,
-    default: Option<Slot>,
-    slots: usize,
+    wildcard: HashMap<String, Slots>,
+    any_host: Option<Slots>,
+    default: Option<Slots>,
+    count: usize,
 }
 
 impl ServerNames {
-    /// Makes a place for a site that answers for `names`: hosts, `*.` and a
+    /// Makes `count` places for a site that answers for `names`: hosts, `*.` and a
     /// host, or `*`. Where two sites claim a name the first one keeps it.
-    pub(super) fn add(&mut self, names: impl Iterator<Item = String>) -> Slot {
-        let slot = Slot(self.slots);
-        self.slots += 1;
+    pub(super) fn add(&mut self, names: impl Iterator<Item = String>, count: usize) -> Slots {
+        let slots = Slots { first: self.count, count };
+        self.count += count;
         for name in names {
             if name == ANY_HOST {
-                self.any_host.get_or_insert(slot);
+                self.any_host.get_or_insert(slots);
             } else if let Some(parent) = name.strip_prefix("*.") {
-                self.wildcard.entry(parent.to_owned()).or_insert(slot);
+                self.wildcard.entry(parent.to_owned()).or_insert(slots);
             } else {
-                self.exact.entry(name).or_insert(slot);
+                self.exact.entry(name).or_insert(slots);
             }
         }
-        slot
+        slots
     }
 
-    /// Has `slot` answer a hello without a server name, or with one that no
+    /// Has `slots` answer a hello without a server name, or with one that no
     /// site has.
-    pub(super) fn answer_unknown(&mut self, slot: Slot) {
-        self.default = Some(slot);
+    pub(super) fn answer_unknown(&mut self, slots: Slots) {
+        self.default = Some(slots);
     }
 
-    fn find(&self, name: Option<&str>) -> Option<Slot> {
+    fn find(&self, name: Option<&str>) -> Option<Slots> {
         name.and_then(|name| self.named(name)).or(self.default).or(self.any_host)
     }
 
-    fn named(&self, name: &str) -> Option<Slot> {
+    fn named(&self, name: &str) -> Option<Slots> {
         let by_wildcard = || self.wildcard.get(name.split_once('.')?.1);
         self.exact.get(name).or_else(by_wildcard).copied()
     }
@@ -74,18 +95,21 @@ pub(super) enum Served {
 }
 
 impl Served {
-    fn shown(&self) -> &Arc<CertifiedKey> {
+    fn key(&self) -> &Arc<CertifiedKey> {
         match self {
-            Self::Own(certificate) => certificate,
-            Self::Placeholder(placeholder, is_asked_for) => {
-                is_asked_for.store(true, Relaxed);
-                placeholder
-            }
+            Self::Own(certificate) | Self::Placeholder(certificate, _) => certificate,
         }
+    }
+
+    fn shown(&self) -> &Arc<CertifiedKey> {
+        if let Self::Placeholder(_, is_asked_for) = self {
+            is_asked_for.store(true, Relaxed);
+        }
+        self.key()
     }
 }
 
-/// All certificates at one moment.
+/// All certificates of the sites at one moment.
 #[derive(Clone, Debug, Default)]
 struct Table {
     names: Arc<ServerNames>,
@@ -95,10 +119,32 @@ struct Table {
     challenges: HashMap<String, Arc<CertifiedKey>>,
 }
 
+impl Table {
+    /// Of the certificates of a site the first one that the client can check, as
+    /// far as it says.
+    fn certificate(&self, slots: Slots, schemes: Option<&[SignatureScheme]>) -> Option<Arc<CertifiedKey>> {
+        let all = self.certificates.get(slots.first..slots.first + slots.count)?;
+        let suits = |served: &&Served| {
+            schemes.is_none_or(|schemes| served.key().key.choose_scheme(schemes).is_some())
+        };
+        let served = all.iter().find(suits).or(all.first())?;
+        Some(Arc::clone(served.shown()))
+    }
+}
+
+/// The certificate of a host that clients named.
+#[derive(Debug)]
+struct HostCertificate {
+    certified: Arc<CertifiedKey>,
+    is_used: AtomicBool,
+}
+
 /// The table of the moment, as rustls asks it.
 #[derive(Debug, Default)]
 pub(super) struct Resolver {
     table: ArcSwap<Table>,
+    /// They come one by one and may be many, so they are changed in place.
+    hosts: RwLock<HashMap<Arc<str>, HostCertificate>>,
 }
 
 impl Resolver {
@@ -113,12 +159,34 @@ impl Resolver {
     }
 
     /// Serves another certificate from the next handshake on.
-    pub(super) fn install(&self, slot: Slot, certificate: &Arc<CertifiedKey>) {
-        self.change(|table| {
-            if let Some(place) = table.certificates.get_mut(slot.0) {
-                *place = Served::Own(Arc::clone(certificate));
+    pub(super) fn install(&self, place: &Place, certified: &Arc<CertifiedKey>) {
+        match place {
+            Place::Slot(slot) => self.change(|table| {
+                if let Some(served) = table.certificates.get_mut(*slot) {
+                    *served = Served::Own(Arc::clone(certified));
+                }
+            }),
+            Place::Host(host) => {
+                let certified = Arc::clone(certified);
+                let certificate = HostCertificate { certified, is_used: AtomicBool::new(false) };
+                self.hosts_mut().insert(Arc::clone(host), certificate);
             }
-        });
+        }
+    }
+
+    /// True if it has a certificate for a host that clients named.
+    pub(super) fn has_host(&self, host: &str) -> bool {
+        self.hosts().contains_key(host)
+    }
+
+    /// True if that certificate was served to anybody.
+    pub(super) fn is_used(&self, host: &str) -> bool {
+        self.hosts().get(host).is_some_and(|certificate| certificate.is_used.load(Relaxed))
+    }
+
+    /// Serves nothing for `host` any more.
+    pub(super) fn remove_host(&self, host: &str) {
+        self.hosts_mut().remove(host);
     }
 
     /// Serves `certificate` to those who check the challenge for `name`.
@@ -143,24 +211,50 @@ impl Resolver {
         });
     }
 
-    pub(super) fn certificate(&self, name: Option<&str>) -> Option<Arc<CertifiedKey>> {
+    /// What a client gets that asks for `name` and can check signatures of these
+    /// `schemes`; `None`: it says nothing of that.
+    pub(super) fn certificate(
+        &self,
+        name: Option<&str>,
+        schemes: Option<&[SignatureScheme]>,
+    ) -> Option<Arc<CertifiedKey>> {
         let table = self.table.load();
-        Some(Arc::clone(table.certificates.get(table.names.find(name)?.0)?.shown()))
+        if let Some(name) = name.filter(|name| !table.names.exact.contains_key(*name))
+            && let Some(certificate) = self.hosts().get(name)
+        {
+            certificate.is_used.store(true, Relaxed);
+            return Some(Arc::clone(&certificate.certified));
+        }
+        table.certificate(table.names.find(name)?, schemes)
     }
 
     fn challenge(&self, name: &str) -> Option<Arc<CertifiedKey>> {
         self.table.load().challenges.get(name).cloned()
+    }
+
+    fn hosts(&self) -> RwLockReadGuard<'_, HashMap<Arc<str>, HostCertificate>> {
+        self.hosts.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn hosts_mut(&self) -> RwLockWriteGuard<'_, HashMap<Arc<str>, HostCertificate>> {
+        self.hosts.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl ResolvesServerCert for Resolver {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let name = hello.server_name().map(lower_case);
-        if hello.alpn().is_some_and(|protocols| protocols.eq([ACME_TLS_ALPN])) {
+        if is_challenge(&hello) {
             return self.challenge(&name?);
         }
-        self.certificate(name.as_deref())
+        self.certificate(name.as_deref(), Some(hello.signature_schemes()))
     }
+}
+
+/// True for a hello of an ACME server that checks a TLS-ALPN-01 challenge (RFC
+/// 8737 s3): it offers nothing else.
+pub fn is_challenge(hello: &ClientHello<'_>) -> bool {
+    hello.alpn().is_some_and(|protocols| protocols.eq([ACME_TLS_ALPN]))
 }
 
 fn lower_case(name: &str) -> Cow<'_, str> {
@@ -179,13 +273,13 @@ mod tests {
     fn names(sites: &[&[&str]]) -> ServerNames {
         let mut server_names = ServerNames::default();
         for site in sites {
-            server_names.add(site.iter().map(ToString::to_string));
+            server_names.add(site.iter().map(ToString::to_string), 1);
         }
         server_names
     }
 
     fn found(server_names: &ServerNames, name: Option<&str>) -> Option<usize> {
-        server_names.find(name).map(|slot| slot.0)
+        server_names.find(name).map(|slots| slots.first)
     }
 
     #[test]
@@ -215,7 +309,7 @@ mod tests {
     #[test]
     fn the_default_answers_the_unknown_before_any_host() {
         let mut names = names(&[&["*"], &["example.com"]]);
-        names.answer_unknown(Slot(1));
+        names.answer_unknown(Slots { first: 1, count: 1 });
         assert_eq!(found(&names, None), Some(1));
         assert_eq!(found(&names, Some("other.test")), Some(1));
     }
@@ -229,10 +323,10 @@ mod tests {
         let placeholder = Served::Placeholder(Arc::clone(&old), Arc::clone(&is_asked_for));
         resolver.replace(names(&[&["a.test"]]), vec![placeholder]);
         assert!(!is_asked_for.load(Relaxed));
-        let served = || resolver.certificate(Some("a.test")).unwrap();
+        let served = || resolver.certificate(Some("a.test"), None).unwrap();
         assert!(Arc::ptr_eq(&served(), &old) && is_asked_for.load(Relaxed));
         resolver.begin_challenge("a.test", &proof);
-        resolver.install(Slot(0), &new);
+        resolver.install(&Place::Slot(0), &new);
         assert!(Arc::ptr_eq(&served(), &new));
         assert!(Arc::ptr_eq(&resolver.challenge("a.test").unwrap(), &proof));
         resolver.end_challenge("a.test");

@@ -1,9 +1,11 @@
 //! `acme`: which certificate authority is asked, and how names are proven.
 
+use std::time::Duration;
+
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
 
-use super::model::{Acme, AcmeChallenge, ExternalAccount, Listen, Secret};
-use super::read::{Diagnostic, Fault, Table, did_you_mean};
+use super::model::{Acme, AcmeChallenge, ExternalAccount, Frequency, Listen, OnDemand, Secret, Webhook};
+use super::read::{Diagnostic, Fault, Table, Value, did_you_mean, frequency};
 use super::{dns, pem, secret, webhook};
 
 /// The authorities that have a name here.
@@ -19,12 +21,14 @@ const KNOWN: [(&str, &str); 5] = [
 /// s7.3.4).
 const NEED_EXTERNAL_ACCOUNT: [&str; 3] = ["zerossl", "google", "sslcom"];
 
+/// So many names may get their first certificate because clients ask for them.
+const ORDERS_ON_DEMAND: Frequency = Frequency { times: 20, within: Duration::from_secs(60) };
+
 /// The profile that is meant where none is written.
 const DEFAULT_PROFILE: &str = "default";
 
 /// Reads the table.
 pub(super) fn read(table: &mut Table<'_>, listen: &Listen) -> Acme {
-    table.not_yet(&["on_demand"]);
     let profile = table.value("profile").and_then(|value| value.parse("the name of a profile", profile));
     let external = table.value("eab");
     let directories = directories(table, external.is_some());
@@ -40,8 +44,31 @@ pub(super) fn read(table: &mut Table<'_>, listen: &Listen) -> Acme {
         profile: profile.filter(|profile| profile != DEFAULT_PROFILE),
         external_account: external.and_then(|value| value.table(external_account)).flatten(),
         dns,
+        on_demand: table.value("on_demand").and_then(|value| on_demand(&value)),
         notify: table.value("notify").and_then(|value| webhook::read(&value)),
     }
+}
+
+/// After an error, a value from which no other one follows.
+fn on_demand(value: &Value<'_>) -> Option<OnDemand> {
+    value.table(|table| {
+        let token = webhook::token(table);
+        let orders = table.value("orders").and_then(|value| value.parse("such as \"20/1m\"", frequency));
+        let ask = table.value("ask");
+        if ask.is_none() {
+            table.report_absent(
+                &["ask"],
+                Diagnostic::error("`on_demand` without `ask`")
+                    .at(table.span.clone(), "anybody could have certificates ordered for any name")
+                    .help(
+                        "write on_demand = { ask = \"http://127.0.0.1:9000/allowed\" }: it is asked with \
+                         ?domain=NAME, and answers 200 for the names that are yours",
+                    ),
+            );
+        }
+        let url = ask.and_then(|ask| webhook::url(&ask)).unwrap_or_default();
+        OnDemand { ask: Webhook { url, token }, orders: orders.unwrap_or(ORDERS_ON_DEMAND) }
+    })
 }
 
 fn profile(text: &str) -> Result<String, Fault> {

@@ -4,6 +4,7 @@
 
 mod acme;
 mod admin;
+mod by_host;
 mod cache;
 mod compress;
 mod dns;
@@ -28,9 +29,11 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::string::FromUtf8Error;
 
+pub use by_host::ByHost;
 pub use machine::Machine;
 pub use model::Config;
 pub use serve::serve_text;
+pub use site::is_orderable;
 
 use model::{Acme, Limits, Listen};
 use read::{Diagnostic, Diagnostics, Files, Reading, Rendered};

@@ -173,8 +173,20 @@ pub struct Acme {
     pub external_account: Option<ExternalAccount>,
     /// Who sets the records that dns-01 looks for.
     pub dns: Option<DnsRecords>,
+    /// Who is asked before a certificate is ordered for a host that a client
+    /// names; `None`: none is.
+    pub on_demand: Option<OnDemand>,
     /// Who is told of certificates that fail to be renewed.
     pub notify: Option<Webhook>,
+}
+
+/// When certificates are ordered for hosts that clients name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OnDemand {
+    /// Asked with `?domain=HOST`; only what it answers with a success is ordered.
+    pub ask: Webhook,
+    /// So many hosts may get their first one.
+    pub orders: Frequency,
 }
 
 /// A server of the user's that is told or asked something.
@@ -268,6 +280,8 @@ pub struct Site {
     pub pool: Option<Arc<PoolConfig>>,
     /// Where its certificate comes from.
     pub tls: SiteTls,
+    /// How its clients prove who they are, if they have to.
+    pub client_auth: Option<ClientAuth>,
     /// Cleartext requests are redirected to https.
     pub redirect_http: bool,
     /// `Strict-Transport-Security` on answers over TLS.
@@ -285,15 +299,31 @@ pub enum SiteTls {
     Off,
     /// Ordered from a certificate authority.
     Acme,
+    /// Ordered from a certificate authority for each host by itself, once a
+    /// client asks for it.
+    OnDemand,
     /// Made by the local CA.
     Internal,
-    /// Read from PEM files.
-    Files {
-        /// The chain, leaf first.
-        cert: PathBuf,
-        /// The private key.
-        key: PathBuf,
-    },
+    /// Read from PEM files; clients get the first one that they understand.
+    Files(Vec<PemPair>),
+}
+
+/// A certificate chain, leaf first, and its private key, each in a PEM file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PemPair {
+    /// The chain.
+    pub cert: PathBuf,
+    /// The key.
+    pub key: PathBuf,
+}
+
+/// Whom of its clients a site asks for a certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientAuth {
+    /// PEM file with the authorities whose certificates are taken.
+    pub ca: PathBuf,
+    /// Nobody is served without one.
+    pub required: bool,
 }
 
 /// A route of a site.

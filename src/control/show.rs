@@ -92,13 +92,15 @@ fn certificate(certificate: &Value) -> String {
     let lines = [
         ("names", cell(&certificate["names"])),
         ("issuer", issuer),
+        ("key", cell(&certificate["key"])),
         ("not after", not_after),
         ("next renewal", next),
         ("last error", cell(&certificate["last_error"])),
         ("what to do", cell(&certificate["what_to_do"])),
     ];
-    let told =
-        lines.iter().filter(|(name, value)| !(value == "-" && ["last error", "what to do"].contains(name)));
+    let told = lines
+        .iter()
+        .filter(|(name, value)| !(value == "-" && ["key", "last error", "what to do"].contains(name)));
     let told: String = told.map(|(name, value)| format!("  {name:<12}  {value}\n")).collect();
     format!("{}\n{told}", cell(&certificate["site"]))
 }

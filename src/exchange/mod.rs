@@ -14,5 +14,8 @@ pub use body::{Body, BodyError};
 pub use error::{Failure, FetchError, RequestProgress};
 pub use handler::{Answer, Handler, Handling, Origin};
 pub use record::{ExchangeEnd, ExchangeRecord, Protocol, SiteLabel};
-pub use request::{ConnectionInfo, Host, InvalidHost, Request, RequestId, Scheme, Target, TlsSession};
+pub use request::{
+    ClientCertificate, ConnectionInfo, Host, InvalidHost, Request, RequestId, Scheme, Target, TlsClient,
+    TlsSession,
+};
 pub use response::{Facts, Response};

@@ -256,6 +256,26 @@ pub struct TlsSession {
     pub cipher_suite: &'static str,
     /// True if an earlier session was resumed.
     pub resumed: bool,
+    /// Who the client is, where the site it asked for wants to know.
+    pub client: Option<TlsClient>,
+}
+
+/// What a site that asks its clients for certificates got to know.
+#[derive(Clone, Debug)]
+pub struct TlsClient {
+    /// The name of that site: its word counts for no other one.
+    pub site: Arc<str>,
+    /// What the client showed; `None` where it may stay unknown.
+    pub certificate: Option<ClientCertificate>,
+}
+
+/// A certificate that a client has proven to be its own.
+#[derive(Clone, Debug)]
+pub struct ClientCertificate {
+    /// The whole, as the value of `Client-Cert` (RFC 9440).
+    pub encoded: HeaderValue,
+    /// Its subject, as RFC 4514 writes names.
+    pub subject: HeaderValue,
 }
 
 #[cfg(test)]

@@ -7,11 +7,14 @@ use http::{HeaderMap, HeaderName};
 /// What origin servers and frameworks commonly believe of a proxy: who asks, by
 /// what scheme, for which host and path, with which method. They must not take
 /// it from a client. Besides these, every name that begins with `x-forwarded`.
-const TRUST_FIELDS: [&str; 46] = [
+const TRUST_FIELDS: [&str; 49] = [
     "cf-connecting-ip",
     "cf-connecting-ipv6",
     "cf-pseudo-ipv4",
     "cf-visitor",
+    "client-cert",
+    "client-cert-chain",
+    "client-cert-subject",
     "client-ip",
     "cloudfront-forwarded-proto",
     "fastly-client-ip",
@@ -58,8 +61,17 @@ const TRUST_FIELDS: [&str; 46] = [
 
 /// What a trusted proxy tells of a client. The others change what is answered,
 /// and a proxy that does not know them passes on what a client wrote.
-const OF_TRUSTED_PROXIES: [&str; 6] =
-    ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "x-request-id"];
+const OF_TRUSTED_PROXIES: [&str; 9] = [
+    "client-cert",
+    "client-cert-chain",
+    "client-cert-subject",
+    "forwarded",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+    "x-real-ip",
+    "x-request-id",
+];
 
 /// Names that frame, describe, select or identify a message. Many origin servers take `_`
 /// for `-` (CGI turns both into `_`), so `Content_Length` is no harmless name.

@@ -9,6 +9,8 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName};
 
+use super::client_cert::{CLIENT_CERT, CLIENT_CERT_CHAIN, CLIENT_CERT_SUBJECT};
+
 /// Hop-by-hop by their own meaning, whether `Connection` names them or not.
 const ALWAYS: [HeaderName; 10] = [
     CONNECTION,
@@ -25,10 +27,13 @@ const ALWAYS: [HeaderName; 10] = [
 
 /// Meant for every recipient: naming them in `Connection` is wrong (RFC 9110
 /// s7.6.1) and would let one side take away what the other relies on.
-const NEVER: [HeaderName; 20] = [
+const NEVER: [HeaderName; 23] = [
     AGE,
     AUTHORIZATION,
     CACHE_CONTROL,
+    CLIENT_CERT,
+    CLIENT_CERT_CHAIN,
+    CLIENT_CERT_SUBJECT,
     CONTENT_ENCODING,
     CONTENT_LENGTH,
     CONTENT_RANGE,

@@ -1,4 +1,4 @@
-//! Field values of RFC 9110, 9111, 9209, 9211 and 9213: parsed and printed.
+//! Field values of RFC 9110, 9111, 9209, 9211, 9213 and 9440: parsed and printed.
 //! Pure: no clock, no socket, no state; nothing of this project is imported.
 
 pub mod accept_encoding;
@@ -6,6 +6,7 @@ pub mod accept_language;
 pub mod age;
 pub mod cache_control;
 pub mod cache_status;
+pub mod client_cert;
 pub mod coding;
 pub mod compact;
 pub mod date;

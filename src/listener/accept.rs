@@ -24,7 +24,7 @@ pub enum Transport {
     /// Nothing: HTTP/1 in cleartext.
     Cleartext,
     /// TLS; ALPN settles which HTTP.
-    Tls(Arc<rustls::ServerConfig>),
+    Tls(Arc<tls::Tls>),
 }
 
 /// One socket of one worker.
@@ -122,12 +122,12 @@ async fn connection(stream: TcpStream, peer: SocketAddr, transport: Transport, f
             let info = ConnectionInfo { peer, local, scheme: Scheme::Http, tls: None };
             front.serve(stream, ConnectionProtocol::Http1, info).await;
         }
-        Transport::Tls(config) => {
+        Transport::Tls(tls) => {
             let deadline = front.clock().now() + front.limits().handshake_timeout;
             let metrics = Arc::clone(&front.telemetry().metrics);
             // Boxed, as the state of a handshake is large, and the connection
             // lives on without it.
-            match Box::pin(tls::accept(stream, config, deadline, &metrics)).await {
+            match Box::pin(tls::accept(stream, &tls, deadline, &metrics)).await {
                 Ok(tls::Accepted::Http { stream, alpn, session }) => {
                     let protocol = match alpn {
                         tls::Alpn::H2 => ConnectionProtocol::Http2,

@@ -8,6 +8,7 @@ use http::{StatusCode, header};
 use super::{CacheRules, RequestHead, StoredHead};
 use crate::fields::cache_control::{NoCache, RequestDirectives};
 use crate::fields::cache_status::ForwardReason;
+use crate::fields::client_cert::has_credentials;
 
 /// How a request with a selected stored response is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -169,7 +170,7 @@ fn unwanted_by_client(
 fn unfit(req: &RequestHead<'_>, stored: &StoredHead, rules: &CacheRules) -> Option<&'static str> {
     if stored.lifetime().source.is_explicit() {
         None
-    } else if req.fields.contains_key(header::AUTHORIZATION) {
+    } else if has_credentials(req.fields) {
         Some("authorization")
     } else if !rules.ignore_cookies && req.fields.contains_key(header::COOKIE) {
         Some("cookie")

@@ -8,6 +8,7 @@ use super::{
     status,
 };
 use crate::fields::cache_control::{NoCache, RequestDirectives};
+use crate::fields::client_cert::has_credentials;
 use crate::fields::date;
 use crate::fields::entity_tag::EntityTag;
 use crate::fields::forwarding;
@@ -117,7 +118,7 @@ impl NoStoreReason {
 /// Has `req` something for which a response to it might not be stored that is
 /// stored when others ask: credentials, or the wish itself?
 pub fn is_personal(req: &RequestHead<'_>, rules: &CacheRules) -> bool {
-    req.fields.contains_key(header::AUTHORIZATION)
+    has_credentials(req.fields)
         || (req.fields.contains_key(header::COOKIE)
             && (!rules.ignore_cookies || static_path::looks_static(req.path)))
         || is_unwanted(req)
@@ -244,7 +245,7 @@ fn by_vary(case: &Case<'_>) -> Option<NoStoreReason> {
 /// has a page taken for one.
 fn by_path(case: &Case<'_>) -> Option<NoStoreReason> {
     let sent = &case.req.fields;
-    let is_known = sent.contains_key(header::COOKIE) || sent.contains_key(header::AUTHORIZATION);
+    let is_known = sent.contains_key(header::COOKIE) || has_credentials(sent);
     (is_known && static_path::contradicts(case.req.path, case.fields)).then_some(NoStoreReason::Deception)
 }
 
@@ -253,7 +254,7 @@ fn by_path(case: &Case<'_>) -> Option<NoStoreReason> {
 /// for others too.
 fn by_authorization(case: &Case<'_>) -> Option<NoStoreReason> {
     let is_shared = case.stated.is_for_all() || case.stated.directives.must_revalidate;
-    let is_own = case.req.fields.contains_key(header::AUTHORIZATION) && !(case.is_explicit() && is_shared);
+    let is_own = has_credentials(case.req.fields) && !(case.is_explicit() && is_shared);
     is_own.then_some(NoStoreReason::Authorization)
 }
 

@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use super::stated::By;
 use super::storability::Case;
 use super::{CacheRules, FreshnessLifetime, NoStoreReason, RequestHead, StoredHead, Timing};
+use crate::fields::client_cert::CLIENT_CERT;
 use crate::fields::targeted::CDN_CACHE_CONTROL;
 
 /// Longer values are cut.
@@ -191,7 +192,9 @@ fn blame(reason: NoStoreReason, case: &Case<'_>) -> Option<FieldLine> {
         NoStoreReason::Private => directive("private"),
         NoStoreReason::VaryStar => origin(&header::VARY, "*"),
         NoStoreReason::VaryClient => origin(&header::VARY, ""),
-        NoStoreReason::Authorization => client(&header::AUTHORIZATION, ""),
+        NoStoreReason::Authorization => {
+            client(&header::AUTHORIZATION, "").or_else(|| client(&CLIENT_CERT, ""))
+        }
         NoStoreReason::Cookie => client(&header::COOKIE, ""),
         NoStoreReason::Deception => origin(&header::CONTENT_TYPE, ""),
         NoStoreReason::SetCookie => origin(&header::SET_COOKIE, ""),
@@ -254,6 +257,7 @@ fn shown(name: &HeaderName, value: &HeaderValue) -> String {
         header::AUTHORIZATION => {
             format!("{} ...", text.split(' ').next().filter(|_| text.contains(' ')).unwrap_or(""))
         }
+        _ if *name == CLIENT_CERT => "...".to_owned(),
         _ => text.into_owned(),
     };
     match text.char_indices().nth(LONGEST_VALUE) {

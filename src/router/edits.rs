@@ -4,10 +4,11 @@
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 
 use crate::config::model::{FieldEdits, Route, Site};
 use crate::exchange::{FetchError, Origin, Request, Response};
+use crate::fields::client_cert::CLIENT_CERT_FIELDS;
 use crate::fields::{forwarding, hop_by_hop};
 use crate::telemetry::Metrics;
 
@@ -15,7 +16,8 @@ use crate::telemetry::Metrics;
 #[derive(Debug)]
 pub(super) struct Edited {
     origin: Arc<dyn Origin>,
-    site: Arc<Site>,
+    /// What clients may not write, but is passed on here.
+    kept: Vec<HeaderName>,
     route: Arc<Route>,
     metrics: Arc<Metrics>,
 }
@@ -27,14 +29,19 @@ impl Edited {
         route: &Arc<Route>,
         metrics: &Arc<Metrics>,
     ) -> Self {
-        let (site, route, metrics) = (Arc::clone(site), Arc::clone(route), Arc::clone(metrics));
-        Self { origin, site, route, metrics }
+        let mut kept = site.forward_fields.clone();
+        if site.client_auth.is_some() {
+            // They are the edge's own by now.
+            kept.extend(CLIENT_CERT_FIELDS);
+        }
+        let (route, metrics) = (Arc::clone(route), Arc::clone(metrics));
+        Self { origin, kept, route, metrics }
     }
 }
 
 impl Origin for Edited {
     fn cleanse(&self, fields: &mut HeaderMap, is_trusted_proxy: bool) {
-        let dropped = forwarding::drop_untrusted(fields, &self.site.forward_fields, is_trusted_proxy);
+        let dropped = forwarding::drop_untrusted(fields, &self.kept, is_trusted_proxy);
         self.metrics.fields_dropped.add(dropped as u64);
     }
 

@@ -3,12 +3,12 @@
 //! request and on the response. It asks the cache for the answer and never an
 //! origin server.
 
+mod client;
 mod edits;
 mod explain;
 mod purge;
 mod redirect;
 mod route;
-mod sites;
 #[cfg(test)]
 mod tests;
 
@@ -19,6 +19,7 @@ use http::header::STRICT_TRANSPORT_SECURITY;
 use http::{HeaderValue, Method};
 
 use crate::cache::{Cache, NormalForms};
+use crate::config::ByHost;
 use crate::config::model::{Config, Route, Site};
 use crate::exchange::{Answer, Failure, Handler, Handling, Origin, Request, Response, Scheme, SiteLabel};
 use crate::policy::CacheRules;
@@ -29,7 +30,6 @@ pub use explain::{Explanation, OriginView, RefusalView};
 use edits::Edited;
 use purge::Purging;
 use route::PathReading;
-use sites::Sites;
 
 /// How long browsers are told to come by https only: two years, as the preload
 /// list asks for.
@@ -38,7 +38,7 @@ const HSTS: HeaderValue = HeaderValue::from_static("max-age=63072000; includeSub
 /// Every site with its routes.
 #[derive(Debug)]
 pub struct Router {
-    sites: Sites<Arc<SiteRoutes>>,
+    sites: ByHost<Arc<SiteRoutes>>,
     cache: Arc<Cache>,
     https_port: u16,
     purging: Purging,
@@ -68,7 +68,7 @@ impl Router {
         cache: Arc<Cache>,
         metrics: &Arc<Metrics>,
     ) -> Self {
-        let mut sites = Sites::default();
+        let mut sites = ByHost::default();
         for site in &config.sites {
             let ready = Arc::new(SiteRoutes::new(site, pools, metrics));
             for name in std::iter::once(&site.name).chain(&site.aliases) {
@@ -92,6 +92,9 @@ impl Router {
     fn answer(&self, mut req: Request, site: &Arc<SiteRoutes>) -> Handling<Result<Response, Failure>> {
         if let Some(res) = redirect::of_site(&req, &site.site, self.https_port) {
             return Handling::ready(Ok(res));
+        }
+        if let Err(failure) = client::identify(&mut req, &site.site) {
+            return Handling::ready(Err(failure));
         }
         let (path, ready) = match site.route(&req.method, req.target.path()) {
             Ok(found) => found,

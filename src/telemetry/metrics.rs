@@ -104,11 +104,12 @@ pub enum Limit {
     RetryBudget,
     DrainTimeout,
     AccessLog,
+    OnDemand,
 }
 
 impl Limit {
     /// Every limit with its label.
-    pub const ALL: [(Self, &'static str); 18] = [
+    pub const ALL: [(Self, &'static str); 19] = [
         (Self::Connections, "connections"),
         (Self::ConnectionsPerIp, "connections_per_ip"),
         (Self::HandshakeTimeout, "handshake_timeout"),
@@ -127,6 +128,7 @@ impl Limit {
         (Self::RetryBudget, "retry_budget"),
         (Self::DrainTimeout, "drain_timeout"),
         (Self::AccessLog, "access_log"),
+        (Self::OnDemand, "certificates_on_demand"),
     ];
 }
 

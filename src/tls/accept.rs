@@ -3,15 +3,22 @@
 use std::io;
 use std::sync::Arc;
 
-use rustls::{HandshakeKind, ProtocolVersion, ServerConfig, ServerConnection};
+use http::HeaderValue;
+use rustls::server::{Acceptor, ClientHello};
+use rustls::{HandshakeKind, ProtocolVersion, ServerConnection};
+use rustls_pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, timeout_at};
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use super::config::H2;
-use crate::certs::ACME_TLS_ALPN;
-use crate::exchange::TlsSession;
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use super::config::{Guarded, H2, Tls};
+use super::subject;
+use crate::certs::{ACME_TLS_ALPN, is_challenge};
+use crate::exchange::{ClientCertificate, TlsClient, TlsSession};
+use crate::fields::client_cert;
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::Limit;
 
@@ -64,14 +71,14 @@ pub enum HandshakeError {
 /// closes the connection.
 pub async fn accept<S>(
     stream: S,
-    config: Arc<ServerConfig>,
+    tls: &Tls,
     deadline: Instant,
     metrics: &Metrics,
 ) -> Result<Accepted<S>, HandshakeError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let accepted = timeout_at(deadline, handshake(stream, config)).await;
+    let accepted = timeout_at(deadline, handshake(stream, tls)).await;
     let accepted = accepted.unwrap_or(Err(HandshakeError::TimedOut));
     match &accepted {
         Ok(Accepted::Http { session: TlsSession { resumed: true, .. }, .. }) => {
@@ -88,13 +95,25 @@ where
     accepted
 }
 
-async fn handshake<S>(stream: S, config: Arc<ServerConfig>) -> Result<Accepted<S>, HandshakeError>
+async fn handshake<S>(stream: S, tls: &Tls) -> Result<Accepted<S>, HandshakeError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
+    let begun = LazyConfigAcceptor::new(Acceptor::default(), stream);
+    let begun = begun.await.map_err(HandshakeError::from_io)?;
+    let guarded = match name(&begun.client_hello()) {
+        Some(name) => {
+            if let Some(name) = &name {
+                tls.certificates.ready(name).await;
+            }
+            tls.guarded(name.as_deref())
+        }
+        None => None,
+    };
+    let config = guarded.map_or(tls.open(), |guarded| &guarded.config);
     let limit_buffer = |connection: &mut ServerConnection| connection.set_buffer_limit(Some(BUFFER_LIMIT));
-    let handshake = TlsAcceptor::from(config).accept_with(stream, limit_buffer);
-    let mut stream = Box::new(handshake.await.map_err(HandshakeError::from_io)?);
+    let ended = begun.into_stream_with(Arc::clone(config), limit_buffer);
+    let mut stream = Box::new(ended.await.map_err(HandshakeError::from_io)?);
     let connection = stream.get_ref().1;
     let alpn = match connection.alpn_protocol() {
         Some(ACME_TLS_ALPN) => {
@@ -104,11 +123,17 @@ where
         Some(H2) => Alpn::H2,
         _ => Alpn::H1,
     };
-    let session = session(connection);
+    let session = session(connection, guarded);
     Ok(Accepted::Http { stream, alpn, session })
 }
 
-fn session(connection: &ServerConnection) -> TlsSession {
+/// The server name, if there is one; `None` for an ACME server, for which nothing
+/// is obtained, and which has no certificate to show.
+fn name(hello: &ClientHello<'_>) -> Option<Option<String>> {
+    (!is_challenge(hello)).then(|| hello.server_name().map(str::to_ascii_lowercase))
+}
+
+fn session(connection: &ServerConnection, guarded: Option<&Guarded>) -> TlsSession {
     TlsSession {
         sni: connection.server_name().map(|name| name.to_ascii_lowercase().into()),
         version: match connection.protocol_version() {
@@ -120,7 +145,17 @@ fn session(connection: &ServerConnection) -> TlsSession {
             .and_then(|suite| suite.suite().as_str())
             .unwrap_or_default(),
         resumed: connection.handshake_kind() == Some(HandshakeKind::Resumed),
+        client: guarded.map(|guarded| TlsClient {
+            site: Arc::clone(&guarded.site),
+            certificate: connection.peer_certificates().and_then(|chain| client_certificate(chain.first()?)),
+        }),
     }
+}
+
+fn client_certificate(leaf: &CertificateDer<'_>) -> Option<ClientCertificate> {
+    let (_, parsed) = X509Certificate::from_der(leaf).ok()?;
+    let subject = HeaderValue::try_from(subject::text(parsed.subject())).ok()?;
+    Some(ClientCertificate { encoded: client_cert::value(leaf)?, subject })
 }
 
 impl HandshakeError {

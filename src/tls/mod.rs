@@ -4,8 +4,9 @@
 
 mod accept;
 mod config;
+mod subject;
 #[cfg(test)]
 mod tests;
 
 pub use accept::{Accepted, Alpn, HandshakeError, accept};
-pub use config::server_config;
+pub use config::{ClientAuthError, Tls};

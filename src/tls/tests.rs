@@ -10,8 +10,8 @@ use rustls::compress::{self, CertDecompressor, DecompressionFailed};
 use rustls::crypto::{verify_tls12_signature, verify_tls13_signature};
 use rustls::version::{TLS12, TLS13};
 use rustls::{
-    CertificateCompressionAlgorithm, ClientConfig, DigitallySignedStruct, NamedGroup, ServerConfig,
-    SignatureScheme, SupportedProtocolVersion,
+    CertificateCompressionAlgorithm, ClientConfig, DigitallySignedStruct, NamedGroup, SignatureScheme,
+    SupportedProtocolVersion,
 };
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -23,14 +23,18 @@ use tokio_rustls::client::TlsStream;
 use super::*;
 use crate::base::{Clock, SystemClock, Tasks};
 use crate::certs::{Certificates, provider, testing};
+use crate::config::Config;
 use crate::config::model::SiteTls;
 use crate::exchange::TlsSession;
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::Limit;
 
+mod client_auth;
+mod hello;
+
 /// An edge whose sites have certificates of the local CA.
 struct Edge {
-    config: Arc<ServerConfig>,
+    tls: Tls,
     metrics: Metrics,
     listener: TcpListener,
     _state: tempfile::TempDir,
@@ -38,13 +42,18 @@ struct Edge {
 }
 
 async fn edge(sites: &[&str]) -> Edge {
-    let state = tempfile::tempdir().unwrap();
     let sites: Vec<_> = sites.iter().map(|site| (*site, SiteTls::Internal)).collect();
-    let config = testing::config(state.path(), &sites);
+    edge_with(&sites, |_| {}).await
+}
+
+async fn edge_with(sites: &[(&str, SiteTls)], change: impl FnOnce(&mut Config)) -> Edge {
+    let state = tempfile::tempdir().unwrap();
+    let mut config = testing::config(state.path(), sites);
+    change(&mut config);
     let tasks = Tasks::new();
     let certs = Certificates::start(&config, Arc::new(SystemClock), &tasks, Arc::default()).await.unwrap();
     Edge {
-        config: server_config(&certs),
+        tls: Tls::new(&config, &certs).unwrap(),
         metrics: Metrics::default(),
         listener: TcpListener::bind("127.0.0.1:0").await.unwrap(),
         _state: state,
@@ -55,7 +64,7 @@ async fn edge(sites: &[&str]) -> Edge {
 impl Edge {
     async fn accept_within(&self, time: Duration) -> Result<Accepted<TcpStream>, HandshakeError> {
         let (stream, _) = self.listener.accept().await.unwrap();
-        accept(stream, Arc::clone(&self.config), SystemClock.now() + time, &self.metrics).await
+        accept(stream, &self.tls, SystemClock.now() + time, &self.metrics).await
     }
 
     async fn accept(&self) -> Result<Accepted<TcpStream>, HandshakeError> {
@@ -307,25 +316,6 @@ fn hello() -> Vec<u8> {
     let mut bytes = Vec::new();
     connection.write_tls(&mut bytes).unwrap();
     bytes
-}
-
-#[tokio::test]
-async fn a_hello_in_single_bytes_is_understood() {
-    let edge = edge(&["a.test"]).await;
-    let trickle = async {
-        let mut stream = edge.tcp().await;
-        stream.set_nodelay(true).unwrap();
-        for byte in hello() {
-            stream.write_all(&[byte]).await.unwrap();
-            tokio::task::yield_now().await;
-        }
-        let record_type = stream.read_u8().await.unwrap();
-        drop(stream);
-        record_type
-    };
-    let (record_type, accepted) = tokio::join!(trickle, edge.accept());
-    assert_eq!(record_type, 0x16, "a ServerHello");
-    assert!(matches!(accepted.unwrap_err(), HandshakeError::Closed));
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ use seawall::base::{Backoff, Clock, SystemClock, Tasks};
 use seawall::certs::{CertificateStatus, Certificates, IssuerKind};
 use seawall::config::{self, Config};
 use seawall::telemetry::Metrics;
-use seawall::tls;
+use seawall::tls::{self, Tls};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -31,6 +31,7 @@ const SOON: Backoff = Backoff { first: Duration::from_millis(200), most: Duratio
 pub(super) struct Edge {
     pub(super) certs: Arc<Certificates>,
     pub(super) metrics: Arc<Metrics>,
+    tls: Arc<Tls>,
     tasks: Tasks,
 }
 
@@ -50,7 +51,9 @@ impl Edge {
     pub(super) async fn run(config: &Config, clock: Arc<dyn Clock>) -> Self {
         let (tasks, metrics) = (Tasks::new(), Arc::<Metrics>::default());
         let certs = Certificates::start_with_backoff(config, clock, &tasks, Arc::clone(&metrics), SOON).await;
-        Self { certs: certs.unwrap(), metrics, tasks }
+        let certs = certs.unwrap();
+        let tls = Arc::new(Tls::new(config, &certs).unwrap());
+        Self { certs, metrics, tls, tasks }
     }
 
     /// Answers HTTP-01 challenges on `listener`.
@@ -65,14 +68,16 @@ impl Edge {
     }
 
     /// Does TLS handshakes on `listener`.
-    fn serve_tls(&self, listener: TcpListener) {
-        let (config, metrics) = (tls::server_config(&self.certs), Arc::clone(&self.metrics));
+    pub(super) fn serve_tls(&self, listener: TcpListener) {
+        let (tls, metrics, tasks) = (Arc::clone(&self.tls), Arc::clone(&self.metrics), self.tasks.clone());
         self.tasks.spawn_until_stopped(async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
                 let deadline = SystemClock.now() + DEADLINE;
-                let _each_client_judges_for_itself =
-                    tls::accept(stream, Arc::clone(&config), deadline, &metrics).await;
+                let (tls, metrics) = (Arc::clone(&tls), Arc::clone(&metrics));
+                tasks.spawn_until_stopped(async move {
+                    let _each_client_judges_for_itself = tls::accept(stream, &tls, deadline, &metrics).await;
+                });
             }
         });
     }
@@ -117,14 +122,14 @@ async fn answer_http01(certs: &Certificates, stream: TcpStream) {
 }
 
 /// The leaf that a client gets which trusts `issuer` alone.
-async fn leaf(
+pub(super) async fn leaf(
     address: std::net::SocketAddr,
-    name: &'static str,
+    name: &str,
     issuer: &CertificateDer<'static>,
 ) -> std::io::Result<CertificateDer<'static>> {
     let connector = TlsConnector::from(trusting([issuer.clone()]));
     let stream = TcpStream::connect(address).await?;
-    let stream = connector.connect(ServerName::try_from(name).unwrap(), stream).await?;
+    let stream = connector.connect(ServerName::try_from(name.to_owned()).unwrap(), stream).await?;
     Ok(stream.get_ref().1.peer_certificates().unwrap()[0].clone())
 }
 

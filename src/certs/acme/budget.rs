@@ -12,6 +12,9 @@ const MOST: usize = 5;
 /// within this time.
 const WITHIN: Duration = Duration::from_secs(3600);
 
+/// With so many names those go whose failures no longer count.
+const SWEPT_AT: usize = 1024;
+
 /// The orders that failed lately, by name.
 #[derive(Debug, Default)]
 pub(super) struct FailedOrders(Mutex<HashMap<String, Failed>>);
@@ -39,6 +42,10 @@ impl FailedOrders {
     /// Notes that an order for these names failed, and why.
     pub(super) fn note(&self, names: &[String], now: Instant, why: &str) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.len() >= SWEPT_AT {
+            let is_recent = |last: &Instant| now.saturating_duration_since(*last) < WITHIN;
+            all.retain(|_, failed| failed.times.front().is_some_and(is_recent));
+        }
         for name in names {
             let failed = all.entry(name.clone()).or_default();
             failed.times.truncate(MOST - 1);

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER, USER_AGENT};
-use http::{HeaderMap, HeaderValue, Request, Response};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -17,14 +17,13 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use instant_acme::{BodyWrapper, BytesResponse, Error, HttpClient};
-use rustls::{ClientConfig, RootCertStore};
-use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject;
+use rustls::ClientConfig;
 
 use crate::base::Clock;
-use crate::certs::error::{CertError, CertificateError};
+use crate::certs::error::CertError;
 use crate::certs::provider::provider;
-use crate::config::model::Webhook;
+use crate::certs::roots;
+use crate::config::model::{Secret, Webhook};
 
 /// For a request and the whole of its response.
 const EXCHANGE_DEADLINE: Duration = Duration::from_secs(30);
@@ -53,13 +52,9 @@ impl Transport {
         further_roots: Option<&Path>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, CertError> {
-        let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        if roots.is_empty() {
-            roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-        }
+        let mut roots = roots::of_system();
         if let Some(file) = further_roots {
-            add_file(&mut roots, file)?;
+            roots.roots.extend(roots::trust_roots(file)?.roots);
         }
         let tls = ClientConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
@@ -78,18 +73,46 @@ impl Transport {
         content: String,
         deadline: Duration,
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        let req = Request::post(format!("{url}{path}")).header(CONTENT_TYPE, "application/json");
+        let status = self.status(req, token.as_ref(), content, deadline).await?;
+        if status.is_success() { Ok(()) } else { Err(format!("it answered {status}").into()) }
+    }
+
+    /// Asks a webhook by GET about a host: true for a success, false where it
+    /// refuses; an error of its own is none of these.
+    pub(in crate::certs) async fn asks(
+        &self,
+        Webhook { url, token }: &Webhook,
+        host: &str,
+        deadline: Duration,
+    ) -> Result<bool, Box<dyn std::error::Error + Send + Sync>> {
+        let joint = if url.contains('?') { '&' } else { '?' };
+        let req = Request::get(format!("{url}{joint}domain={host}"));
+        let status = self.status(req, token.as_ref(), String::new(), deadline).await?;
+        if status.is_server_error() {
+            return Err(format!("it answered {status}").into());
+        }
+        Ok(status.is_success())
+    }
+
+    /// What a webhook answers.
+    async fn status(
+        &self,
+        mut req: http::request::Builder,
+        token: Option<&Secret>,
+        content: String,
+        deadline: Duration,
+    ) -> Result<StatusCode, Box<dyn std::error::Error + Send + Sync>> {
         let tls = HttpsConnectorBuilder::new().with_tls_config(self.tls.clone());
         let connector = tls.https_or_http().enable_http1().wrap_connector(tcp());
         let client = Client::builder(TokioExecutor::new()).build::<_, Full<Bytes>>(connector);
-        let mut req = Request::post(format!("{url}{path}")).header(CONTENT_TYPE, "application/json");
         if let Some(token) = token {
             let mut credentials = HeaderValue::from_bytes(&[b"Bearer ", token.bytes()].concat())?;
             credentials.set_sensitive(true);
             req = req.header(AUTHORIZATION, credentials);
         }
         let req = req.header(USER_AGENT, PRODUCT).body(Full::from(content))?;
-        let status = tokio::time::timeout(deadline, client.request(req)).await??.status();
-        if status.is_success() { Ok(()) } else { Err(format!("it answered {status}").into()) }
+        Ok(tokio::time::timeout(deadline, client.request(req)).await??.status())
     }
 
     /// A client that notes in `retry_after` how long it was asked to wait.
@@ -179,18 +202,6 @@ fn wait_asked_for(fields: &HeaderMap, now: SystemTime) -> Option<Duration> {
     httpdate::parse_http_date(value).ok()?.duration_since(now).ok()
 }
 
-fn add_file(roots: &mut RootCertStore, file: &Path) -> Result<(), CertError> {
-    let path = || file.to_owned();
-    let pem = std::fs::read(file).map_err(|source| CertError::File { path: path(), source })?;
-    let content = |source| CertError::Content { path: path(), source };
-    let before = roots.len();
-    for certificate in CertificateDer::pem_slice_iter(&pem) {
-        let certificate = certificate.map_err(|error| content(CertificateError::Pem(error)))?;
-        roots.add(certificate).map_err(|_| content(CertificateError::NotX509))?;
-    }
-    if roots.len() == before { Err(content(CertificateError::NoCertificate)) } else { Ok(()) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -210,19 +221,5 @@ mod tests {
             let fields = HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_static(value))]);
             assert_eq!(wait_asked_for(&fields, now), seconds.map(Duration::from_secs), "{value:?}");
         }
-    }
-
-    #[test]
-    fn a_file_without_roots_is_named() {
-        let directory = tempfile::tempdir().unwrap();
-        let file = directory.path().join("roots.pem");
-        let mut roots = RootCertStore::empty();
-        assert!(matches!(add_file(&mut roots, &file), Err(CertError::File { .. })));
-        std::fs::write(&file, "text").unwrap();
-        assert!(matches!(add_file(&mut roots, &file), Err(CertError::Content { .. })));
-        let root = rcgen::generate_simple_self_signed(["ca.test".to_owned()]).unwrap();
-        std::fs::write(&file, root.cert.pem()).unwrap();
-        add_file(&mut roots, &file).unwrap();
-        assert_eq!(roots.len(), 1);
     }
 }

@@ -1,9 +1,11 @@
-//! `tls` of a site: where its certificate comes from.
+//! `tls` of a site: where its certificate comes from, and whom of its clients it
+//! asks for one.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::name::{is_local, is_private};
-use crate::config::model::{AcmeChallenge, SiteTls};
+use crate::config::model::{AcmeChallenge, ClientAuth, PemPair, SiteTls};
 use crate::config::read::{Diagnostic, Fault, Span, Table, Value, did_you_mean};
 use crate::config::{Around, pem};
 
@@ -14,24 +16,26 @@ pub(super) fn tls(
     names: &[Arc<str>],
     name_span: &Span,
     around: &Around<'_>,
-) -> SiteTls {
+) -> (SiteTls, Option<ClientAuth>) {
     let written = table.value("tls");
     let span = written.as_ref().map_or_else(|| name_span.clone(), |value| value.span.clone());
-    let tls = match &written {
-        None if around.listen.https.is_empty() => SiteTls::Off,
-        None => automatic(table, names, span.clone(), around),
+    let (tls, client_auth) = match &written {
+        None if around.listen.https.is_empty() => (SiteTls::Off, None),
+        None => (automatic(table, names, span.clone(), around), None),
         Some(value) if value.is_table() => {
-            // After an error, a value from which no other one follows.
-            value.table(|table| files(table, names)).flatten().unwrap_or(SiteTls::Internal)
+            value.table_or_empty(|table| in_full(table, names, span.clone(), around))
         }
-        Some(value) => match word(value) {
-            Some(Word::Auto) => automatic(table, names, span.clone(), around),
-            Some(Word::Internal) | None => SiteTls::Internal,
-            Some(Word::Off) => SiteTls::Off,
-        },
+        Some(value) => {
+            let tls = match word(value) {
+                Some(Word::Auto) => automatic(table, names, span.clone(), around),
+                Some(Word::Internal) | None => SiteTls::Internal,
+                Some(Word::Off) => SiteTls::Off,
+            };
+            (tls, None)
+        }
     };
     check_reachable(table, written.as_ref(), &span, &tls, around);
-    tls
+    (tls, client_auth)
 }
 
 #[derive(Clone, Copy)]
@@ -62,13 +66,19 @@ fn automatic(table: &Table<'_>, names: &[Arc<str>], span: Span, around: &Around<
         table.reading.report(Diagnostic::error(title).at(span.clone(), label).help(help));
     };
     let own = "write tls = \"internal\" for the local authority, or tls = { cert = \"...\", key = \"...\" }";
+    let by_dns = around.acme.challenges.contains(&AcmeChallenge::Dns01);
+    let is_open = |name: &Arc<str>| &**name == "*" || name.starts_with("*.") && !by_dns;
+    if around.acme.on_demand.is_some() && names.iter().any(is_open) {
+        return SiteTls::OnDemand;
+    }
     if names.iter().any(|name| &**name == "*") {
-        error("no certificate can be ordered for every host".to_owned(), "\"*\" is not a name", own);
+        let help = format!("set `acme.on_demand`, to order for each host that you allow; or {own}");
+        error("no certificate can be ordered for every host".to_owned(), "\"*\" is not a name", &help);
     } else if let Some(wildcard) = names.iter().find(|name| name.starts_with("*.") && !locally(name))
-        && !around.acme.challenges.contains(&AcmeChallenge::Dns01)
+        && !by_dns
     {
         let title = format!("a certificate for `{wildcard}` needs dns-01");
-        let help = format!("set `acme.dns`, so that a record can prove it; or {own}");
+        let help = format!("set `acme.dns`, so that a record can prove it, or `acme.on_demand`; or {own}");
         error(title, "a wildcard is ordered by dns-01 only", &help);
     } else if let Some(local) = names.iter().find(locally) {
         let title = format!("no authority gives one certificate for `{local}` and `{ordered}`");
@@ -83,14 +93,42 @@ fn automatic(table: &Table<'_>, names: &[Arc<str>], span: Span, around: &Around<
     SiteTls::Acme
 }
 
-fn files(table: &mut Table<'_>, names: &[Arc<str>]) -> Option<SiteTls> {
-    table.not_yet(&["client_ca"]);
-    let (cert, key) = (table.value("cert"), table.value("key"));
-    if let (Some(cert), Some(key)) = (&cert, &key) {
-        let (cert, key) = pem::pair(cert, key, names)?;
-        return Some(SiteTls::Files { cert, key });
+/// Files of one's own, a CA for clients, or both.
+fn in_full(
+    table: &mut Table<'_>,
+    names: &[Arc<str>],
+    span: Span,
+    around: &Around<'_>,
+) -> (SiteTls, Option<ClientAuth>) {
+    let (client_ca, client_auth) = (table.value("client_ca"), table.value("client_auth"));
+    let files = (table.value("cert"), table.value("key"));
+    let tls = match &files {
+        (None, None) if client_ca.is_some() || client_auth.is_some() => automatic(table, names, span, around),
+        // After an error, a value from which no other one follows.
+        (cert, key) => self::files(table, cert.as_ref(), key.as_ref(), names).unwrap_or(SiteTls::Internal),
+    };
+    let required = client_auth
+        .as_ref()
+        .is_none_or(|value| value.choice(&[("required", true), ("optional", false)]).unwrap_or(true));
+    if let (None, Some(value)) = (&client_ca, &client_auth) {
+        let help = "add client_ca = \"/path/to/ca.pem\", whose certificates clients have to show";
+        value.fault(Fault::new("there is no `client_ca` to hold clients to").help(help));
     }
-    let (absent, label): (&[_], _) = match (&cert, &key) {
+    let client_auth =
+        client_ca.map(|value| ClientAuth { ca: pem::roots(&value).unwrap_or_default(), required });
+    (tls, client_auth)
+}
+
+fn files(
+    table: &Table<'_>,
+    cert: Option<&Value<'_>>,
+    key: Option<&Value<'_>>,
+    names: &[Arc<str>],
+) -> Option<SiteTls> {
+    if let (Some(cert), Some(key)) = (cert, key) {
+        return pairs(cert, key, names).map(SiteTls::Files);
+    }
+    let (absent, label): (&[_], _) = match (cert, key) {
         (None, Some(_)) => (&["cert"], "`cert` is missing"),
         (Some(_), None) => (&["key"], "`key` is missing"),
         _ => (&["cert", "key", "client_ca"], "`cert` and `key` are missing"),
@@ -102,6 +140,22 @@ fn files(table: &mut Table<'_>, names: &[Arc<str>]) -> Option<SiteTls> {
             .help("write tls = { cert = \"/path/to/chain.pem\", key = \"/path/to/key.pem\" }"),
     );
     None
+}
+
+/// One certificate, or one for each kind of key.
+fn pairs(cert: &Value<'_>, key: &Value<'_>, names: &[Arc<str>]) -> Option<Vec<PemPair>> {
+    let (certs, keys) = (cert.items_or_one(), key.items_or_one());
+    if certs.is_empty() || certs.len() != keys.len() {
+        let fault = Fault::new("not one key for each certificate");
+        key.fault(
+            fault.help("write cert = [\"ecdsa.pem\", \"rsa.pem\"], key = [\"ecdsa.key\", \"rsa.key\"]"),
+        );
+        return None;
+    }
+    let read = certs.iter().zip(&keys).map(|(cert, key)| pem::pair(cert, key, names));
+    // All of them, so that each is reported of.
+    let read: Vec<Option<(PathBuf, PathBuf)>> = read.collect();
+    read.into_iter().map(|pair| pair.map(|(cert, key)| PemPair { cert, key })).collect()
 }
 
 /// A site that no address leads to, or whose certificate nobody would see.

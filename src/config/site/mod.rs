@@ -8,6 +8,8 @@ mod pattern;
 mod redirect;
 mod route;
 
+pub use name::is_orderable;
+
 use std::sync::Arc;
 
 use http::HeaderName;
@@ -111,7 +113,7 @@ fn site(
     let fallback: Arc<str> = entry.name.into();
     let pool = site_pool(table, name.as_ref().unwrap_or(&fallback), entry, around, pools);
     let names: Vec<_> = name.iter().chain(&aliases).cloned().collect();
-    let tls = certificate::tls(table, &names, &entry.name_span, around);
+    let (tls, client_auth) = certificate::tls(table, &names, &entry.name_span, around);
     let forward_fields = forward_fields(table);
     let rules = cache::rules(table.value("cache"), around.cache);
     let rules = CacheRules { key_fields: forward_fields.clone(), ..rules };
@@ -122,13 +124,14 @@ fn site(
     }
     Some(Site {
         redirect_aliases: redirect_aliases(table, &names),
-        redirect_http: redirect_http(table, &tls),
+        redirect_http: redirect_http(table, &tls, client_auth.is_some()),
         hsts: hsts(table, &tls),
         forward_fields,
         name: name?,
         aliases,
         pool,
         tls,
+        client_auth,
         routes,
     })
 }
@@ -214,7 +217,7 @@ fn redirect_aliases(table: &mut Table<'_>, names: &[Arc<str>]) -> bool {
 }
 
 /// By default wherever there is an encrypted side to redirect to.
-fn redirect_http(table: &mut Table<'_>, tls: &SiteTls) -> bool {
+fn redirect_http(table: &mut Table<'_>, tls: &SiteTls, has_client_auth: bool) -> bool {
     let is_encrypted = *tls != SiteTls::Off;
     let Some(value) = table.value("redirect_http") else { return is_encrypted };
     let redirect = value.flag().unwrap_or(is_encrypted);
@@ -222,6 +225,12 @@ fn redirect_http(table: &mut Table<'_>, tls: &SiteTls) -> bool {
         value.fault(
             Fault::new("the site has no https to redirect to")
                 .help("leave it out where TLS is off or nothing listens for https"),
+        );
+    }
+    if !redirect && has_client_auth {
+        value.fault(
+            Fault::new("clients show certificates over https only")
+                .help("leave it out, or take out `client_ca`"),
         );
     }
     redirect

@@ -54,6 +54,13 @@ pub(super) fn is_private(name: &str) -> bool {
     !name.contains('.') || ends.iter().any(|end| name.ends_with(end))
 }
 
+/// True for a host in normal form for which a certificate can be ordered: by name,
+/// and unless the directory is one's own, of a name that is public.
+pub fn is_orderable(host: &str, own_directory: bool) -> bool {
+    let is_public = || !is_local(host) && !is_private(host);
+    check_labels(host).is_ok() && !is_address(host) && (own_directory || is_public())
+}
+
 fn is_address(host: &str) -> bool {
     host.parse::<IpAddr>().is_ok() || host.starts_with('[')
 }

@@ -1,26 +1,26 @@
-//! Finds the site of a host: by its exact name, else by the wildcard of its
-//! parent domain, else the one for all. The port plays no part.
+//! Which of the names in a config a host goes by: its exact name, else the
+//! wildcard of its parent domain, else that of any host. The port plays no part.
 
 use std::collections::HashMap;
 
 /// Values by the names of sites.
 #[derive(Debug)]
-pub(super) struct Sites<T> {
+pub struct ByHost<T> {
     exact: HashMap<Box<str>, T, foldhash::fast::RandomState>,
     /// By what follows `*.`.
     wildcards: HashMap<Box<str>, T, foldhash::fast::RandomState>,
     any: Option<T>,
 }
 
-impl<T> Default for Sites<T> {
+impl<T> Default for ByHost<T> {
     fn default() -> Self {
         Self { exact: HashMap::default(), wildcards: HashMap::default(), any: None }
     }
 }
 
-impl<T> Sites<T> {
+impl<T> ByHost<T> {
     /// Adds `name`: a host, `*.` and a host, or `*`; in lower case.
-    pub(super) fn insert(&mut self, name: &str, value: T) {
+    pub fn insert(&mut self, name: &str, value: T) {
         if name == "*" {
             self.any = Some(value);
         } else if let Some(parent) = name.strip_prefix("*.") {
@@ -31,7 +31,7 @@ impl<T> Sites<T> {
     }
 
     /// The value for a host in normal form. A wildcard stands for one label.
-    pub(super) fn find(&self, host: &str) -> Option<&T> {
+    pub fn find(&self, host: &str) -> Option<&T> {
         self.exact
             .get(host)
             .or_else(|| host.split_once('.').and_then(|(_, parent)| self.wildcards.get(parent)))
@@ -45,17 +45,17 @@ mod tests {
 
     #[test]
     fn the_most_specific_name_wins() {
-        let mut sites = Sites::default();
+        let mut hosts = ByHost::default();
         for (name, value) in [("a.test", 1), ("*.a.test", 2), ("x.a.test", 3)] {
-            sites.insert(name, value);
+            hosts.insert(name, value);
         }
-        assert_eq!(sites.find("a.test"), Some(&1));
-        assert_eq!(sites.find("y.a.test"), Some(&2));
-        assert_eq!(sites.find("x.a.test"), Some(&3));
-        assert_eq!(sites.find("z.y.a.test"), None);
-        assert_eq!(sites.find("b.test"), None);
-        sites.insert("*", 4);
-        assert_eq!(sites.find("b.test"), Some(&4));
-        assert_eq!(sites.find("[::1]"), Some(&4));
+        assert_eq!(hosts.find("a.test"), Some(&1));
+        assert_eq!(hosts.find("y.a.test"), Some(&2));
+        assert_eq!(hosts.find("x.a.test"), Some(&3));
+        assert_eq!(hosts.find("z.y.a.test"), None);
+        assert_eq!(hosts.find("b.test"), None);
+        hosts.insert("*", 4);
+        assert_eq!(hosts.find("b.test"), Some(&4));
+        assert_eq!(hosts.find("[::1]"), Some(&4));
     }
 }

@@ -1,0 +1,96 @@
+//! Which hosts may have a certificate ordered because a client named them: those
+//! that a server of the user's allows, and so many in a time.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::certs::acme::Transport;
+use crate::certs::error::CertError;
+use crate::config::model::{Frequency, OnDemand, Webhook};
+
+/// The server has so long to answer.
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// Asks, and counts.
+#[derive(Debug)]
+pub(super) struct Gate {
+    ask: Webhook,
+    transport: Arc<Transport>,
+    orders: Orders,
+}
+
+impl Gate {
+    /// As the config says.
+    pub(super) fn new(config: &OnDemand, transport: &Arc<Transport>) -> Self {
+        let orders = Orders { most: config.orders, begun: Mutex::default() };
+        Self { ask: config.ask.clone(), transport: Arc::clone(transport), orders }
+    }
+
+    /// Asks whether `host` may have a certificate. Cancel safe.
+    ///
+    /// # Errors
+    /// [`CertError::NotAllowed`] if it may not; [`CertError::Ask`] if that is not
+    /// known, and then it may not either.
+    pub(super) async fn ask(&self, host: &str) -> Result<(), CertError> {
+        match self.transport.asks(&self.ask, host, DEADLINE).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(CertError::NotAllowed { name: host.to_owned() }),
+            Err(source) => Err(CertError::Ask { source }),
+        }
+    }
+
+    /// Counts an order for another host.
+    ///
+    /// # Errors
+    /// [`CertError::TooManyHosts`] if there were too many.
+    pub(super) fn count_order(&self, now: Instant) -> Result<(), CertError> {
+        self.orders.begin(now).map_err(|wait| CertError::TooManyHosts { wait })
+    }
+}
+
+/// The orders of late, the last one first.
+#[derive(Debug)]
+struct Orders {
+    most: Frequency,
+    begun: Mutex<VecDeque<Instant>>,
+}
+
+impl Orders {
+    /// Counts one, or says how long it has to wait.
+    fn begin(&self, now: Instant) -> Result<(), Duration> {
+        let most = usize::try_from(self.most.times).unwrap_or(usize::MAX);
+        let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        begun.truncate(most);
+        let oldest = begun.get(most - 1).map(|oldest| now.saturating_duration_since(*oldest));
+        if let Some(wait) = oldest.and_then(|since| self.most.within.checked_sub(since))
+            && !wait.is_zero()
+        {
+            return Err(wait);
+        }
+        begun.push_front(now);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{Clock, SystemClock};
+
+    #[test]
+    fn so_many_may_begin_in_any_such_time() {
+        let most = Frequency { times: 3, within: Duration::from_secs(60) };
+        let (orders, start) = (Orders { most, begun: Mutex::default() }, SystemClock.now());
+        let begin = |second| orders.begin(start + Duration::from_secs(second));
+        for second in [0, 10, 20] {
+            assert_eq!(begin(second), Ok(()));
+        }
+        assert_eq!(begin(30), Err(Duration::from_secs(30)));
+        assert_eq!(begin(60), Ok(()));
+        assert_eq!(begin(61), Err(Duration::from_secs(9)));
+        assert_eq!((begin(70), begin(80), begin(81)), (Ok(()), Ok(()), Err(Duration::from_secs(39))));
+    }
+}
