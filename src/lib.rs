@@ -28,6 +28,8 @@ pub mod exchange;
 
 pub mod config;
 
+pub mod resolve;
+
 pub mod policy;
 
 pub mod fields;

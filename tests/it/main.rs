@@ -31,3 +31,4 @@ mod on_demand;
 mod origins;
 mod process;
 mod purge;
+mod resolve;

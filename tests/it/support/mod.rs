@@ -5,6 +5,7 @@ pub(crate) mod acme_server;
 pub(crate) mod chromium;
 pub(crate) mod client;
 pub(crate) mod curl;
+pub(crate) mod dns;
 pub(crate) mod nginx;
 pub(crate) mod origin;
 pub(crate) mod pebble;

@@ -1,0 +1,158 @@
+//! Asks DNS servers: those of `/etc/resolv.conf`, or one that the config names.
+//! Every question goes out anew; neither a cache nor the hosts file answers. It
+//! never decides what an answer means.
+
+mod here;
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use hickory_resolver::TokioResolver;
+use hickory_resolver::config::{
+    ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts,
+};
+use hickory_resolver::lookup::Lookup;
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::net::{DnsError, NetError};
+use hickory_resolver::proto::ProtoError;
+use hickory_resolver::proto::op::ResponseCode;
+use hickory_resolver::proto::rr::{Name, RData, RecordType};
+use hickory_resolver::system_conf::read_system_conf;
+
+pub use here::is_here;
+
+/// The DNS servers that are asked.
+#[derive(Debug)]
+pub struct NameServers(TokioResolver);
+
+/// What DNS has under a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found<T> {
+    /// These; none where there is something else under the name.
+    Records(Vec<T>),
+    /// There is no such name.
+    NoName,
+}
+
+/// A CAA record (RFC 8659 s4.1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caa {
+    /// Who does not know the property must not issue.
+    pub is_critical: bool,
+    /// The name of the property, as it is written.
+    pub tag: String,
+    /// What it says.
+    pub value: Vec<u8>,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ResolveError {
+    /// The DNS servers of the system are not known.
+    #[error("cannot tell from /etc/resolv.conf which DNS servers to ask")]
+    System(#[source] NetError),
+    /// Not a name of DNS.
+    #[error("not a name of DNS")]
+    Name(#[source] ProtoError),
+    /// The servers do not answer, or refuse to.
+    #[error("the DNS server says `{0}`")]
+    Refused(String),
+    /// Nothing came back that could be used.
+    #[error("no answer of a DNS server")]
+    NoAnswer(#[source] NetError),
+}
+
+impl NameServers {
+    /// The server at `address`, or those of the system, which are read anew each
+    /// time. A question is given up after twice `patience`.
+    pub fn new(address: Option<SocketAddr>, patience: Duration) -> Result<Self, ResolveError> {
+        let (config, mut options) = match address {
+            Some(address) => (only(address), ResolverOpts::default()),
+            None => read_system_conf().map_err(ResolveError::System)?,
+        };
+        (options.timeout, options.attempts) = (patience, 1);
+        (options.cache_size, options.use_hosts_file) = (0, ResolveHosts::Never);
+        let builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
+        builder.with_options(options).build().map(Self).map_err(ResolveError::System)
+    }
+
+    /// The addresses of a name, IPv4 first. What one kind lacks the other makes
+    /// up for. Cancel safe.
+    pub async fn addresses(&self, name: &str) -> Result<Found<IpAddr>, ResolveError> {
+        let (v4, v6) = tokio::join!(self.look_up(name, RecordType::A), self.look_up(name, RecordType::AAAA));
+        let address = |data: &RData| match data {
+            RData::A(address) => Some(IpAddr::V4(address.0)),
+            RData::AAAA(address) => Some(IpAddr::V6(address.0)),
+            _ => None,
+        };
+        match (v4.map(|found| found.of(address)), v6.map(|found| found.of(address))) {
+            (Ok(Found::Records(mut v4)), Ok(Found::Records(v6))) => {
+                v4.extend(v6);
+                Ok(Found::Records(v4))
+            }
+            (Ok(Found::Records(some)), _) | (_, Ok(Found::Records(some))) if !some.is_empty() => {
+                Ok(Found::Records(some))
+            }
+            (Err(error), _) | (_, Err(error)) => Err(error),
+            (Ok(Found::NoName), _) | (_, Ok(Found::NoName)) => Ok(Found::NoName),
+        }
+    }
+
+    /// The CAA records at a name itself, or where it is an alias of another. Cancel
+    /// safe.
+    pub async fn caa(&self, name: &str) -> Result<Found<Caa>, ResolveError> {
+        let found = self.look_up(name, RecordType::CAA).await?;
+        Ok(found.of(|data| match data {
+            RData::CAA(caa) => {
+                Some(Caa { is_critical: caa.issuer_critical, tag: caa.tag.clone(), value: caa.value.clone() })
+            }
+            _ => None,
+        }))
+    }
+
+    async fn look_up(&self, name: &str, kind: RecordType) -> Result<Found<RData>, ResolveError> {
+        let mut name = Name::from_ascii(name).map_err(ResolveError::Name)?;
+        // It is not looked for in the domains that resolv.conf names.
+        name.set_fqdn(true);
+        let none = |code| match code {
+            ResponseCode::NXDomain => Found::NoName,
+            _ => Found::Records(Vec::new()),
+        };
+        match self.0.lookup(name, kind).await {
+            Ok(lookup) => Ok(Found::Records(data(&lookup))),
+            Err(NetError::Dns(DnsError::NoRecordsFound(nothing))) => Ok(none(nothing.response_code)),
+            Err(NetError::Dns(DnsError::ResponseCode(code))) => Err(ResolveError::Refused(code.to_string())),
+            Err(error) => Err(ResolveError::NoAnswer(error)),
+        }
+    }
+}
+
+impl<T> Found<T> {
+    /// The records; none without the name, too.
+    pub fn records(self) -> Vec<T> {
+        match self {
+            Self::Records(records) => records,
+            Self::NoName => Vec::new(),
+        }
+    }
+
+    fn of<U>(self, which: impl FnMut(&T) -> Option<U>) -> Found<U> {
+        match self {
+            Self::Records(all) => Found::Records(all.iter().filter_map(which).collect()),
+            Self::NoName => Found::NoName,
+        }
+    }
+}
+
+fn data(lookup: &Lookup) -> Vec<RData> {
+    lookup.answers().iter().map(|record| record.data.clone()).collect()
+}
+
+fn only(address: SocketAddr) -> ResolverConfig {
+    let connections = [ConnectionConfig::udp(), ConnectionConfig::tcp()].map(|mut connection| {
+        connection.port = address.port();
+        connection
+    });
+    let server = NameServerConfig::new(address.ip(), true, connections.to_vec());
+    ResolverConfig::from_name_servers(vec![server])
+}

@@ -1,0 +1,110 @@
+//! Questions to a DNS server that answers, refuses, cuts, and is silent.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use hickory_resolver::proto::op::ResponseCode;
+use hickory_resolver::proto::rr::RecordType;
+use seawall::resolve::{Found, NameServers, ResolveError};
+
+use super::support::dns::{DnsServer, Reply, alias};
+use super::support::within;
+
+async fn asking(dns: &DnsServer) -> NameServers {
+    NameServers::new(Some(dns.address), Duration::from_millis(200)).unwrap()
+}
+
+fn found(written: &[&str]) -> Found<IpAddr> {
+    Found::Records(written.iter().map(|address| address.parse().unwrap()).collect())
+}
+
+#[tokio::test]
+async fn addresses_of_both_kinds_are_found() {
+    let dns = DnsServer::start().await;
+    dns.set_addresses("both.test", &["192.0.2.1", "192.0.2.2", "2001:db8::1"]);
+    dns.set_addresses("four.test", &["192.0.2.1"]);
+    dns.set_addresses("six.test", &["2001:db8::1"]);
+    dns.set("chain.test", RecordType::CNAME, alias("link.test"));
+    dns.set("link.test", RecordType::CNAME, alias("four.test"));
+    dns.set("loose.test", RecordType::CNAME, alias("gone.test"));
+    dns.set_issuers("other.test", &["ca.test"]);
+    let servers = asking(&dns).await;
+    for (name, expected) in [
+        ("both.test", found(&["192.0.2.1", "192.0.2.2", "2001:db8::1"])),
+        ("four.test", found(&["192.0.2.1"])),
+        ("Six.Test", found(&["2001:db8::1"])),
+        ("chain.test", found(&["192.0.2.1"])),
+        ("loose.test", Found::NoName),
+        ("gone.test", Found::NoName),
+        ("other.test", found(&[])),
+    ] {
+        assert_eq!(servers.addresses(name).await.unwrap(), expected, "{name}");
+    }
+    let asked = dns.asked().len();
+    servers.addresses("both.test").await.unwrap();
+    assert_eq!(dns.asked().len(), asked + 2, "an answer is not remembered");
+}
+
+#[tokio::test]
+async fn one_kind_of_address_makes_up_for_the_other() {
+    let dns = DnsServer::start().await;
+    dns.set_addresses("half.test", &["192.0.2.1"]);
+    dns.set("half.test", RecordType::AAAA, Reply::Code(ResponseCode::ServFail));
+    dns.set_addresses("bare.test", &[]);
+    dns.set("bare.test", RecordType::AAAA, Reply::Code(ResponseCode::ServFail));
+    let servers = asking(&dns).await;
+    assert_eq!(servers.addresses("half.test").await.unwrap(), found(&["192.0.2.1"]));
+    assert!(matches!(servers.addresses("bare.test").await, Err(ResolveError::Refused(_))));
+}
+
+#[tokio::test]
+async fn caa_records_are_found_where_they_are_and_behind_an_alias() {
+    let dns = DnsServer::start().await;
+    dns.set_issuers("own.test", &["ca.test", "other.test; accounturi=https://other.test/1"]);
+    dns.set("alias.test", RecordType::CNAME, alias("own.test"));
+    let servers = asking(&dns).await;
+    for name in ["own.test", "alias.test"] {
+        let Found::Records(records) = servers.caa(name).await.unwrap() else { panic!("{name}") };
+        let told: Vec<_> = records.iter().map(|caa| (&*caa.tag, caa.value.as_slice())).collect();
+        let second = b"other.test; accounturi=https://other.test/1".as_slice();
+        assert_eq!(told, [("issue", b"ca.test".as_slice()), ("issue", second)], "{name}");
+    }
+    assert_eq!(servers.caa("none.test").await.unwrap(), Found::NoName);
+}
+
+#[tokio::test]
+async fn what_is_too_long_for_a_datagram_comes_over_tcp() {
+    let dns = DnsServer::start().await;
+    let issuers: Vec<_> = (0..200).map(|n| format!("ca{n}.test")).collect();
+    dns.set_issuers("long.test", &issuers.iter().map(String::as_str).collect::<Vec<_>>());
+    let records = asking(&dns).await.caa("long.test").await.unwrap().records();
+    assert_eq!(records.len(), 200);
+    let over: Vec<_> = dns.asked().into_iter().map(|(_, _, over)| over).collect();
+    assert_eq!(over, ["udp", "tcp"]);
+}
+
+#[tokio::test]
+async fn refusal_and_silence_are_told_apart_and_end_in_time() {
+    let dns = DnsServer::start().await;
+    dns.set("broken.test", RecordType::CAA, Reply::Code(ResponseCode::ServFail));
+    dns.set("refused.test", RecordType::CAA, Reply::Code(ResponseCode::Refused));
+    dns.set("silent.test", RecordType::CAA, Reply::Silence);
+    let servers = asking(&dns).await;
+    let error = servers.caa("broken.test").await.unwrap_err().to_string();
+    assert_eq!(error, "the DNS server says `Server Failure`");
+    assert!(matches!(servers.caa("refused.test").await, Err(ResolveError::Refused(_))));
+    let silent = within("the end of patience", servers.caa("silent.test")).await;
+    assert!(matches!(silent, Err(ResolveError::NoAnswer(_))), "{silent:?}");
+    let asked = dns.asked().into_iter().filter(|(name, ..)| name == "silent.test").count();
+    assert!(asked >= 2, "asked again, in all {asked} times");
+    let long = "a".repeat(64);
+    assert!(matches!(servers.caa(&long).await, Err(ResolveError::Name(_))));
+}
+
+#[tokio::test]
+async fn nobody_who_listens_is_no_answer() {
+    let address = super::support::ports::free_address();
+    let servers = NameServers::new(Some(address), Duration::from_millis(200)).unwrap();
+    let answer = within("a refusal", servers.addresses("a.test")).await;
+    assert!(matches!(answer, Err(ResolveError::NoAnswer(_))), "{answer:?}");
+}
