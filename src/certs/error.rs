@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 
+use super::acme::CaaRefusal;
 use crate::config::model::AcmeChallenge;
 
 /// Why a certificate could not be loaded, made, ordered or stored.
@@ -104,6 +105,9 @@ pub enum CertError {
         /// What there is.
         known: Vec<String>,
     },
+    /// The owner of a domain lets this authority not certify it.
+    #[error(transparent)]
+    Caa(CaaRefusal),
     /// Too many orders for a name failed lately.
     #[error(
         "{last}; five orders for {name} failed within the hour, so that none is made for {} minutes",
@@ -204,6 +208,7 @@ impl CertError {
             | Self::NoChallenge { .. }
             | Self::NoProfile { .. }
             | Self::Resting { .. }
+            | Self::Caa(_)
             | Self::EveryServer(_)
             | Self::OrderDeadline
             | Self::Unfit(_) => true,
@@ -272,6 +277,7 @@ impl CertError {
             Self::NoChallenge { .. } => "allow another challenge in `acme.challenges`",
             Self::NoProfile { .. } => "set `acme.profile` to one of those, or leave it out",
             Self::TooManyFailed { .. } => "see to that the name can be proven; it is tried again by itself",
+            Self::Caa(_) => "change the CAA record so, or name another authority in `acme.directory`",
             Self::Resting { .. } => "nothing: it is tried again by itself",
             Self::Storage { .. } | Self::OpenToOthers { .. } => {
                 "give the user that seawall runs as a state directory of its own"
@@ -327,7 +333,7 @@ fn remark(error: &std::io::Error) -> &'static str {
 }
 
 /// The challenge as RFC 8555 and RFC 8737 name it.
-fn registered_name(challenge: AcmeChallenge) -> &'static str {
+pub(super) fn registered_name(challenge: AcmeChallenge) -> &'static str {
     match challenge {
         AcmeChallenge::TlsAlpn01 => "tls-alpn-01",
         AcmeChallenge::Http01 => "http-01",

@@ -86,6 +86,7 @@ impl SiteCertificate {
             },
             last_error: standing.last_error().map(CertError::story),
             what_to_do: standing.last_error().and_then(CertError::advice),
+            warnings: self.acme().map(|acme| acme.warnings(&self.wanted.site)).unwrap_or_default(),
         }
     }
 

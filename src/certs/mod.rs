@@ -27,6 +27,7 @@ pub(crate) mod testing;
 
 use std::sync::Arc;
 
+pub use acme::CaaRefusal;
 pub use error::{CertError, CertificateError};
 pub use provider::provider;
 pub use roots::trust_roots;

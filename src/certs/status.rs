@@ -37,6 +37,10 @@ pub struct CertificateStatus {
     /// What may help against that.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub what_to_do: Option<&'static str>,
+    /// What was found before the last order that may have it fail, until there is a
+    /// certificate.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// Who makes a certificate.
@@ -88,6 +92,7 @@ mod tests {
             key: None,
             why_then: None,
             what_to_do: None,
+            warnings: Vec::new(),
             not_after: Some(1_795_392_000),
             next_renewal: None,
             last_error: None,

@@ -178,6 +178,10 @@ pub struct Acme {
     pub on_demand: Option<OnDemand>,
     /// Who is told of certificates that fail to be renewed.
     pub notify: Option<Webhook>,
+    /// Whether DNS is asked before an order if it can succeed.
+    pub preflight: bool,
+    /// The DNS server that is asked then, where it is not that of the system.
+    pub resolver: Option<SocketAddr>,
 }
 
 /// When certificates are ordered for hosts that clients name.

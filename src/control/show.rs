@@ -89,7 +89,7 @@ fn certificate(certificate: &Value) -> String {
         Value::Null => cell(&certificate["next_renewal"]),
         why => format!("{} ({})", cell(&certificate["next_renewal"]), cell(why)),
     };
-    let lines = [
+    let mut lines = vec![
         ("names", cell(&certificate["names"])),
         ("issuer", issuer),
         ("key", cell(&certificate["key"])),
@@ -98,6 +98,7 @@ fn certificate(certificate: &Value) -> String {
         ("last error", cell(&certificate["last_error"])),
         ("what to do", cell(&certificate["what_to_do"])),
     ];
+    lines.extend(items(&certificate["warnings"]).map(|warning| ("warning", cell(warning))));
     let told = lines
         .iter()
         .filter(|(name, value)| !(value == "-" && ["key", "last error", "what to do"].contains(name)));
@@ -246,7 +247,8 @@ site:example.com  10.0.0.3:80            -              -           -         - 
               "next_renewal": "2026-11-01T00:00:00Z", "why_then": "the authority suggests it" },
             { "site": "a.test", "names": ["a.test"], "issuer": "acme", "not_after": null,
               "next_renewal": "2026-11-01T00:00:00Z", "why_then": "it is tried again after a failure",
-              "last_error": "a.test was not proven", "what_to_do": "have it proven" },
+              "last_error": "a.test was not proven", "what_to_do": "have it proven",
+              "warnings": ["a.test: DNS has no such name"] },
             { "site": "localhost", "names": ["localhost"], "issuer": "internal", "last_error": "" },
         ]);
         let expected = "\
@@ -263,6 +265,7 @@ a.test
   next renewal  2026-11-01T00:00:00Z (it is tried again after a failure)
   last error    a.test was not proven
   what to do    have it proven
+  warning       a.test: DNS has no such name
 
 localhost
   names         localhost

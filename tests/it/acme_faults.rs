@@ -22,14 +22,14 @@ const STEPS: [Step; 5] =
     [Step::Authorization, Step::Challenge, Step::Order, Step::Finalize, Step::Certificate];
 
 /// A state directory, and the servers that are asked in turn.
-struct Place {
+pub(super) struct Place {
     state: TempDir,
     root: PathBuf,
     acme: String,
 }
 
 impl Place {
-    fn new(servers: &[&AcmeServer], further: &str) -> Self {
+    pub(super) fn new(servers: &[&AcmeServer], further: &str) -> Self {
         let state = tempfile::tempdir().unwrap();
         let root = state.path().join("roots");
         let roots: String =
@@ -39,7 +39,7 @@ impl Place {
         Self { state, root, acme: format!("directory = {directories:?}\n{further}") }
     }
 
-    async fn start(&self) -> Edge {
+    pub(super) async fn start(&self) -> Edge {
         self.start_at(Arc::new(SystemClock)).await
     }
 
@@ -49,7 +49,7 @@ impl Place {
     }
 }
 
-async fn failure(edge: &Edge) -> String {
+pub(super) async fn failure(edge: &Edge) -> String {
     eventually("a failure", || edge.status().last_error).await
 }
 

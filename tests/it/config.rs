@@ -185,6 +185,20 @@ fn certificates_come_from_where_the_name_allows() {
 }
 
 #[test]
+fn dns_is_asked_before_orders_unless_the_authority_is_private() {
+    let acme = |lines: &str| {
+        let config = accepted(&format!("[acme]\n{lines}\n[site.localhost]\norigins = [\"10.0.0.1\"]\n"));
+        (config.acme.preflight, config.acme.resolver)
+    };
+    let server = |address: &str| Some(address.parse().unwrap());
+    assert_eq!(acme(""), (true, None));
+    assert_eq!(acme("directory = [\"https://ca.internal/dir\"]"), (true, None));
+    assert_eq!(acme("ca = \"roots.pem\""), (false, None));
+    assert_eq!(acme("preflight = true\nca = \"roots.pem\"\nresolver = \"::1\""), (true, server("[::1]:53")));
+    assert_eq!(acme("preflight = false\nresolver = \"127.0.0.1:5353\""), (false, server("127.0.0.1:5353")));
+}
+
+#[test]
 fn a_site_inherits_and_a_route_refines() {
     let config = accepted(
         r#"

@@ -29,6 +29,7 @@ mod keys;
 mod memory;
 mod on_demand;
 mod origins;
+mod preflight;
 mod process;
 mod purge;
 mod resolve;

@@ -45,7 +45,7 @@ impl Server {
     }
 
     fn builder(&self, retry_after: &RetryAfter) -> AccountBuilder {
-        Account::builder_with_http(self.transport.client(retry_after))
+        Account::builder_with_http(self.transport.client(retry_after, &self.identities))
     }
 
     /// Has the next order make a new account, where the server does not know

@@ -5,26 +5,33 @@
 
 mod account;
 mod budget;
+mod caa;
 mod challenge;
 mod dns;
+mod lookup;
 mod order;
+mod preflight;
 mod queue;
 mod repeat;
 mod rest;
 mod server;
 mod transport;
+mod warnings;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use budget::FailedOrders;
+pub use caa::CaaRefusal;
 pub(super) use challenge::Challenges;
 use dns::Records;
 use queue::Queue;
 use rest::Rests;
 use server::{Ordered, QUESTIONS_AT_A_TIME, Server};
 use tokio::sync::Semaphore;
+use transport::Identities;
 pub(super) use transport::Transport;
+use warnings::Warnings;
 
 use super::error::CertError;
 use super::issuer::{Held, Wanted};
@@ -39,6 +46,7 @@ use crate::config::Config;
 pub(super) struct Acme {
     servers: Vec<Server>,
     queue: Arc<Queue>,
+    warnings: Arc<Warnings>,
 }
 
 /// Why there is no certificate, and how long the server wants to be left alone.
@@ -60,6 +68,7 @@ impl Acme {
         clock: &Arc<dyn Clock>,
     ) -> Result<Self, CertError> {
         let acme = Arc::new(config.acme.clone());
+        let warnings = Arc::<Warnings>::default();
         let records = acme.dns.as_ref().map(|dns| Arc::new(Records::new(dns, transport)));
         let server = |(number, directory): (usize, &String)| Server {
             directory: directory.clone(),
@@ -73,6 +82,8 @@ impl Acme {
             account_gate: tokio::sync::Mutex::default(),
             failed: FailedOrders::default(),
             rests: Rests::default(),
+            identities: Identities::default(),
+            warnings: Arc::clone(&warnings),
             questions: Semaphore::new(QUESTIONS_AT_A_TIME),
             number,
         };
@@ -80,7 +91,7 @@ impl Acme {
         if servers.is_empty() {
             return Err(CertError::NoDirectory);
         }
-        Ok(Self { servers, queue: Arc::default() })
+        Ok(Self { servers, queue: Arc::default(), warnings })
     }
 
     /// Where a site's certificate may be stored.
@@ -91,6 +102,11 @@ impl Acme {
     /// The directory of a server.
     pub(super) fn directory(&self, server: usize) -> Option<&str> {
         self.servers.get(server).map(|server| &*server.directory)
+    }
+
+    /// What was found before the last order of a site that may have it fail.
+    pub(super) fn warnings(&self, site: &str) -> Vec<String> {
+        self.warnings.of(site)
     }
 
     /// When a server wants what it issued to be renewed, and how soon it wants to
@@ -115,7 +131,10 @@ impl Acme {
         for server in &self.servers {
             let directory = &*server.directory;
             match server.issue(ordered).await {
-                Ok(certificate) => return Ok(Held { certificate, server: Some(server.number) }),
+                Ok(certificate) => {
+                    self.warnings.clear(site);
+                    return Ok(Held { certificate, server: Some(server.number) });
+                }
                 Err(failure) if failure.error.is_of_server() => {
                     let (reason, left) = (failure.error.story(), self.servers.len() - failures.len() - 1);
                     tracing::warn!(site, directory, reason, left, "an ACME server issues nothing");

@@ -113,6 +113,7 @@ impl Server {
         let key = KeyPair::generate()?.serialize_pem();
         let identifiers: Vec<Identifier> = names.iter().map(|name| identifier(name)).collect();
         let profile = self.profile(account)?;
+        self.preflight(account.id(), wanted).await?;
         let new = || {
             let new = NewOrder::new(&identifiers);
             if let Some(profile) = profile { new.profile(profile) } else { new }

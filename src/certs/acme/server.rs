@@ -13,7 +13,8 @@ use super::budget::FailedOrders;
 use super::challenge::Challenges;
 use super::dns::Records;
 use super::rest::Rests;
-use super::transport::{RetryAfter, Transport};
+use super::transport::{Identities, RetryAfter, Transport};
+use super::warnings::Warnings;
 use crate::base::Clock;
 use crate::certs::certificate::Certificate;
 use crate::certs::error::CertError;
@@ -48,6 +49,9 @@ pub(super) struct Server {
     pub(super) account_gate: tokio::sync::Mutex<()>,
     pub(super) failed: FailedOrders,
     pub(super) rests: Rests,
+    /// What it is called in CAA records.
+    pub(super) identities: Identities,
+    pub(super) warnings: Arc<Warnings>,
     /// Questions about renewal that run at a time.
     pub(super) questions: Semaphore,
     /// Which one of those in the config; all but the first stand in.

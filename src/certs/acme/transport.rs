@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER, USER_AGENT};
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -18,6 +18,8 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use instant_acme::{BodyWrapper, BytesResponse, Error, HttpClient};
 use rustls::ClientConfig;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use crate::base::Clock;
 use crate::certs::error::CertError;
@@ -44,6 +46,28 @@ pub(in crate::certs) struct Transport {
 /// How long the server asked to be left alone when it last refused something.
 #[derive(Clone, Debug, Default)]
 pub(super) struct RetryAfter(Arc<Mutex<Option<Duration>>>);
+
+/// What a server calls itself in CAA records (RFC 8555 s7.1.1), as its
+/// directory said last.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Identities(Arc<Mutex<Vec<String>>>);
+
+/// What is read of a directory.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Directory {
+    #[serde(rename = "newOrder")]
+    _new_order: IgnoredAny,
+    #[serde(default)]
+    meta: DirectoryMeta,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct DirectoryMeta {
+    #[serde(default)]
+    caa_identities: Vec<String>,
+}
 
 impl Transport {
     /// Trusts the roots of the system (the built-in ones where it has none) and
@@ -115,8 +139,9 @@ impl Transport {
         Ok(tokio::time::timeout(deadline, client.request(req)).await??.status())
     }
 
-    /// A client that notes in `retry_after` how long it was asked to wait.
-    pub(super) fn client(&self, retry_after: &RetryAfter) -> Box<dyn HttpClient> {
+    /// A client that notes in `retry_after` how long it was asked to wait, and what
+    /// the directory calls the server.
+    pub(super) fn client(&self, retry_after: &RetryAfter, identities: &Identities) -> Box<dyn HttpClient> {
         let https = HttpsConnectorBuilder::new()
             .with_tls_config(self.tls.clone())
             .https_only()
@@ -125,6 +150,7 @@ impl Transport {
         Box::new(AcmeClient {
             http: Client::builder(TokioExecutor::new()).build(https),
             retry_after: retry_after.clone(),
+            identities: identities.clone(),
             clock: Arc::clone(&self.clock),
         })
     }
@@ -148,9 +174,23 @@ impl RetryAfter {
     }
 }
 
+impl Identities {
+    /// What is known; nothing before the directory was read.
+    pub(super) fn known(&self) -> Vec<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn note(&self, content: &[u8]) {
+        if let Ok(Directory { meta, .. }) = serde_json::from_slice(content) {
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = meta.caa_identities;
+        }
+    }
+}
+
 struct AcmeClient {
     http: Client<HttpsConnector<HttpConnector>, BodyWrapper<Bytes>>,
     retry_after: RetryAfter,
+    identities: Identities,
     clock: Arc<dyn Clock>,
 }
 
@@ -159,6 +199,7 @@ type Exchange = Pin<Box<dyn Future<Output = Result<BytesResponse, Error>> + Send
 impl HttpClient for AcmeClient {
     fn request(&self, mut req: Request<BodyWrapper<Bytes>>) -> Exchange {
         name_product(req.headers_mut());
+        let identities = (req.method() == Method::GET).then(|| self.identities.clone());
         let exchange = self.http.request(req);
         let (retry_after, clock) = (self.retry_after.clone(), Arc::clone(&self.clock));
         Box::pin(async move {
@@ -168,6 +209,10 @@ impl HttpClient for AcmeClient {
             // A `Retry-After` on a success is about polling, and instant-acme's.
             if !res.status().is_success() {
                 retry_after.note(wait_asked_for(res.headers(), clock.wall()));
+            }
+            // Of what is got by GET, only a directory looks like one.
+            if let Some(identities) = identities.filter(|_| res.status().is_success()) {
+                identities.note(res.body());
             }
             let (parts, content) = res.into_parts();
             Ok(BytesResponse { parts, body: Box::new(content) })

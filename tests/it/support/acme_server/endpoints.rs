@@ -176,6 +176,7 @@ impl Shared {
             "meta": {
                 "profiles": profiles.collect::<Map<_, _>>(),
                 "externalAccountRequired": self.options.external_account.is_some(),
+                "caaIdentities": self.options.caa_identities,
             },
         });
         if self.options.renewal_info {

@@ -46,6 +46,8 @@ pub(crate) struct Options {
     pub(crate) external_account: Option<(&'static str, Vec<u8>)>,
     /// Whether it has renewal information (RFC 9773).
     pub(crate) renewal_info: bool,
+    /// What it is called in CAA records, which it does not look up.
+    pub(crate) caa_identities: Vec<&'static str>,
 }
 
 impl Default for Options {
@@ -56,6 +58,7 @@ impl Default for Options {
             profiles: Vec::new(),
             external_account: None,
             renewal_info: false,
+            caa_identities: Vec::new(),
         }
     }
 }
