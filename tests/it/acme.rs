@@ -1,5 +1,5 @@
-//! Certificates from a real ACME server, over both challenges, with a fifth of
-//! all nonces rejected.
+//! Certificates from a real ACME server, over each challenge, with a quarter
+//! of all nonces rejected.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

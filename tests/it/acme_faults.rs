@@ -287,3 +287,59 @@ async fn an_order_that_is_over_brings_no_old_certificate_back() {
     assert_eq!(server.orders().len(), 2);
     edge.stop().await;
 }
+
+#[tokio::test]
+async fn a_server_that_decides_at_once_is_understood() {
+    let server = AcmeServer::start(Options { validates_at_once: true, ..Options::default() }).await;
+    let place = Place::new(&[&server], "");
+    let edge = place.start().await;
+    assert_eq!(edge.certified().await.last_error, None);
+    assert_eq!((server.orders().len(), edge.metrics.certificate_failures.value()), (1, 0));
+
+    server.set_validation(Validation::RejectAll(vec![ChallengeType::Http01]));
+    assert_eq!(edge.certs.renew(SITE), 1);
+    let told = failure(&edge).await;
+    assert!(told.contains("was not proven by http-01: API error: the test rejects it"), "{told}");
+    edge.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_proven_already_is_not_proven_again() {
+    let server = AcmeServer::start(Options::default()).await;
+    let place = Place::new(&[&server], "");
+    let edge = place.start().await;
+    edge.certified().await;
+    server.reuse_authorizations(true);
+    let claimed = server.requests(Step::Challenge);
+    assert_eq!(edge.certs.renew(SITE), 1);
+    eventually("another one", || (server.certificates().len() == 2).then_some(())).await;
+    assert_eq!(server.requests(Step::Challenge), claimed);
+    edge.stop().await;
+}
+
+/// RFC 8738
+#[tokio::test]
+async fn addresses_are_certified() {
+    for challenge in ["http-01", "tls-alpn-01"] {
+        let http = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let tls = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let validation = Validation::Real {
+            http: http.local_addr().unwrap(),
+            tls: tls.local_addr().unwrap(),
+            txt: TxtRecords::default(),
+        };
+        let server = AcmeServer::start(Options { validation, ..Options::default() }).await;
+        let place = Place::new(&[&server], "");
+        let names = ["192.0.2.1", "[2001:db8::1]"];
+        let config = config(place.state.path(), &place.root, &[challenge], &place.acme, names);
+        let edge = Edge::run(&config, Arc::new(SystemClock)).await;
+        edge.serve_http(http);
+        edge.serve_tls(tls);
+        let status = edge.certified().await;
+        assert_eq!(
+            (status.last_error, &status.names[..]),
+            (None, &["192.0.2.1", "2001:db8::1"].map(str::to_owned)[..])
+        );
+        edge.stop().await;
+    }
+}

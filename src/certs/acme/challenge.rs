@@ -34,7 +34,7 @@ pub(super) struct Answer {
 #[derive(Debug)]
 enum Question {
     Http01 { token: String },
-    TlsAlpn01 { name: String },
+    TlsAlpn01 { server_name: String },
     Dns01 { records: Arc<Records>, name: String, value: String },
 }
 
@@ -68,8 +68,9 @@ impl Challenges {
             }
             AcmeChallenge::TlsAlpn01 => {
                 let certificate = self_signed::challenge(name, proof.digest().as_ref(), now)?;
-                self.resolver.begin_challenge(name, &certificate);
-                Question::TlsAlpn01 { name: name.to_owned() }
+                let server_name = server_name(name);
+                self.resolver.begin_challenge(&server_name, &certificate);
+                Question::TlsAlpn01 { server_name }
             }
             AcmeChallenge::Dns01 => {
                 let records = records.ok_or_else(|| CertError::NoChallenge { name: name.to_owned() })?;
@@ -89,7 +90,7 @@ impl Drop for Answer {
                 let mut tokens = self.challenges.http01.lock().unwrap_or_else(PoisonError::into_inner);
                 tokens.remove(token);
             }
-            Question::TlsAlpn01 { name } => self.challenges.resolver.end_challenge(name),
+            Question::TlsAlpn01 { server_name } => self.challenges.resolver.end_challenge(server_name),
             Question::Dns01 { records, name, value } => {
                 let (records, name, value) = (Arc::clone(records), name.clone(), value.clone());
                 self.challenges.tasks.spawn(async move {
@@ -102,14 +103,28 @@ impl Drop for Answer {
     }
 }
 
+/// What an ACME server writes into its hello to see the proof of `name`: for an
+/// address, which is no server name of TLS, its place in reverse DNS (RFC 8738 s6).
+fn server_name(name: &str) -> String {
+    match name.parse() {
+        Ok(IpAddr::V4(address)) => {
+            let [a, b, c, d] = address.octets();
+            format!("{d}.{c}.{b}.{a}.in-addr.arpa")
+        }
+        Ok(IpAddr::V6(address)) => {
+            let nibbles = format!("{:032x}", address.to_bits());
+            nibbles.chars().rev().flat_map(|nibble| [nibble, '.']).chain("ip6.arpa".chars()).collect()
+        }
+        Err(_) => name.to_owned(),
+    }
+}
+
 /// True if `challenge` can prove `name`: a wildcard is proven by DNS alone, and
-/// an address not by that; nor can it be a server name of TLS, on which
-/// TLS-ALPN-01 rests.
+/// an address not by that (RFC 8738 s7).
 pub(super) fn suits(challenge: AcmeChallenge, name: &str) -> bool {
     let is_address = || name.parse::<IpAddr>().is_ok();
     match challenge {
-        AcmeChallenge::Http01 => !name.starts_with("*."),
-        AcmeChallenge::TlsAlpn01 => !name.starts_with("*.") && !is_address(),
+        AcmeChallenge::Http01 | AcmeChallenge::TlsAlpn01 => !name.starts_with("*."),
         AcmeChallenge::Dns01 => !is_address(),
     }
 }

@@ -86,7 +86,7 @@ impl Authority {
         self.file("ca.pem")
     }
 
-    /// Runs it; a fifth of all good nonces is rejected.
+    /// Runs it; a quarter of all good nonces is rejected.
     pub(crate) async fn start(&self) -> Pebble {
         let [dns, dns_management] = [free_address(), free_address()].map(|address| address.to_string());
         let mut dns_server = Command::new("pebble-challtestsrv");
@@ -94,7 +94,7 @@ impl Authority {
         dns_server.args(["-management", &dns_management, "-defaultIPv4", "127.0.0.1", "-defaultIPv6", ""]);
         let mut server = Command::new("pebble");
         server.arg("-config").arg(self.file("pebble.json")).args(["-dnsserver", &dns]);
-        server.env("PEBBLE_VA_NOSLEEP", "1").env("PEBBLE_WFE_NONCEREJECT", "20");
+        server.env("PEBBLE_VA_NOSLEEP", "1").env("PEBBLE_WFE_NONCEREJECT", "25");
         let processes = [spawn(&mut dns_server), spawn(&mut server)];
         listens(dns.parse().unwrap()).await;
         listens(self.listen).await;

@@ -44,6 +44,9 @@ pub(crate) struct Options {
     /// The key id and key of the one external account, without which there is
     /// no ACME account.
     pub(crate) external_account: Option<(&'static str, Vec<u8>)>,
+    /// Whether it decides on a challenge before it answers the client that claims to
+    /// meet it, where it need not look.
+    pub(crate) validates_at_once: bool,
     /// Whether it has renewal information (RFC 9773).
     pub(crate) renewal_info: bool,
     /// What it is called in CAA records, which it does not look up.
@@ -57,6 +60,7 @@ impl Default for Options {
             validation: Validation::AcceptAll,
             profiles: Vec::new(),
             external_account: None,
+            validates_at_once: false,
             renewal_info: false,
             caa_identities: Vec::new(),
         }
