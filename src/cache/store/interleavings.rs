@@ -87,10 +87,17 @@ impl World {
         self.purges.swept(entered.epoch, Tier::Memory);
     }
 
+    /// The steps of `Memory::look`.
     fn look(&self) {
         let held = self.holds.load(SeqCst);
-        let stored = *self.stored.lock().unwrap();
-        let found = stored.filter(|(_, epoch)| !self.is_gone(*epoch));
+        let found = loop {
+            let departures = self.purges.departures();
+            let stored = *self.stored.lock().unwrap();
+            let found = stored.filter(|(_, epoch)| !self.is_gone(*epoch));
+            if self.purges.departures() == departures {
+                break found;
+            }
+        };
         assert!(!(held && found.is_some_and(|(version, _)| version == 0)), "it was purged");
     }
 }

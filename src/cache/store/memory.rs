@@ -77,8 +77,15 @@ impl Memory {
         if !self.entries.contains_key(key) {
             return None;
         }
-        let kept = self.entries.get(key).now_or_never().flatten()?;
-        Some(self.generations.purges.variants(key, kept))
+        let purges = &self.generations.purges;
+        loop {
+            let departures = purges.departures();
+            let kept = self.entries.get(key).now_or_never().flatten()?;
+            let counted = purges.variants(key, kept);
+            if purges.departures() == departures {
+                return Some(counted);
+            }
+        }
     }
 
     /// What is kept under `key`. Cancel safe.
@@ -86,8 +93,15 @@ impl Memory {
         if !self.entries.contains_key(key) {
             return None;
         }
-        let kept = self.entries.get(key).await?;
-        Some(self.generations.purges.variants(key.as_bytes(), kept))
+        let purges = &self.generations.purges;
+        loop {
+            let departures = purges.departures();
+            let kept = self.entries.get(key).await?;
+            let counted = purges.variants(key.as_bytes(), kept);
+            if purges.departures() == departures {
+                return Some(counted);
+            }
+        }
     }
 
     /// Keeps `response` beside the other variants of `key`, unless the key was

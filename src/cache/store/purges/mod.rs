@@ -36,6 +36,8 @@ const MORE_OF_EVERYTHING: usize = 100;
 pub(in crate::cache) struct Purges {
     /// The epoch of the newest purge under way; 0 if there is none.
     newest: AtomicU64,
+    /// How many times purges have left.
+    departures: AtomicU64,
     term: ArcSwap<Term>,
     table: RwLock<Table>,
     state: Mutex<State>,
@@ -140,6 +142,7 @@ impl Purges {
         let state = State { terms: vec![Arc::downgrade(&first)], ..State::default() };
         Self {
             newest: AtomicU64::new(0),
+            departures: AtomicU64::new(0),
             term: ArcSwap::new(first),
             table: RwLock::default(),
             state: Mutex::new(state),
@@ -207,6 +210,14 @@ impl Purges {
         state.terms.retain(|term| term.strong_count() > 0);
         state.terms.push(Arc::downgrade(&term));
         self.term.store(term);
+    }
+
+    /// How many times purges have left. What is judged by those under way holds only
+    /// if none has left since before it was looked for: that one may have covered
+    /// it, and has gone through the tiers by now.
+    #[inline]
+    pub(in crate::cache) fn departures(&self) -> u64 {
+        self.departures.load(Ordering::Acquire)
     }
 
     /// True if a purge is under way that might cover what was asked for in
@@ -352,6 +363,10 @@ impl Purges {
             .filter(|(_, purge)| purge.leaves_at.is_some_and(|at| at <= oldest))
             .map(|(epoch, _)| *epoch)
             .collect();
+        if !leaving.is_empty() {
+            // Before they are out: who does not meet them any more sees this.
+            self.departures.fetch_add(1, Ordering::AcqRel);
+        }
         let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
         for epoch in leaving {
             if let Some(purge) = state.under_way.remove(&epoch) {
