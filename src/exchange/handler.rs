@@ -17,6 +17,8 @@ use super::{Failure, FetchError, Request, Response, SiteLabel};
 pub struct Answer {
     /// The site that answered, where there is one.
     pub site: Option<SiteLabel>,
+    /// Browsers are told to come by https only, whatever the answer is.
+    pub hsts: bool,
     /// The response, or why there is none.
     pub result: Result<Response, Failure>,
 }

@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicU64;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use http::header::{CONTENT_TYPE, REFERER, UPGRADE, USER_AGENT};
+use http::header::{CONTENT_TYPE, REFERER, STRICT_TRANSPORT_SECURITY, UPGRADE, USER_AGENT};
 use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode, Version, header};
 use hyper::body::Incoming;
@@ -49,7 +49,7 @@ impl Service<http::Request<Incoming>> for ConnectionService {
         let is_http1 = head.version != Version::HTTP_2;
         let handling = match self.request(&mut head, incoming, &mut observation) {
             Ok(req) => match challenge::answer(&req, &self.front.certificates) {
-                Some(res) => Handling::ready(Answer { site: None, result: Ok(res) }),
+                Some(res) => Handling::ready(Answer { site: None, hsts: false, result: Ok(res) }),
                 None => caught(&self.front, || self.front.handler.handle(req)).unwrap_or_else(failed),
             },
             Err(failure) => failed(failure),
@@ -173,7 +173,7 @@ impl Future for Exchange {
         let polled = caught(&under_way.observation.front, || Pin::new(&mut this.handling).poll(context));
         let answer = match polled {
             Ok(polled) => ready!(polled),
-            Err(failure) => Answer { site: None, result: Err(failure) },
+            Err(failure) => Answer { site: None, hsts: false, result: Err(failure) },
         };
         match this.under_way.take() {
             Some(under_way) => Poll::Ready(Ok(under_way.answer(answer))),
@@ -183,7 +183,7 @@ impl Future for Exchange {
 }
 
 fn failed(failure: Failure) -> Handling<Answer> {
-    Handling::ready(Answer { site: None, result: Err(failure) })
+    Handling::ready(Answer { site: None, hsts: false, result: Err(failure) })
 }
 
 /// What `work` gives. A panic in it costs its own exchange and no other.
@@ -197,16 +197,20 @@ fn caught<T>(front: &Front, work: impl FnOnce() -> T) -> Result<T, Failure> {
 impl UnderWay {
     fn answer(mut self, answer: Answer) -> http::Response<Observed> {
         self.observation.record.site = answer.site;
-        match answer.result {
+        let mut outgoing = match answer.result {
             Ok(mut res) => match res.tunnel.take() {
-                Some(origin) => self.tunnel(res, origin),
-                None => self.send(respond::response(res)),
+                Some(origin) => return self.tunnel(res, origin),
+                None => respond::response(res),
             },
             Err(failure) => {
                 self.note(&failure);
-                self.send(respond::failure(failure))
+                respond::failure(failure)
             }
+        };
+        if answer.hsts {
+            outgoing.fields.insert(STRICT_TRANSPORT_SECURITY, respond::HSTS);
         }
+        self.send(outgoing)
     }
 
     fn send(mut self, outgoing: Outgoing) -> http::Response<Observed> {

@@ -54,7 +54,7 @@ fn connect(front: &Arc<Front>, protocol: ConnectionProtocol) -> DuplexStream {
 }
 
 fn answer(body: Body) -> Handling<Answer> {
-    Handling::ready(Answer { site: None, result: Ok(Response { body, ..Response::default() }) })
+    Handling::ready(Answer { site: None, hsts: false, result: Ok(Response { body, ..Response::default() }) })
 }
 
 fn request() -> http::Request<Empty<Bytes>> {

@@ -15,8 +15,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use http::header::STRICT_TRANSPORT_SECURITY;
-use http::{HeaderValue, Method};
+use http::Method;
 
 use crate::cache::{Cache, NormalForms};
 use crate::config::ByHost;
@@ -30,10 +29,6 @@ pub use explain::{Explanation, OriginView, RefusalView};
 use edits::Edited;
 use purge::Purging;
 use route::PathReading;
-
-/// How long browsers are told to come by https only: two years, as the preload
-/// list asks for.
-const HSTS: HeaderValue = HeaderValue::from_static("max-age=63072000; includeSubDomains");
 
 /// Every site with its routes.
 #[derive(Debug)]
@@ -103,7 +98,6 @@ impl Router {
         if purge::is_for_caches(&req.method) && !ready.route.matches.methods.contains(&req.method) {
             return self.answer_purge(&req);
         }
-        let hsts = site.site.hsts && req.target.scheme == Scheme::Https;
         let Some(origin) = &ready.origin else {
             return Handling::ready(Ok(redirect::of_route(&req, &ready.route, &path)));
         };
@@ -112,7 +106,7 @@ impl Router {
             Ok(()) => self.cache.write(req, &ready.rules, origin, Arc::clone(site) as Arc<dyn NormalForms>),
             Err(failure) => Handling::ready(Err(failure)),
         }
-        .map_response(&ready.route, hsts)
+        .map_response(&ready.route)
     }
 }
 
@@ -133,9 +127,10 @@ impl Handler for Router {
         match self.site(&req) {
             Ok(site) => {
                 let label = site.label.clone();
-                self.answer(req, site).map(|result| Answer { site: Some(label), result })
+                let hsts = site.site.hsts && req.target.scheme == Scheme::Https;
+                self.answer(req, site).map(move |result| Answer { site: Some(label), hsts, result })
             }
-            Err(failure) => Handling::ready(Answer { site: None, result: Err(failure) }),
+            Err(failure) => Handling::ready(Answer { site: None, hsts: false, result: Err(failure) }),
         }
     }
 }
@@ -205,21 +200,18 @@ impl ReadyRoute {
 
 /// Edits of the response, where there are any.
 trait MapResponse {
-    fn map_response(self, route: &Arc<Route>, hsts: bool) -> Self;
+    fn map_response(self, route: &Arc<Route>) -> Self;
 }
 
 impl MapResponse for Handling<Result<Response, Failure>> {
-    fn map_response(self, route: &Arc<Route>, hsts: bool) -> Self {
-        if route.response_fields.is_empty() && !hsts {
+    fn map_response(self, route: &Arc<Route>) -> Self {
+        if route.response_fields.is_empty() {
             return self;
         }
         let route = Arc::clone(route);
         self.map(move |result| {
             let mut res = result?;
             edits::apply(&route.response_fields, &mut res.fields);
-            if hsts {
-                res.fields.insert(STRICT_TRANSPORT_SECURITY, HSTS);
-            }
             Ok(res)
         })
     }

@@ -3,6 +3,7 @@
 
 use super::{Origin, Seawall, edge, edge_before, ok};
 use crate::support::client::{Alpn, Client};
+use crate::support::ports::free_address;
 use crate::support::raw::RawClient;
 
 #[tokio::test]
@@ -79,4 +80,47 @@ async fn a_connection_for_one_site_does_not_serve_another() {
         }
     }
     assert_eq!(origin.requests(), 4);
+}
+
+/// RFC 6797 s7.1: browsers may get to know of it by any response.
+#[tokio::test]
+async fn browsers_are_told_to_come_by_https_whatever_the_answer() {
+    let origin = Origin::answering(ok("", "hello")).await;
+    let (address, dead) = (origin.address, free_address());
+    let seawall = Seawall::start(&format!(
+        r#"
+[site."one.test"]
+aliases = ["alias.one.test"]
+redirect_aliases = true
+origins = ["{address}"]
+hsts = true
+[[site."one.test".route]]
+match = {{ path = "/old/*" }}
+redirect = {{ to = "/new/{{rest}}" }}
+[site."dead.test"]
+origins = ["{dead}"]
+health = false
+hsts = true
+[site."other.test"]
+origins = ["{address}"]
+"#
+    ))
+    .await;
+    for (host, path, status, is_told) in [
+        ("one.test", "/", 200, true),
+        ("one.test", "/old/x", 308, true),
+        ("alias.one.test", "/", 308, true),
+        ("dead.test", "/", 502, true),
+        ("other.test", "/", 200, false),
+    ] {
+        for alpn in [Alpn::H1, Alpn::H2] {
+            let res = Client::connect(seawall.https, &seawall.ca(), host, alpn).await.get(path).await;
+            assert_eq!(res.status(), status, "{host}{path}");
+            let told = res.headers().get("strict-transport-security");
+            let expected = is_told.then_some("max-age=63072000; includeSubDomains");
+            assert_eq!(told.map(|told| told.to_str().unwrap()), expected, "{host}{path}");
+        }
+    }
+    let res = RawClient::ask(seawall.http, "GET / HTTP/1.1\r\nHost: one.test\r\n\r\n").await;
+    assert_eq!((res.status(), res.field("strict-transport-security")), (308, None));
 }
