@@ -33,3 +33,4 @@ mod preflight;
 mod process;
 mod purge;
 mod resolve;
+mod tls_policy;
