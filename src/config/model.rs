@@ -18,8 +18,8 @@ use ipnet::IpNet;
 use crate::policy::{CacheRules, SURROGATE_KEY};
 
 pub use pool::{
-    Balance, Ejection, HealthCheck, OriginTimeouts, OriginTls, PoolConfig, Queue, Retry, RetryOn,
-    ServerConfig,
+    Balance, Ejection, HealthCheck, OriginProtocol, OriginTimeouts, OriginTls, PoolConfig, Queue, Retry,
+    RetryOn, ServerConfig,
 };
 pub use secret::Secret;
 

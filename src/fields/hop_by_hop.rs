@@ -7,19 +7,18 @@ use http::header::{
     PROXY_AUTHORIZATION, RANGE, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VARY, VIA,
     WWW_AUTHENTICATE,
 };
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::client_cert::{CLIENT_CERT, CLIENT_CERT_CHAIN, CLIENT_CERT_SUBJECT};
 
 /// Hop-by-hop by their own meaning, whether `Connection` names them or not.
-const ALWAYS: [HeaderName; 10] = [
+const ALWAYS: [HeaderName; 9] = [
     CONNECTION,
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
     PROXY_AUTHENTICATE,
     PROXY_AUTHORIZATION,
     TE,
-    TRAILER,
     TRANSFER_ENCODING,
     UPGRADE,
     HeaderName::from_static("http2-settings"),
@@ -27,7 +26,7 @@ const ALWAYS: [HeaderName; 10] = [
 
 /// Meant for every recipient: naming them in `Connection` is wrong (RFC 9110
 /// s7.6.1) and would let one side take away what the other relies on.
-const NEVER: [HeaderName; 23] = [
+const NEVER: [HeaderName; 24] = [
     AGE,
     AUTHORIZATION,
     CACHE_CONTROL,
@@ -48,14 +47,17 @@ const NEVER: [HeaderName; 23] = [
     LOCATION,
     RANGE,
     SET_COOKIE,
+    TRAILER,
     VARY,
     VIA,
     WWW_AUTHENTICATE,
 ];
 
 /// Removes the hop-by-hop fields of a message and those its `Connection` field
-/// names, except fields that are meant for every recipient.
+/// names, except fields that are meant for every recipient. That the sender takes
+/// trailers stays said, in `TE` (RFC 9110 s10.1.4), for they are passed on.
 pub fn remove(fields: &mut HeaderMap) {
+    let takes_trailers = fields.get_all(TE).iter().any(names_trailers);
     for line in fields.get_all(CONNECTION).iter().cloned().collect::<Vec<_>>() {
         for option in line.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
             // What most of these lines say goes anyway.
@@ -72,12 +74,20 @@ pub fn remove(fields: &mut HeaderMap) {
     for name in present {
         fields.remove(name);
     }
+    if takes_trailers {
+        fields.insert(TE, TRAILERS);
+    }
+}
+
+/// What `TE` says of who takes trailers.
+const TRAILERS: HeaderValue = HeaderValue::from_static("trailers");
+
+fn names_trailers(value: &HeaderValue) -> bool {
+    value.as_bytes().split(|byte| *byte == b',').any(|one| one.trim_ascii().eq_ignore_ascii_case(b"trailers"))
 }
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
     fn names_left(lines: &[(&'static str, &'static str)]) -> Vec<String> {
@@ -109,14 +119,26 @@ mod tests {
         let left = names_left(&[
             ("keep-alive", "timeout=5"),
             ("proxy-connection", "keep-alive"),
-            ("te", "trailers"),
-            ("trailer", "x-sum"),
+            ("te", "gzip"),
             ("transfer-encoding", "chunked"),
             ("upgrade", "h2c"),
             ("http2-settings", "AAMAAABk"),
             ("proxy-authorization", "Basic x"),
         ]);
         assert!(left.is_empty(), "{left:?}");
+    }
+
+    #[test]
+    fn that_trailers_are_taken_stays_said() {
+        let mut fields = HeaderMap::new();
+        for (name, value) in [(TE, "gzip, Trailers"), (CONNECTION, "te"), (TRAILER, "x-sum")] {
+            fields.append(name, HeaderValue::from_static(value));
+        }
+        remove(&mut fields);
+        assert_eq!(
+            (&fields[TE], &fields[TRAILER], fields.len()),
+            (&TRAILERS, &HeaderValue::from_static("x-sum"), 2)
+        );
     }
 
     #[test]

@@ -19,4 +19,5 @@ pub mod media_type;
 pub mod proxy_status;
 pub mod range;
 pub mod targeted;
+pub mod trailers;
 pub mod vary;

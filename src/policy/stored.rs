@@ -77,6 +77,8 @@ impl StoredHead {
             fields.insert(header::DATE, date::value(made));
         }
         fields.remove(header::AGE);
+        // What follows the content is not kept.
+        fields.remove(header::TRAILER);
         for name in stated.withheld() {
             fields.remove(name);
         }

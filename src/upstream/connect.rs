@@ -3,15 +3,18 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use rustls_pki_types::ServerName;
 use socket2::{SockRef, TcpKeepalive};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
+use tokio_util::either::Either;
 
 use super::stream::Transport;
+use super::tls::H2;
 use crate::exchange::{FetchError, RequestProgress};
 use crate::fields::proxy_status::ProxyErrorType;
 
@@ -72,15 +75,48 @@ fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
     error.get_ref()?.downcast_ref()
 }
 
-/// Connects to `host` and `port` within `limit`, by TLS if a connector and the
-/// name the server must prove are given. Cancel safe: what was opened is closed.
+/// Where an origin server listens.
+#[derive(Clone, Debug)]
+pub(super) enum Address {
+    /// At a port of a host: a name, or an address without brackets.
+    Tcp(String, u16),
+    /// At a socket of this machine.
+    Unix(PathBuf),
+}
+
+impl Address {
+    /// What the server is called.
+    pub(super) fn name(&self) -> &str {
+        match self {
+            Self::Tcp(host, _) => host,
+            Self::Unix(_) => "localhost",
+        }
+    }
+}
+
+/// An open connection.
+pub(super) struct Connected {
+    pub(super) transport: Transport,
+    /// True if HTTP/2 was agreed on in the TLS handshake.
+    pub(super) is_http2: bool,
+}
+
+/// Connects to `address` within `limit`, by TLS if a connector and the name the
+/// server must prove are given. Cancel safe: what was opened is closed.
 pub(super) async fn connect(
-    (host, port): (&str, u16),
+    address: &Address,
     tls: Option<(&TlsConnector, ServerName<'static>)>,
     limit: Duration,
-) -> Result<Transport, ConnectError> {
+) -> Result<Connected, ConnectError> {
     let mut resolving = false;
     let dial = async {
+        let (host, port) = match address {
+            Address::Tcp(host, port) => (host.as_str(), *port),
+            Address::Unix(path) => {
+                let stream = UnixStream::connect(path).await.map_err(ConnectError::Tcp)?;
+                return Ok(Connected { transport: Either::Left(Either::Right(stream)), is_http2: false });
+            }
+        };
         let stream = if let Ok(address) = host.parse::<IpAddr>() {
             TcpStream::connect((address, port)).await.map_err(ConnectError::Tcp)?
         } else {
@@ -93,10 +129,11 @@ pub(super) async fn connect(
         let _ = stream.set_nodelay(true);
         let _ = SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(TCP_KEEP_ALIVE));
         match tls {
-            None => Ok(Transport::Left(stream)),
+            None => Ok(Connected { transport: Either::Left(Either::Left(stream)), is_http2: false }),
             Some((connector, name)) => {
                 let stream = connector.connect(name, stream).await.map_err(ConnectError::Tls)?;
-                Ok(Transport::Right(Box::new(stream)))
+                let is_http2 = stream.get_ref().1.alpn_protocol() == Some(H2);
+                Ok(Connected { transport: Either::Right(Box::new(stream)), is_http2 })
             }
         }
     };

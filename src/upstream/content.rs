@@ -1,5 +1,5 @@
-//! The content of a response as it comes in: watched for silence, and the
-//! place where a connection becomes free again. Trailers are dropped.
+//! The content of a response as it comes in, with the trailers that may pass:
+//! watched for silence, and the place where a connection becomes free again.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -11,8 +11,10 @@ use hyper::body::Incoming;
 use tokio::time::{Sleep, sleep};
 
 use super::connection::Lease;
+use super::http2::Stream;
 use super::slots::Slot;
 use crate::exchange::{Body, BodyError};
+use crate::fields::trailers::keep_harmless;
 
 /// Makes the content of a response out of what the connection gives. The
 /// connection is given back at its end and closed if it is dropped before.
@@ -29,18 +31,52 @@ pub(super) fn content(incoming: Incoming, in_use: InUse, between_bytes: Duration
     })
 }
 
-/// A connection in use and the right to use it.
+/// What carries a request, and the right to send one.
 #[derive(Debug)]
 pub(super) struct InUse {
-    pub(super) lease: Lease,
-    pub(super) slot: Slot,
+    carrier: Carrier,
+    slot: Slot,
+}
+
+#[derive(Debug)]
+enum Carrier {
+    /// A connection of its own.
+    Connection(Lease),
+    /// A stream beside others.
+    Stream(#[expect(dead_code, reason = "held until the response has ended")] Stream),
 }
 
 impl InUse {
+    /// A connection of its own.
+    pub(super) fn of_connection(lease: Lease, slot: Slot) -> Self {
+        Self { carrier: Carrier::Connection(lease), slot }
+    }
+
+    /// A stream beside others.
+    pub(super) fn of_stream(stream: Stream, slot: Slot) -> Self {
+        Self { carrier: Carrier::Stream(stream), slot }
+    }
+
+    /// Has a connection of its own closed after this use.
+    pub(super) fn use_no_more(&mut self) {
+        if let Carrier::Connection(lease) = &mut self.carrier {
+            lease.use_no_more();
+        }
+    }
+
+    /// Leaves a connection of its own to the tunnel that it became.
+    pub(super) fn detach(self) {
+        if let Carrier::Connection(lease) = self.carrier {
+            lease.detach();
+        }
+    }
+
     /// First the connection, then the right to use one: whoever waits for the
     /// right finds the connection.
     fn give_back(self) {
-        self.lease.give_back();
+        if let Carrier::Connection(lease) = self.carrier {
+            lease.give_back();
+        }
         drop(self.slot);
     }
 }
@@ -87,11 +123,19 @@ impl HttpBody for ResponseContent {
             match Pin::new(&mut this.incoming).poll_frame(context) {
                 Poll::Ready(Some(Ok(frame))) => {
                     this.silence.runs = false;
-                    let Ok(data) = frame.into_data() else { continue };
+                    let frame = match frame.into_trailers() {
+                        Ok(mut trailers) => {
+                            if !keep_harmless(&mut trailers) {
+                                continue;
+                            }
+                            Frame::trailers(trailers)
+                        }
+                        Err(data) => data,
+                    };
                     if this.incoming.is_end_stream() {
                         this.end();
                     }
-                    return Poll::Ready(Some(Ok(Frame::data(data))));
+                    return Poll::Ready(Some(Ok(frame)));
                 }
                 Poll::Ready(Some(Err(error))) => {
                     this.in_use = None;

@@ -20,6 +20,13 @@ pub(super) fn fetch_error(error: hyper::Error, progress: RequestProgress) -> Fet
     FetchError::new(kind, progress).from_source(error)
 }
 
+/// True where the server says that it has not processed the request (RFC 9113
+/// s8.7).
+pub(super) fn is_refused(error: &hyper::Error) -> bool {
+    let reset = std::error::Error::source(error).and_then(|source| source.downcast_ref::<h2::Error>());
+    reset.is_some_and(|reset| reset.is_remote() && reset.reason() == Some(h2::Reason::REFUSED_STREAM))
+}
+
 fn is_io(error: &hyper::Error) -> bool {
     std::error::Error::source(error).is_some_and(<dyn std::error::Error>::is::<io::Error>)
 }

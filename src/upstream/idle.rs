@@ -13,7 +13,7 @@ use super::connection::Connection;
 use crate::exchange::Host;
 
 /// More workers than this share shelves.
-const SHELVES: usize = 32;
+pub(super) const SHELVES: usize = 32;
 
 /// Idle connections to one origin server.
 #[derive(Debug)]
@@ -114,7 +114,7 @@ fn lock(shelf: &Shelf) -> MutexGuard<'_, Vec<Idle>> {
 
 /// A number of the current thread's, given out in turn; nothing else is shared
 /// through it.
-fn shelf_of_thread() -> usize {
+pub(super) fn shelf_of_thread() -> usize {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     thread_local! {
         static OWN: Cell<Option<usize>> = const { Cell::new(None) };

@@ -9,16 +9,18 @@
 use std::fmt;
 
 use http::header::Entry;
-use http::header::{CONTENT_LENGTH, EXPECT, FORWARDED, HOST, TRANSFER_ENCODING, VIA};
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, FORWARDED, HOST, TE, TRANSFER_ENCODING, VIA};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use http_body::Body as _;
 
 use super::Pseudonym;
 use super::upgrade::Upgrade;
-use crate::exchange::{Body, FetchError, Host, Request, RequestProgress};
+use crate::exchange::{Body, FetchError, Host, Request, RequestProgress, Scheme};
 use crate::fields::forwarding::forwarded_element;
 use crate::fields::hop_by_hop;
 use crate::fields::proxy_status::ProxyErrorType;
+
+const ABOUT_TE: HeaderValue = HeaderValue::from_static("te");
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -53,6 +55,10 @@ impl OutboundRequest {
         frame(&req.method, &mut fields, &body);
         let host = req.target.host;
         fields.insert(HOST, host.value().clone());
+        if fields.contains_key(TE) {
+            // It is about this connection, too (RFC 9110 s10.1.4).
+            fields.insert(CONNECTION, ABOUT_TE);
+        }
         let upgrade = req.upgrade.map(|protocol| Upgrade::ask(protocol, &mut fields));
         fields.append(VIA, pseudonym.entry(req.protocol));
         let peer = req.connection.peer.ip().to_canonical().to_string();
@@ -99,6 +105,34 @@ impl OutboundRequest {
             _ => return self.message.take(),
         };
         Some(message(held.method().clone(), held.uri().clone(), held.headers().clone(), body))
+    }
+
+    /// The same as HTTP/2 has it (RFC 9113 s8.3.1, s8.2.2): the target whole, in
+    /// the place of `Host`, and nothing that is about a connection.
+    pub(super) fn take_for_http2(&mut self, scheme: Scheme) -> Option<http::Request<Body>> {
+        let mut message = self.take()?;
+        for name in [HOST, CONNECTION, TRANSFER_ENCODING] {
+            message.headers_mut().remove(name);
+        }
+        let mut target = std::mem::take(message.uri_mut()).into_parts();
+        target.scheme = scheme.as_str().parse().ok();
+        target.authority = self.host.as_str().parse().ok();
+        *message.uri_mut() = Uri::from_parts(target).ok()?;
+        Some(message)
+    }
+
+    /// Takes back what [`OutboundRequest::take_for_http2`] gave.
+    pub(super) fn put_back_from_http2(&mut self, mut message: http::Request<Body>) {
+        let target = message.uri().path_and_query().cloned();
+        *message.uri_mut() = target.map(Uri::from).unwrap_or_default();
+        let method = message.method().clone();
+        let (mut head, body) = message.into_parts();
+        frame(&method, &mut head.headers, &body);
+        head.headers.insert(HOST, self.host.value().clone());
+        if head.headers.contains_key(TE) {
+            head.headers.insert(CONNECTION, ABOUT_TE);
+        }
+        self.put_back(http::Request::from_parts(head, body));
     }
 
     /// Takes back a message of which nothing left.

@@ -5,11 +5,11 @@ use std::time::Duration;
 use http::header::{CONNECTION, HOST, USER_AGENT};
 use http::{HeaderValue, StatusCode};
 use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
 use tokio::time::timeout;
 
-use super::connect::{ConnectError, connect};
-use super::connection::Connection;
-use super::server::OriginServer;
+use super::connect::{Address, ConnectError, Connected, connect};
+use super::server::{Opened, OriginServer};
 use super::upload::RequestContent;
 use crate::config::model::HealthCheck;
 use crate::exchange::{Body, FetchError, Host, Scheme};
@@ -35,6 +35,9 @@ pub enum ProbeError {
     /// The answer was no HTTP response.
     #[error("no HTTP response")]
     Http(#[from] hyper::Error),
+    /// The server lets nobody send a request.
+    #[error("the server takes no requests on its connection")]
+    NoStream,
     /// The status was none of those expected.
     #[error("status {0}")]
     Status(StatusCode),
@@ -55,20 +58,14 @@ impl OriginServer {
             Some(tls) => {
                 let host = HeaderValue::try_from(&asked).ok();
                 let host = host.and_then(|host| Host::parse(&host, Scheme::Https).ok());
-                Some((&tls.connector, tls.server_name(host.as_ref(), &self.host)?))
+                let name = tls.server_name(host.as_ref(), self.address.name())?;
+                Some((tls.connector(self.offer()), name))
             }
             None => None,
         };
-        let transport = connect((&self.host, self.port), tls, check.timeout).await?;
+        let connected = connect(&self.address, tls, check.timeout).await?;
         let Some(path) = &check.path else { return Ok(()) };
-        let message = http::Request::get(path)
-            .header(HOST, asked)
-            .header(USER_AGENT, "seawall-health-check")
-            .header(CONNECTION, "close")
-            .body(RequestContent::new(Body::Empty, None))
-            .map_err(ProbeError::Request)?;
-        let mut connection = Connection::start(transport, None, None, &self.http, &self.tasks).await?;
-        let (head, content) = connection.sender.send_request(message).await?.into_parts();
+        let (head, content) = self.ask(connected, path, asked).await?.into_parts();
         let (least, most) = check.expect;
         if !(least..=most).contains(&head.status.as_u16()) {
             return Err(ProbeError::Status(head.status));
@@ -79,13 +76,38 @@ impl OriginServer {
         Ok(())
     }
 
+    async fn ask(
+        &self,
+        connected: Connected,
+        path: &str,
+        host: String,
+    ) -> Result<http::Response<Incoming>, ProbeError> {
+        let message = http::Request::get(path).header(USER_AGENT, "seawall-health-check");
+        let content = RequestContent::new(Body::Empty, None);
+        match self.speak(connected, None, None, self.offer()).await? {
+            Opened::Alone(mut connection) => {
+                let message = message.header(HOST, host).header(CONNECTION, "close");
+                let message = message.body(content).map_err(ProbeError::Request)?;
+                Ok(connection.sender.send_request(message).await?)
+            }
+            Opened::Multiplexed(connection) => {
+                let scheme = if self.tls.is_some() { "https" } else { "http" };
+                let message = message.uri(format!("{scheme}://{host}{path}"));
+                let message = message.body(content).map_err(ProbeError::Request)?;
+                let stream = connection.stream().ok_or(ProbeError::NoStream)?;
+                Ok(stream.sender.clone().send_request(message).await?)
+            }
+        }
+    }
+
     /// The `Host` of a check.
     fn checked_host(&self, check: &HealthCheck) -> String {
         if let Some(host) = &check.host {
             return host.clone();
         }
+        let Address::Tcp(host, port) = &self.address else { return self.address.name().to_owned() };
         let default_port = if self.tls.is_some() { 443 } else { 80 };
-        let name = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
-        if self.port == default_port { name } else { format!("{name}:{}", self.port) }
+        let name = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+        if *port == default_port { name } else { format!("{name}:{port}") }
     }
 }

@@ -2,30 +2,28 @@
 //! new, and waits for the head of the response.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
 use http::Version;
 use hyper::body::Incoming;
-use hyper::client::conn::TrySendError;
-use hyper::client::conn::http1::Builder;
+use hyper::client::conn;
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
-use tokio::pin;
-use tokio::select;
-use tokio::time::sleep;
+use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-use super::connect::connect;
+use super::connect::{Address, ConnectError, Connected, connect};
 use super::connection::{Connection, Lease, OpenConnection};
 use super::content::{InUse, content};
-use super::failure::fetch_error;
+use super::exchange::may_use_new_connection;
+use super::failure::{fetch_error, malformed};
+use super::http2::{self, Multiplexed, MultiplexedConnections, Spawner, Stream};
 use super::idle::IdleConnections;
-use super::slots::Slots;
-use super::stream::Traffic;
-use super::upload::{RequestContent, Upload};
+use super::slots::{Slot, Slots};
+use super::tls::H2;
 use super::{OutboundRequest, UpstreamError, inbound};
 use crate::base::{Clock, Tasks};
-use crate::config::model::{OriginTimeouts, PoolConfig, ServerConfig};
+use crate::config::model::{OriginProtocol, OriginTimeouts, PoolConfig, ServerConfig};
 use crate::exchange::{Body, Facts, FetchError, Host, RequestProgress, Response};
 use crate::fields::proxy_status::ProxyErrorType;
 use crate::telemetry::metrics::Metrics;
@@ -37,24 +35,33 @@ const READ_AHEAD: usize = 64 << 10;
 /// One origin server with its connections.
 #[derive(Debug)]
 pub struct OriginServer {
-    pub(super) host: String,
-    pub(super) port: u16,
+    pub(super) address: Address,
     pub(super) tls: Option<OriginTlsClient>,
-    pub(super) http: Builder,
+    pub(super) http1: conn::http1::Builder,
+    pub(super) http2: conn::http2::Builder<Spawner>,
+    protocol: OriginProtocol,
+    /// True once the server did not agree to HTTP/2.
+    speaks_http1: AtomicBool,
     pub(super) tasks: Tasks,
-    timeouts: OriginTimeouts,
+    pub(super) timeouts: OriginTimeouts,
     idle: IdleConnections,
+    multiplexed: MultiplexedConnections,
+    /// Number of fields of a response, which is not counted for HTTP/2.
+    most_fields: usize,
     slots: Slots,
     /// Connections in use or idle.
     open: Arc<AtomicUsize>,
     max_connections: usize,
-    clock: Arc<dyn Clock>,
-    metrics: Arc<Metrics>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) metrics: Arc<Metrics>,
 }
 
 /// How TLS is spoken to one origin server.
 pub(super) struct OriginTlsClient {
-    pub(super) connector: TlsConnector,
+    /// With HTTP/1.1 alone,
+    http1: TlsConnector,
+    /// and with HTTP/2 as well.
+    negotiating: TlsConnector,
     /// The name it must prove; `None`: the host of the request.
     pub(super) server_name: Option<ServerName<'static>>,
 }
@@ -72,18 +79,26 @@ impl OriginServer {
         metrics: Arc<Metrics>,
     ) -> Result<Arc<Self>, UpstreamError> {
         let tls = tls.map(|config| OriginTlsClient::new(config, pool)).transpose()?;
-        let mut http = Builder::new();
-        http.max_headers(pool.headers)
+        let mut http1 = conn::http1::Builder::new();
+        http1
+            .max_headers(pool.headers)
             .max_header_size(pool.header_bytes)
             .max_buf_size(pool.header_bytes.max(READ_AHEAD));
         Ok(Arc::new(Self {
-            host: server.host.clone(),
-            port: server.port,
+            address: match &server.socket {
+                Some(path) => Address::Unix(path.clone()),
+                None => Address::Tcp(server.host.clone(), server.port),
+            },
             tls,
-            http,
+            http1,
+            http2: http2::builder(pool, &tasks),
+            protocol: server.protocol,
+            speaks_http1: AtomicBool::new(false),
             tasks,
             timeouts: pool.timeouts.clone(),
             idle: IdleConnections::new(pool.timeouts.keep_alive, pool.max_connections),
+            multiplexed: MultiplexedConnections::new(),
+            most_fields: pool.headers,
             slots: Slots::new(pool.max_connections, pool.queue.clone(), Arc::clone(&metrics)),
             open: Arc::default(),
             max_connections: pool.max_connections,
@@ -101,18 +116,91 @@ impl OriginServer {
     /// Dropping the future closes the connection.
     pub async fn send(self: &Arc<Self>, req: &mut OutboundRequest) -> Result<Response, FetchError> {
         let slot = self.slots.take().await?;
+        if self.may_multiplex(req) {
+            self.send_multiplexed(req, slot).await
+        } else {
+            self.send_alone(req, slot).await
+        }
+    }
+
+    /// Sends `req` on a connection of its own.
+    async fn send_alone(
+        self: &Arc<Self>,
+        req: &mut OutboundRequest,
+        slot: Slot,
+    ) -> Result<Response, FetchError> {
         let proven_host = self.proven_host(req);
         if let Some(kept) = self.idle.take(proven_host, self.clock.now()) {
             let mut lease = Lease::new(kept, Arc::clone(self));
             match self.exchange(&mut lease, req).await {
                 Err(error) if may_use_new_connection(&error, req) => drop(lease),
-                result => return self.response(result?, InUse { lease, slot }, req),
+                result => return self.response(result?, InUse::of_connection(lease, slot), req),
             }
         }
         let proven_host = self.proven_host(req).cloned();
-        let mut lease = Lease::new(self.open(proven_host).await?, Arc::clone(self));
+        let connection = match self.open(proven_host, Offer::Http1).await? {
+            Opened::Alone(connection) => connection,
+            // It was not offered.
+            Opened::Multiplexed(_) => return Err(malformed("HTTP/2 without having been asked")),
+        };
+        let mut lease = Lease::new(connection, Arc::clone(self));
         let received = self.exchange(&mut lease, req).await?;
-        self.response(received, InUse { lease, slot }, req)
+        self.response(received, InUse::of_connection(lease, slot), req)
+    }
+
+    /// True if others may be sent beside `req` on its connection. A change of
+    /// protocols takes a whole one.
+    fn may_multiplex(&self, req: &OutboundRequest) -> bool {
+        self.protocol != OriginProtocol::Http1 && !self.speaks_http1.load(Relaxed) && req.upgrade().is_none()
+    }
+
+    /// Sends `req` beside others.
+    async fn send_multiplexed(
+        self: &Arc<Self>,
+        req: &mut OutboundRequest,
+        slot: Slot,
+    ) -> Result<Response, FetchError> {
+        if let Some(mut stream) = self.multiplexed.take(self.proven_host(req)) {
+            match self.exchange_on(&mut stream, req).await {
+                Err(error) if stream.connection.is_over() && may_use_new_connection(&error, req) => {
+                    drop(stream);
+                }
+                result => return self.response(result?, InUse::of_stream(stream, slot), req),
+            }
+        }
+        let proven_host = self.proven_host(req).cloned();
+        match self.another_stream(proven_host.as_ref()).await? {
+            Ok(mut stream) => {
+                let received = self.exchange_on(&mut stream, req).await?;
+                self.response(received, InUse::of_stream(stream, slot), req)
+            }
+            Err(connection) => {
+                let mut lease = Lease::new(connection, Arc::clone(self));
+                let received = self.exchange(&mut lease, req).await?;
+                self.response(received, InUse::of_connection(lease, slot), req)
+            }
+        }
+    }
+
+    /// A stream of a connection that somebody opened meanwhile, or that is opened
+    /// now; or a whole connection, if the server does not speak HTTP/2.
+    async fn another_stream(&self, host: Option<&Host>) -> Result<Result<Stream, Connection>, FetchError> {
+        let one = async {
+            let _opening = self.multiplexed.open().await;
+            if let Some(stream) = self.multiplexed.take(host) {
+                return Ok(Ok(stream));
+            }
+            let offer = if self.speaks_http1.load(Relaxed) { Offer::Http1 } else { Offer::Both };
+            match self.open(host.cloned(), offer).await? {
+                Opened::Alone(connection) => Ok(Err(connection)),
+                Opened::Multiplexed(connection) => {
+                    let stream = connection.stream().ok_or_else(|| malformed("HTTP/2 without a stream"))?;
+                    self.multiplexed.put(connection);
+                    Ok(Ok(stream))
+                }
+            }
+        };
+        timeout(self.timeouts.connect, one).await.unwrap_or_else(|_| Err(ConnectError::TimedOut.into()))
     }
 
     /// Requests under way, those that wait for a connection included.
@@ -123,11 +211,13 @@ impl OriginServer {
     /// Closes idle connections that were not used for long enough.
     pub fn sweep_idle(&self) {
         self.idle.sweep(self.clock.now());
+        self.multiplexed.sweep();
     }
 
     /// Closes all idle connections, and from now on those that become idle.
     pub fn close_idle(&self) {
         self.idle.close();
+        self.multiplexed.close();
     }
 
     /// Keeps a connection for the next request.
@@ -140,65 +230,46 @@ impl OriginServer {
         self.tls.as_ref().filter(|tls| tls.server_name.is_none()).map(|_| req.host())
     }
 
-    async fn open(&self, proven_host: Option<Host>) -> Result<Connection, FetchError> {
+    async fn open(&self, proven_host: Option<Host>, offer: Offer) -> Result<Opened, FetchError> {
         let (open, before) = OpenConnection::count(&self.open);
         if before >= self.max_connections {
             self.idle.drop_one();
         }
         let tls = match &self.tls {
-            Some(tls) => Some((&tls.connector, tls.server_name(proven_host.as_ref(), &self.host)?)),
+            Some(tls) => {
+                let name = tls.server_name(proven_host.as_ref(), self.address.name())?;
+                Some((tls.connector(offer), name))
+            }
             None => None,
         };
-        let transport = connect((&self.host, self.port), tls, self.timeouts.connect).await?;
+        let connected = connect(&self.address, tls, self.timeouts.connect).await?;
         self.metrics.origin_connections.increment();
-        Connection::start(transport, proven_host, Some(open), &self.http, &self.tasks)
-            .await
-            .map_err(|error| fetch_error(error, RequestProgress::NotSent))
+        self.speak(connected, proven_host, Some(open), offer).await
     }
 
-    /// Sends the message and waits for the head of the response.
-    async fn exchange(
+    /// Begins to speak HTTP as was offered and agreed on.
+    pub(super) async fn speak(
         &self,
-        lease: &mut Lease,
-        req: &mut OutboundRequest,
-    ) -> Result<http::Response<Incoming>, FetchError> {
-        let gone = || FetchError::new(ProxyErrorType::ProxyInternalError, RequestProgress::Sent);
-        let connection = lease.connection().ok_or_else(gone)?;
-        let message = req.take().ok_or_else(gone)?;
-        let upload = match message.body() {
-            Body::Empty | Body::Full(_) => None,
-            _ => Some(Upload::begin(Arc::clone(&self.clock))),
-        };
-        self.metrics.origin_requests.increment();
-        connection.traffic.restart();
-        let message = message.map(|body| RequestContent::new(body, upload.clone()));
-        let answer = connection.sender.try_send_request(message);
-        let Some(answer) = self.in_time(answer, upload.as_deref()).await else {
-            let progress = connection.traffic.progress();
-            return Err(FetchError::new(ProxyErrorType::HttpResponseTimeout, progress));
-        };
-        answer.map_err(|failed| unanswered(failed, req, &connection.traffic, upload.as_deref()))
+        connected: Connected,
+        proven_host: Option<Host>,
+        open: Option<OpenConnection>,
+        offer: Offer,
+    ) -> Result<Opened, FetchError> {
+        let Connected { transport, is_http2 } = connected;
+        if offer == Offer::Both {
+            if is_http2 || self.protocol == OriginProtocol::Http2 {
+                let started = Multiplexed::start(transport, proven_host, open, &self.http2, &self.tasks);
+                return started.await.map(Opened::Multiplexed);
+            }
+            self.speaks_http1.store(true, Relaxed);
+        }
+        let started = Connection::start(transport, proven_host, open, &self.http1, &self.tasks);
+        started.await.map(Opened::Alone).map_err(|error| fetch_error(error, RequestProgress::NotSent))
     }
 
-    /// `answer`, unless the server has been silent for `timeouts.first_byte`.
-    /// Time in which the client's content is waited for does not count.
-    async fn in_time<T>(&self, answer: impl Future<Output = T>, upload: Option<&Upload>) -> Option<T> {
-        let limit = self.timeouts.first_byte;
-        let timer = sleep(limit);
-        pin!(answer, timer);
-        loop {
-            select! {
-                biased;
-                answer = &mut answer => return Some(answer),
-                () = &mut timer => {
-                    let waited = upload.map_or(Some(limit), Upload::waited_for_server).unwrap_or_default();
-                    if waited >= limit {
-                        return None;
-                    }
-                    timer.set(sleep(limit - waited));
-                }
-            }
-        }
+    /// What is offered where nothing speaks against it.
+    pub(super) fn offer(&self) -> Offer {
+        if self.protocol == OriginProtocol::Http1 { Offer::Http1 } else { Offer::Both }
     }
 
     fn response(
@@ -208,6 +279,10 @@ impl OriginServer {
         req: &OutboundRequest,
     ) -> Result<Response, FetchError> {
         let (mut head, incoming) = received.into_parts();
+        if head.headers.len() > self.most_fields {
+            let kind = ProxyErrorType::HttpResponseHeaderSectionSize;
+            return Err(FetchError::new(kind, RequestProgress::Answered));
+        }
         inbound::normalize(&mut head, req.upgrade())?;
         let mut response = Response {
             status: head.status,
@@ -217,17 +292,34 @@ impl OriginServer {
             tunnel: head.extensions.remove(),
         };
         if response.tunnel.is_some() {
-            in_use.lease.detach();
+            in_use.detach();
             return Ok(response);
         }
-        if head.version != Version::HTTP_11 {
+        if head.version == Version::HTTP_10 {
             // Such a server does not read chunked content, which the next
             // request may have.
-            in_use.lease.use_no_more();
+            in_use.use_no_more();
         }
         response.body = content(incoming, in_use, self.timeouts.between_bytes);
         Ok(response)
     }
+}
+
+/// Which versions of HTTP a connection is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Offer {
+    /// HTTP/1.1 alone.
+    Http1,
+    /// HTTP/2, and HTTP/1.1 where the server can choose.
+    Both,
+}
+
+/// A connection that was opened.
+pub(super) enum Opened {
+    /// For one request at a time.
+    Alone(Connection),
+    /// For several.
+    Multiplexed(Arc<Multiplexed>),
 }
 
 impl OriginTlsClient {
@@ -239,7 +331,18 @@ impl OriginTlsClient {
             ),
             None => None,
         };
-        Ok(Self { connector: TlsConnector::from(config), server_name })
+        let mut negotiating = ClientConfig::clone(&config);
+        negotiating.alpn_protocols.insert(0, H2.to_vec());
+        let (http1, negotiating) = (TlsConnector::from(config), TlsConnector::from(Arc::new(negotiating)));
+        Ok(Self { http1, negotiating, server_name })
+    }
+
+    /// What speaks TLS with that offer.
+    pub(super) fn connector(&self, offer: Offer) -> &TlsConnector {
+        match offer {
+            Offer::Http1 => &self.http1,
+            Offer::Both => &self.negotiating,
+        }
     }
 
     /// The name the server must prove to a request for `asked`, or else to
@@ -263,41 +366,6 @@ impl std::fmt::Debug for OriginTlsClient {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("OriginTlsClient").field("server_name", &self.server_name).finish_non_exhaustive()
     }
-}
-
-/// Why there is no answer; takes the request back if nothing of it left.
-fn unanswered(
-    mut failed: TrySendError<http::Request<RequestContent>>,
-    req: &mut OutboundRequest,
-    traffic: &Traffic,
-    upload: Option<&Upload>,
-) -> FetchError {
-    let progress = match failed.take_message() {
-        Some(message) => {
-            req.put_back(message.map(RequestContent::into_body));
-            RequestProgress::NotSent
-        }
-        None => traffic.progress(),
-    };
-    let mut error = fetch_error(failed.into_error(), progress);
-    if let Some(reason) = upload.and_then(Upload::take_failure) {
-        error.kind = ProxyErrorType::HttpRequestError;
-        error.request_body = Some(reason);
-    }
-    error
-}
-
-/// True if a request that failed on a kept connection may go out on a new one:
-/// nothing of it left, or the connection was dead before the server answered
-/// and processing it twice does no harm (RFC 9112 s9.3.1).
-fn may_use_new_connection(error: &FetchError, req: &OutboundRequest) -> bool {
-    let was_dead = error.kind == ProxyErrorType::ConnectionTerminated;
-    let is_safe = match error.progress {
-        RequestProgress::NotSent => true,
-        RequestProgress::Sent => was_dead && req.is_idempotent(),
-        RequestProgress::Answered => false,
-    };
-    is_safe && req.is_at_hand() && error.request_body.is_none()
 }
 
 #[cfg(test)]

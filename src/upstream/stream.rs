@@ -9,9 +9,10 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::client::TlsStream;
 use tokio_util::either::Either;
+use tokio_util::sync::DropGuard;
 
 use crate::exchange::RequestProgress;
 
@@ -41,20 +42,28 @@ impl Traffic {
     }
 }
 
-/// What carries the bytes: TCP, or TLS over TCP.
-pub(super) type Transport = Either<TcpStream, Box<TlsStream<TcpStream>>>;
+/// What carries the bytes: TCP or a Unix socket, or TLS over TCP.
+pub(super) type Transport = Either<Either<TcpStream, UnixStream>, Box<TlsStream<TcpStream>>>;
 
 /// A connection to an origin server.
 #[derive(Debug)]
 pub(super) struct OriginStream {
     transport: Transport,
     traffic: Arc<Traffic>,
+    /// Dropped once the server has said something, or will not any more.
+    heard: Option<DropGuard>,
 }
 
 impl OriginStream {
     /// Notes in `traffic` what goes over `transport`.
     pub(super) fn new(transport: Transport, traffic: Arc<Traffic>) -> Self {
-        Self { transport, traffic }
+        Self { transport, traffic, heard: None }
+    }
+
+    /// The same, which cancels `heard` once the server has said something, or will
+    /// not any more.
+    pub(super) fn telling(transport: Transport, heard: DropGuard) -> Self {
+        Self { transport, traffic: Arc::default(), heard: Some(heard) }
     }
 
     fn note_sent(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -72,7 +81,9 @@ impl AsyncRead for OriginStream {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.transport).poll_read(context, buffer))?;
+        let read = ready!(Pin::new(&mut self.transport).poll_read(context, buffer));
+        self.heard = None;
+        read?;
         if buffer.filled().len() > before {
             self.traffic.received.store(true, Relaxed);
         }

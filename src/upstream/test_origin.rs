@@ -15,7 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 use super::{OriginServer, OutboundRequest, Pseudonym};
 use crate::base::{Clock, SystemClock, Tasks};
 use crate::config::model::{
-    Balance, OriginTimeouts, OriginTls, PoolConfig, Queue, Retry, RetryOn, ServerConfig,
+    Balance, OriginProtocol, OriginTimeouts, OriginTls, PoolConfig, Queue, Retry, RetryOn, ServerConfig,
 };
 use crate::exchange::{
     Body, ConnectionInfo, FetchError, Host, Protocol, Request, RequestId, Response, Scheme, Target,
@@ -115,7 +115,9 @@ pub(crate) fn pool(addresses: &[SocketAddr]) -> PoolConfig {
         label: address.to_string().into(),
         host: address.ip().to_string(),
         port: address.port(),
+        socket: None,
         tls: false,
+        protocol: OriginProtocol::Http1,
         weight: 1,
         backup: false,
     };

@@ -13,6 +13,11 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use super::UpstreamError;
 use crate::config::model::OriginTls;
 
+/// HTTP/2 over TLS (RFC 9113 s3.2).
+pub(super) const H2: &[u8] = b"h2";
+/// HTTP/1.1 (RFC 7301 s6).
+const HTTP11: &[u8] = b"http/1.1";
+
 /// The TLS client settings of a pool. Reads the file of trust roots, or else
 /// the system's, or else takes those of Mozilla's program.
 pub fn client_config(tls: &OriginTls) -> Result<Arc<ClientConfig>, UpstreamError> {
@@ -26,7 +31,7 @@ pub fn client_config(tls: &OriginTls) -> Result<Arc<ClientConfig>, UpstreamError
         builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate { provider }))
     };
     let mut config = builder.with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.alpn_protocols = vec![HTTP11.to_vec()];
     Ok(Arc::new(config))
 }
 

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use crate::base::Clock;
 use crate::exchange::{Body, BodyError};
+use crate::fields::trailers::keep_harmless;
 
 /// Stands for "waiting for the client" where a time is kept otherwise.
 const WAITING_FOR_CLIENT: u64 = u64::MAX;
@@ -68,7 +69,8 @@ impl Upload {
 #[error("the content of the request ended before its end")]
 pub(super) struct ContentFailed;
 
-/// The content of a request as the connection pulls it; trailers are dropped.
+/// The content of a request as the connection pulls it, with the trailers that may
+/// pass.
 #[derive(Debug)]
 pub(super) struct RequestContent {
     body: Body,
@@ -104,7 +106,10 @@ impl HttpBody for RequestContent {
             }
         }
         polled.map(|frame| match frame? {
-            Ok(frame) => frame.into_data().ok().map(|data| Ok(Frame::data(data))),
+            Ok(frame) => match frame.into_trailers() {
+                Ok(mut trailers) => keep_harmless(&mut trailers).then(|| Ok(Frame::trailers(trailers))),
+                Err(data) => Some(Ok(data)),
+            },
             Err(error) => {
                 if let Some(upload) = &this.upload {
                     upload.note_failure(error);

@@ -48,5 +48,9 @@ impl Pseudonym {
 
 /// The entry for a response, where nobody needs to tell one edge from another.
 pub(super) fn of_response(version: Version) -> HeaderValue {
-    HeaderValue::from_static(if version == Version::HTTP_10 { "1.0 seawall" } else { "1.1 seawall" })
+    HeaderValue::from_static(match version {
+        Version::HTTP_10 => "1.0 seawall",
+        Version::HTTP_2 => "2 seawall",
+        _ => "1.1 seawall",
+    })
 }

@@ -46,22 +46,28 @@ pub struct ServerConfig {
     pub host: String,
     /// Port to connect to.
     pub port: u16,
+    /// The socket to connect to in their place, for `unix:`.
+    pub socket: Option<PathBuf>,
     /// True for `https://`.
     pub tls: bool,
+    /// Which HTTP is spoken.
+    pub protocol: OriginProtocol,
     /// Its share against the others, at least 1.
     pub weight: u32,
     /// Only picked when every other server is down.
     pub backup: bool,
 }
 
-impl ServerConfig {
-    /// The scheme and authority a check or a request is made for, such as
-    /// `http://10.0.0.1:8080`.
-    pub fn url(&self) -> String {
-        let scheme = if self.tls { "https" } else { "http" };
-        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
-        format!("{scheme}://{host}:{}", self.port)
-    }
+/// Which HTTP is spoken with an origin server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OriginProtocol {
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2, which the server is known to speak (RFC 9113 s3.3).
+    Http2,
+    /// HTTP/2 if the server agrees in the TLS handshake (RFC 9113 s3.2), else
+    /// HTTP/1.1.
+    Negotiated,
 }
 
 /// How a server is picked.

@@ -2,10 +2,10 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use crate::config::model::{Listen, ServerConfig};
+use crate::config::model::{Listen, OriginProtocol, ServerConfig};
 use crate::config::read::{Diagnostic, Fault, Table, Value};
 
-const PLANNED_SCHEMES: [&str; 4] = ["h2c://", "h2://", "unix:", "srv://"];
+const PLANNED_SCHEMES: [&str; 1] = ["srv://"];
 
 /// Reads the list; at least one server takes requests while all are up.
 pub(crate) fn servers(value: &Value<'_>, listen: &Listen) -> Vec<ServerConfig> {
@@ -34,7 +34,7 @@ pub(crate) fn servers(value: &Value<'_>, listen: &Listen) -> Vec<ServerConfig> {
 }
 
 fn is_same(a: &ServerConfig, b: &ServerConfig) -> bool {
-    (&a.host, a.port, a.tls) == (&b.host, b.port, b.tls)
+    (&a.host, a.port, a.tls, &a.socket) == (&b.host, b.port, b.tls, &b.socket)
 }
 
 fn server(value: &Value<'_>) -> Option<ServerConfig> {
@@ -65,12 +65,35 @@ fn server_table(table: &mut Table<'_>) -> Option<ServerConfig> {
     }
     let weight = weight.filter(|value| !value.is_zero()).and_then(|value| value.number(1..=1000));
     let backup = table.flag("backup", false);
+    let http2 = table.value("http2");
     let server = url(&value)?;
+    let protocol = match http2 {
+        None => server.protocol,
+        Some(value) => negotiated(&value, &server)?,
+    };
     Some(ServerConfig {
+        protocol,
         weight: weight.and_then(|weight| u32::try_from(weight).ok()).unwrap_or(1),
         backup,
         ..server
     })
+}
+
+/// `http2 = false`, for a server that says in the TLS handshake that it speaks it,
+/// and should rather not.
+fn negotiated(value: &Value<'_>, server: &ServerConfig) -> Option<OriginProtocol> {
+    match (value.flag()?, server.protocol) {
+        (true, protocol) if protocol != OriginProtocol::Http1 => Some(protocol),
+        (false, OriginProtocol::Http1 | OriginProtocol::Negotiated) => Some(OriginProtocol::Http1),
+        (true, _) => {
+            value.fault(Fault::new("there is no TLS to agree on it in").help("write \"h2c://HOST:PORT\""));
+            None
+        }
+        (false, _) => {
+            value.fault(Fault::new("`h2c://` is HTTP/2").help("write \"http://HOST:PORT\""));
+            None
+        }
+    }
 }
 
 fn url(value: &Value<'_>) -> Option<ServerConfig> {
@@ -82,17 +105,43 @@ fn url(value: &Value<'_>) -> Option<ServerConfig> {
         );
         return None;
     }
+    if let Some(path) = text.strip_prefix("unix:") {
+        return socket(value, text, path);
+    }
     value.parse("a server such as \"10.0.0.1:8080\"", parse_server)
 }
 
-/// Takes `host:port`, `http://host:port` and `https://host:port`.
+/// A Unix socket, on which HTTP/1.1 is spoken.
+fn socket(value: &Value<'_>, text: &str, path: &str) -> Option<ServerConfig> {
+    let path = path.strip_prefix("//").unwrap_or(path);
+    if !path.starts_with('/') || path.contains('\0') {
+        value.fault(Fault::new("not the path of a socket").help("write \"unix:/run/app.sock\""));
+        return None;
+    }
+    Some(ServerConfig {
+        label: text.into(),
+        host: "localhost".to_owned(),
+        port: 80,
+        socket: Some(path.into()),
+        tls: false,
+        protocol: OriginProtocol::Http1,
+        weight: 1,
+        backup: false,
+    })
+}
+
+/// Takes `host:port`, `http://host:port`, `https://host:port` and
+/// `h2c://host:port`.
 fn parse_server(text: &str) -> Result<ServerConfig, Fault> {
-    let (tls, authority) = match text.split_once("://") {
-        None => (false, text),
-        Some(("http", rest)) => (false, rest),
-        Some(("https", rest)) => (true, rest),
+    use OriginProtocol::{Http1, Http2, Negotiated};
+    let (tls, protocol, authority) = match text.split_once("://") {
+        None => (false, Http1, text),
+        Some(("http", rest)) => (false, Http1, rest),
+        Some(("https", rest)) => (true, Negotiated, rest),
+        Some(("h2c", rest)) => (false, Http2, rest),
         Some((scheme, _)) => {
-            return Err(Fault::new(format!("unknown scheme `{scheme}`")).help("use http:// or https://"));
+            return Err(Fault::new(format!("unknown scheme `{scheme}`"))
+                .help("use http://, https:// (which speaks HTTP/2 where the server does) or h2c://"));
         }
     };
     let authority = authority.strip_suffix('/').unwrap_or(authority);
@@ -104,7 +153,7 @@ fn parse_server(text: &str) -> Result<ServerConfig, Fault> {
         return Err(Fault::new("user and password do not belong here"));
     }
     let (host, port) = host_and_port(authority, if tls { 443 } else { 80 })?;
-    Ok(ServerConfig { label: text.into(), host, port, tls, weight: 1, backup: false })
+    Ok(ServerConfig { label: text.into(), host, port, socket: None, tls, protocol, weight: 1, backup: false })
 }
 
 fn host_and_port(authority: &str, default_port: u16) -> Result<(String, u16), Fault> {
@@ -162,6 +211,9 @@ fn warn_of_loop(item: &Value<'_>, server: &ServerConfig, listen: &Listen) {
 }
 
 fn leads_to(server: &ServerConfig, listened: SocketAddr) -> bool {
+    if server.socket.is_some() {
+        return false;
+    }
     let ip = match server.host.as_str() {
         "localhost" => Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
         host => host.parse::<IpAddr>().ok(),
@@ -188,6 +240,7 @@ mod tests {
             ("https://10.0.0.1", "10.0.0.1", 443, true),
             ("https://[2001:db8::1]:8443/", "2001:db8::1", 8443, true),
             ("[::1]", "::1", 80, false),
+            ("h2c://10.0.0.1:50051", "10.0.0.1", 50051, false),
         ] {
             assert_eq!(parsed(text), Ok((host.to_owned(), port, tls)), "{text}");
         }

@@ -1,3 +1,4 @@
+use std::pin::pin;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -245,8 +246,8 @@ async fn time_spent_waiting_for_the_client_is_not_the_servers() {
     })));
     let mut outbound = OutboundRequest::new(req, &crate::upstream::Pseudonym::random()).unwrap();
     let sending = server.send(&mut outbound);
-    pin!(sending);
-    let passed = tokio::time::timeout(Duration::from_millis(100), &mut sending).await;
+    let mut sending = pin!(sending);
+    let passed = timeout(Duration::from_millis(100), &mut sending).await;
     assert!(passed.is_err(), "the deadline of the server does not run");
     finish.send(()).unwrap();
     assert!(content(sending.await.unwrap()).await.unwrap().ends_with(b"hi"));
@@ -384,7 +385,7 @@ async fn old_connections_are_swept_away() {
     }
     assert_eq!(origin.accepted(), 2);
     server.sweep_idle();
-    while server.open.load(std::sync::atomic::Ordering::Relaxed) > 0 {
+    while server.open.load(Relaxed) > 0 {
         tokio::task::yield_now().await;
     }
 }

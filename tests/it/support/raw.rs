@@ -23,6 +23,8 @@ pub(crate) struct Message {
     pub(crate) fields: Vec<(String, String)>,
     /// The content.
     pub(crate) content: Vec<u8>,
+    /// What followed it, as `fields`.
+    pub(crate) trailers: Vec<(String, String)>,
 }
 
 impl RawClient {
@@ -99,7 +101,7 @@ pub(crate) async fn read_message(
 ) -> Option<Message> {
     let mut message = read_head(stream, received).await?;
     if message.field("transfer-encoding").is_some() {
-        message.content = read_chunks(stream, received).await?;
+        (message.content, message.trailers) = read_chunks(stream, received).await?;
     } else if let Some(length) = message.field("content-length").and_then(|length| length.parse().ok()) {
         message.content = read_exactly(stream, received, length).await?;
     } else if message.start.starts_with("HTTP/")
@@ -124,30 +126,48 @@ async fn read_head(stream: &mut (impl AsyncRead + Unpin), received: &mut Vec<u8>
 fn parse_head(head: &str) -> Message {
     let mut lines = head.split("\r\n");
     let start = lines.next().unwrap_or_default().to_owned();
-    let fields = lines
-        .filter_map(|line| line.split_once(':'))
-        .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
-        .collect();
-    Message { start, fields, content: Vec::new() }
+    let fields = lines.filter_map(field).collect();
+    Message { start, fields, content: Vec::new(), trailers: Vec::new() }
 }
 
-async fn read_chunks(stream: &mut (impl AsyncRead + Unpin), received: &mut Vec<u8>) -> Option<Vec<u8>> {
+fn field(line: &str) -> Option<(String, String)> {
+    let (name, value) = line.split_once(':')?;
+    Some((name.to_ascii_lowercase(), value.trim().to_owned()))
+}
+
+/// The content, and the trailers.
+async fn read_chunks(
+    stream: &mut (impl AsyncRead + Unpin),
+    received: &mut Vec<u8>,
+) -> Option<(Vec<u8>, Vec<(String, String)>)> {
     let mut content = Vec::new();
     loop {
-        let line = loop {
-            match position(received, b"\r\n") {
-                Some(end) => break received.drain(..end + 2).collect::<Vec<u8>>(),
-                None => more(stream, received).await?,
-            }
-        };
-        let line = String::from_utf8(line).ok()?;
-        let length = usize::from_str_radix(line.trim_end(), 16).expect(&line);
+        let line = read_line(stream, received).await?;
+        let length = usize::from_str_radix(&line, 16).expect(&line);
+        if length == 0 {
+            break;
+        }
         content.extend(read_exactly(stream, received, length).await?);
         assert_eq!(read_exactly(stream, received, 2).await?, b"\r\n");
-        if length == 0 {
-            return Some(content);
-        }
     }
+    let mut trailers = Vec::new();
+    loop {
+        let line = read_line(stream, received).await?;
+        if line.is_empty() {
+            return Some((content, trailers));
+        }
+        trailers.push(field(&line).expect(&line));
+    }
+}
+
+async fn read_line(stream: &mut (impl AsyncRead + Unpin), received: &mut Vec<u8>) -> Option<String> {
+    let line = loop {
+        match position(received, b"\r\n") {
+            Some(end) => break received.drain(..end + 2).collect::<Vec<u8>>(),
+            None => more(stream, received).await?,
+        }
+    };
+    Some(String::from_utf8(line).ok()?.trim_end().to_owned())
 }
 
 async fn read_exactly(

@@ -1,0 +1,144 @@
+//! One request on a connection to an origin server: from its message to the head
+//! of the response, watched for silence, and how far it had come if there is none.
+
+use std::sync::Arc;
+
+use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
+use tokio::pin;
+use tokio::select;
+use tokio::time::sleep;
+
+use super::OutboundRequest;
+use super::connection::Lease;
+use super::failure::{fetch_error, is_refused};
+use super::http2::Stream;
+use super::server::OriginServer;
+use super::stream::Traffic;
+use super::upload::{RequestContent, Upload};
+use crate::exchange::{Body, FetchError, RequestProgress, Scheme};
+use crate::fields::proxy_status::ProxyErrorType;
+
+impl OriginServer {
+    /// Sends the message and waits for the head of the response.
+    pub(super) async fn exchange(
+        &self,
+        lease: &mut Lease,
+        req: &mut OutboundRequest,
+    ) -> Result<http::Response<Incoming>, FetchError> {
+        let gone = || FetchError::new(ProxyErrorType::ProxyInternalError, RequestProgress::Sent);
+        let connection = lease.connection().ok_or_else(gone)?;
+        let message = req.take().ok_or_else(gone)?;
+        let upload = self.upload(&message);
+        self.metrics.origin_requests.increment();
+        connection.traffic.restart();
+        let message = message.map(|body| RequestContent::new(body, upload.clone()));
+        let answer = connection.sender.try_send_request(message);
+        let Some(answer) = self.in_time(answer, upload.as_deref()).await else {
+            let progress = connection.traffic.progress();
+            return Err(FetchError::new(ProxyErrorType::HttpResponseTimeout, progress));
+        };
+        answer.map_err(|failed| unanswered(failed, req, &connection.traffic, upload.as_deref()))
+    }
+
+    /// The same beside others, by HTTP/2.
+    pub(super) async fn exchange_on(
+        &self,
+        stream: &mut Stream,
+        req: &mut OutboundRequest,
+    ) -> Result<http::Response<Incoming>, FetchError> {
+        let scheme = if self.tls.is_some() { Scheme::Https } else { Scheme::Http };
+        let gone = || FetchError::new(ProxyErrorType::ProxyInternalError, RequestProgress::Sent);
+        let message = req.take_for_http2(scheme).ok_or_else(gone)?;
+        let upload = self.upload(&message);
+        self.metrics.origin_requests.increment();
+        let message = message.map(|body| RequestContent::new(body, upload.clone()));
+        let answer = stream.sender.try_send_request(message);
+        let Some(answer) = self.in_time(answer, upload.as_deref()).await else {
+            // Nobody knows whether anything still arrives there.
+            stream.connection.retire();
+            return Err(FetchError::new(ProxyErrorType::HttpResponseTimeout, RequestProgress::Sent));
+        };
+        answer.map_err(|mut failed| match failed.take_message() {
+            Some(message) => {
+                req.put_back_from_http2(message.map(RequestContent::into_body));
+                unsent(failed.into_error(), RequestProgress::NotSent, upload.as_deref())
+            }
+            None => {
+                let error = failed.into_error();
+                let was_refused = is_refused(&error);
+                let progress = if was_refused { RequestProgress::NotSent } else { RequestProgress::Sent };
+                unsent(error, progress, upload.as_deref())
+            }
+        })
+    }
+
+    fn upload(&self, message: &http::Request<Body>) -> Option<Arc<Upload>> {
+        match message.body() {
+            Body::Empty | Body::Full(_) => None,
+            _ => Some(Upload::begin(Arc::clone(&self.clock))),
+        }
+    }
+
+    /// `answer`, unless the server has been silent for `timeouts.first_byte`.
+    /// Time in which the client's content is waited for does not count.
+    async fn in_time<T>(&self, answer: impl Future<Output = T>, upload: Option<&Upload>) -> Option<T> {
+        let limit = self.timeouts.first_byte;
+        let timer = sleep(limit);
+        pin!(answer, timer);
+        loop {
+            select! {
+                biased;
+                answer = &mut answer => return Some(answer),
+                () = &mut timer => {
+                    let waited = upload.map_or(Some(limit), Upload::waited_for_server).unwrap_or_default();
+                    if waited >= limit {
+                        return None;
+                    }
+                    timer.set(sleep(limit - waited));
+                }
+            }
+        }
+    }
+}
+
+/// Why there is no answer; takes the request back if nothing of it left.
+fn unanswered(
+    mut failed: TrySendError<http::Request<RequestContent>>,
+    req: &mut OutboundRequest,
+    traffic: &Traffic,
+    upload: Option<&Upload>,
+) -> FetchError {
+    let progress = match failed.take_message() {
+        Some(message) => {
+            req.put_back(message.map(RequestContent::into_body));
+            RequestProgress::NotSent
+        }
+        None => traffic.progress(),
+    };
+    unsent(failed.into_error(), progress, upload)
+}
+
+/// The failure of a request that had come as far as `progress`; that of the
+/// client's content, if it was the reason.
+fn unsent(error: hyper::Error, progress: RequestProgress, upload: Option<&Upload>) -> FetchError {
+    let mut error = fetch_error(error, progress);
+    if let Some(reason) = upload.and_then(Upload::take_failure) {
+        error.kind = ProxyErrorType::HttpRequestError;
+        error.request_body = Some(reason);
+    }
+    error
+}
+
+/// True if a request that failed on a kept connection may go out on a new one:
+/// nothing of it left, or the connection was dead before the server answered
+/// and processing it twice does no harm (RFC 9112 s9.3.1).
+pub(super) fn may_use_new_connection(error: &FetchError, req: &OutboundRequest) -> bool {
+    let was_dead = error.kind == ProxyErrorType::ConnectionTerminated;
+    let is_safe = match error.progress {
+        RequestProgress::NotSent => true,
+        RequestProgress::Sent => was_dead && req.is_idempotent(),
+        RequestProgress::Answered => false,
+    };
+    is_safe && req.is_at_hand() && error.request_body.is_none()
+}

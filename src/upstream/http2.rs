@@ -1,0 +1,234 @@
+//! HTTP/2 connections to one origin server (RFC 9113): each carries several
+//! requests at a time, and another one is opened when all are full. Each worker
+//! has its own; whether the server speaks HTTP/2 at all is found out by `server`.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use futures_util::FutureExt;
+use hyper::client::conn::http2::{Builder, SendRequest};
+use hyper::rt::Executor;
+use hyper_util::rt::TokioIo;
+use tokio_util::sync::CancellationToken;
+
+use super::connection::OpenConnection;
+use super::failure::{fetch_error, malformed};
+use super::idle::{SHELVES, shelf_of_thread};
+use super::stream::{OriginStream, Transport};
+use super::upload::RequestContent;
+use crate::base::Tasks;
+use crate::config::model::PoolConfig;
+use crate::exchange::{FetchError, Host, RequestProgress};
+
+/// Requests that a connection carries at a time, if the server allows so many.
+const MOST_STREAMS: usize = 100;
+
+/// How much of a response is read ahead of its reader, in bytes.
+const STREAM_WINDOW: u32 = 64 << 10;
+/// A reader that is slow holds up no other one of its connection.
+const CONNECTION_WINDOW: u32 = STREAM_WINDOW * MOST_STREAMS as u32;
+/// How much of a request's content waits to be sent, in bytes.
+const SEND_BUFFER: usize = 64 << 10;
+
+/// Sends what goes over HTTP/2 connections.
+#[derive(Clone, Debug)]
+pub(super) struct Spawner(Tasks);
+
+impl<F> Executor<F> for Spawner
+where
+    F: Future + Send + 'static,
+    F::Output: Send,
+{
+    fn execute(&self, task: F) {
+        self.0.spawn(task);
+    }
+}
+
+/// The settings of HTTP/2 with the servers of `pool`.
+pub(super) fn builder(pool: &PoolConfig, tasks: &Tasks) -> Builder<Spawner> {
+    let mut builder = Builder::new(Spawner(tasks.clone()));
+    builder
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buf_size(SEND_BUFFER)
+        .max_header_list_size(u32::try_from(pool.header_bytes).unwrap_or(u32::MAX));
+    builder
+}
+
+/// A connection that carries several requests. It is closed once nobody holds
+/// it any more.
+#[derive(Debug)]
+pub(super) struct Multiplexed {
+    sender: SendRequest<RequestContent>,
+    /// The host whose name the server proved, where that is said by requests.
+    proven_host: Option<Host>,
+    /// So many requests at a time the server allows now.
+    allowed: Arc<AtomicUsize>,
+    streams: AtomicUsize,
+    is_retired: AtomicBool,
+    /// True if no request was on it when it was last swept.
+    was_idle: AtomicBool,
+}
+
+impl Multiplexed {
+    /// Begins to speak HTTP/2 over `transport`, and waits for the server's settings:
+    /// they say how many requests it takes, and that it speaks HTTP/2 at all (RFC
+    /// 9113 s3.4). Cancel safe.
+    pub(super) async fn start(
+        transport: Transport,
+        proven_host: Option<Host>,
+        open: Option<OpenConnection>,
+        http: &Builder<Spawner>,
+        tasks: &Tasks,
+    ) -> Result<Arc<Self>, FetchError> {
+        let heard = CancellationToken::new();
+        let stream = OriginStream::telling(transport, heard.clone().drop_guard());
+        let started = http.handshake(TokioIo::new(stream)).await;
+        let (sender, mut connection) =
+            started.map_err(|error| fetch_error(error, RequestProgress::NotSent))?;
+        heard.cancelled().await;
+        // Whoever reads from the connection gets to what was said.
+        tokio::task::yield_now().await;
+        if (&mut connection).now_or_never().is_some() {
+            return Err(FetchError {
+                progress: RequestProgress::NotSent,
+                ..malformed("the server does not speak HTTP/2")
+            });
+        }
+        let allowed = Arc::new(AtomicUsize::new(connection.current_max_send_streams()));
+        let told = Arc::clone(&allowed);
+        tasks.spawn(async move {
+            let _open = open;
+            let ended = poll_fn(|context| {
+                let polled = Pin::new(&mut connection).poll(context);
+                told.store(connection.current_max_send_streams(), Relaxed);
+                polled
+            });
+            if let Err(error) = ended.await {
+                // Whoever waits for a response is told by its sender.
+                tracing::debug!(error = &error as &dyn std::error::Error, "origin connection ended");
+            }
+        });
+        Ok(Arc::new(Self {
+            sender,
+            proven_host,
+            allowed,
+            streams: AtomicUsize::new(0),
+            is_retired: AtomicBool::new(false),
+            was_idle: AtomicBool::new(false),
+        }))
+    }
+
+    /// Has no further request sent on it.
+    pub(super) fn retire(&self) {
+        self.is_retired.store(true, Relaxed);
+    }
+
+    /// A stream for a request, if there is one left.
+    pub(super) fn stream(self: &Arc<Self>) -> Option<Stream> {
+        let most = self.allowed.load(Relaxed).min(MOST_STREAMS);
+        let is_free = self.streams.fetch_add(1, Relaxed) < most;
+        let stream = Stream { connection: Arc::clone(self), sender: self.sender.clone() };
+        self.was_idle.store(false, Relaxed);
+        is_free.then_some(stream)
+    }
+
+    /// True once no request can be sent on it.
+    pub(super) fn is_over(&self) -> bool {
+        self.sender.is_closed()
+    }
+
+    fn is_usable(&self) -> bool {
+        !self.is_retired.load(Relaxed) && !self.sender.is_closed()
+    }
+}
+
+/// The right to send one request on a connection, until its response has ended.
+#[derive(Debug)]
+pub(super) struct Stream {
+    pub(super) connection: Arc<Multiplexed>,
+    pub(super) sender: SendRequest<RequestContent>,
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.connection.streams.fetch_sub(1, Relaxed);
+    }
+}
+
+/// The connections to one origin server.
+#[derive(Debug)]
+pub(super) struct MultiplexedConnections {
+    shelves: Box<[Shelf]>,
+    is_closed: AtomicBool,
+}
+
+/// One worker's, apart from the others' in memory.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+struct Shelf {
+    connections: Mutex<Vec<Arc<Multiplexed>>>,
+    /// Held while a connection is opened: those who come meanwhile use it.
+    opening: tokio::sync::Mutex<()>,
+}
+
+impl MultiplexedConnections {
+    /// None yet.
+    pub(super) fn new() -> Self {
+        let shelves = (0..SHELVES).map(|_| Shelf::default()).collect();
+        Self { shelves, is_closed: AtomicBool::new(false) }
+    }
+
+    /// A stream of a connection that may be used for `host`; those found closed on
+    /// the way are dropped.
+    pub(super) fn take(&self, host: Option<&Host>) -> Option<Stream> {
+        let mut shelf = lock(self.own());
+        shelf.retain(|connection| connection.is_usable());
+        shelf
+            .iter()
+            .filter(|connection| connection.proven_host.as_ref() == host)
+            .find_map(Multiplexed::stream)
+    }
+
+    /// Keeps `connection` for further requests.
+    pub(super) fn put(&self, connection: Arc<Multiplexed>) {
+        if !self.is_closed.load(Relaxed) {
+            lock(self.own()).push(connection);
+        }
+    }
+
+    /// Waits until no other request of this worker opens a connection.
+    pub(super) async fn open(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.own().opening.lock().await
+    }
+
+    /// Drops those that are closed, and those on which there was no request since
+    /// the last time.
+    pub(super) fn sweep(&self) {
+        for shelf in &self.shelves {
+            lock(shelf).retain(|connection| {
+                let is_idle = connection.streams.load(Relaxed) == 0;
+                connection.is_usable() && !(connection.was_idle.swap(is_idle, Relaxed) && is_idle)
+            });
+        }
+    }
+
+    /// Drops them all, and keeps none from now on.
+    pub(super) fn close(&self) {
+        self.is_closed.store(true, Relaxed);
+        self.shelves.iter().for_each(|shelf| lock(shelf).clear());
+    }
+
+    fn own(&self) -> &Shelf {
+        &self.shelves[shelf_of_thread() % SHELVES]
+    }
+}
+
+fn lock(shelf: &Shelf) -> MutexGuard<'_, Vec<Arc<Multiplexed>>> {
+    shelf.connections.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;
