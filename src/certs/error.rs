@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use super::acme::CaaRefusal;
+use super::dns_error::DnsError;
 use crate::config::model::AcmeChallenge;
 
 /// Why a certificate could not be loaded, made, ordered or stored.
@@ -96,6 +97,14 @@ pub enum CertError {
         url: String,
         /// Why.
         source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The name server or provider that has the zone did not change a record.
+    #[error("{by} could not set a DNS record")]
+    Dns {
+        /// Its address or name.
+        by: String,
+        /// Why.
+        source: DnsError,
     },
     /// The ACME server knows no such profile.
     #[error("the ACME server has no profile {profile:?}; it has {}", known_profiles(known))]
@@ -274,6 +283,7 @@ impl CertError {
             }
             Self::Ask { .. } => "see that the server in `acme.on_demand` answers",
             Self::DnsProgram { .. } | Self::DnsWebhook { .. } => "try by hand what `acme.dns` names",
+            Self::Dns { source, .. } => return source.advice(),
             Self::NoChallenge { .. } => "allow another challenge in `acme.challenges`",
             Self::NoProfile { .. } => "set `acme.profile` to one of those, or leave it out",
             Self::TooManyFailed { .. } => "see to that the name can be proven; it is tried again by itself",

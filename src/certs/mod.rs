@@ -5,6 +5,7 @@
 mod acme;
 mod authority;
 mod certificate;
+mod dns_error;
 mod error;
 mod files;
 mod issuer;
@@ -28,6 +29,7 @@ pub(crate) mod testing;
 use std::sync::Arc;
 
 pub use acme::CaaRefusal;
+pub use dns_error::DnsError;
 pub use error::{CertError, CertificateError};
 pub use provider::provider;
 pub use roots::trust_roots;

@@ -30,6 +30,8 @@ use std::path::{Path, PathBuf};
 use std::string::FromUtf8Error;
 
 pub use by_host::ByHost;
+#[cfg(all(test, feature = "dns-providers"))]
+pub(crate) use dns::PROVIDERS as DNS_PROVIDERS;
 pub use machine::Machine;
 pub use model::Config;
 pub use serve::serve_text;

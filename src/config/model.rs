@@ -2,6 +2,7 @@
 //! every default is filled in. How it is read from a file is in `read`, and the
 //! modules beside it.
 
+mod dns;
 mod pool;
 mod secret;
 
@@ -17,6 +18,7 @@ use ipnet::IpNet;
 
 use crate::policy::{CacheRules, SURROGATE_KEY};
 
+pub use dns::{DnsMeans, DnsProvider, DnsRecords, DnsServer, TsigAlgorithm, Zones};
 pub use pool::{
     Balance, Ejection, HealthCheck, OriginProtocol, OriginTimeouts, OriginTls, PoolConfig, Queue, Retry,
     RetryOn, ServerConfig,
@@ -180,7 +182,8 @@ pub struct Acme {
     pub notify: Option<Webhook>,
     /// Whether DNS is asked before an order if it can succeed.
     pub preflight: bool,
-    /// The DNS server that is asked then, where it is not that of the system.
+    /// The DNS server that is asked then and for zones, where it is not that of the
+    /// system.
     pub resolver: Option<SocketAddr>,
 }
 
@@ -200,24 +203,6 @@ pub struct Webhook {
     pub url: String,
     /// What it is shown to know us.
     pub token: Option<Secret>,
-}
-
-/// Who sets the TXT records that prove names (RFC 8555 s8.4).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DnsRecords {
-    /// How that is done.
-    pub by: DnsMeans,
-    /// For how long they spread before the authority looks.
-    pub wait: Duration,
-}
-
-/// How DNS records are set.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum DnsMeans {
-    /// By a program that is run.
-    Exec(PathBuf),
-    /// By a server that is asked, at `/present` and `/cleanup` under its URL.
-    Webhook(Webhook),
 }
 
 /// An account at an authority that was made by other means (RFC 8555 s7.3.4).

@@ -13,10 +13,10 @@ use hickory_resolver::config::{
 };
 use hickory_resolver::lookup::Lookup;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
-use hickory_resolver::net::{DnsError, NetError};
+use hickory_resolver::net::{DnsError, NetError, NoRecords};
 use hickory_resolver::proto::ProtoError;
 use hickory_resolver::proto::op::ResponseCode;
-use hickory_resolver::proto::rr::{Name, RData, RecordType};
+use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 use hickory_resolver::system_conf::read_system_conf;
 
 pub use here::is_here;
@@ -110,19 +110,44 @@ impl NameServers {
         }))
     }
 
+    /// The zone that a name is in, in lower case; `None` if no DNS server says so.
+    /// The root is none. Cancel safe.
+    pub async fn zone(&self, name: &str) -> Result<Option<String>, ResolveError> {
+        let mut name = complete(name)?;
+        while !name.is_root() {
+            let zone = match self.0.lookup(name.clone(), RecordType::SOA).await {
+                Ok(found) => {
+                    found.answers().iter().find(|record| begins_zone(record, &name)).map(|_| name.clone())
+                }
+                Err(NetError::Dns(DnsError::NoRecordsFound(nothing))) => zone_above(&nothing, &name),
+                Err(error) => return Err(error.into()),
+            };
+            if let Some(zone) = zone {
+                return Ok(Some(written(&zone)));
+            }
+            name = name.base_name();
+        }
+        Ok(None)
+    }
+
     async fn look_up(&self, name: &str, kind: RecordType) -> Result<Found<RData>, ResolveError> {
-        let mut name = Name::from_ascii(name).map_err(ResolveError::Name)?;
-        // It is not looked for in the domains that resolv.conf names.
-        name.set_fqdn(true);
         let none = |code| match code {
             ResponseCode::NXDomain => Found::NoName,
             _ => Found::Records(Vec::new()),
         };
-        match self.0.lookup(name, kind).await {
+        match self.0.lookup(complete(name)?, kind).await {
             Ok(lookup) => Ok(Found::Records(data(&lookup))),
             Err(NetError::Dns(DnsError::NoRecordsFound(nothing))) => Ok(none(nothing.response_code)),
-            Err(NetError::Dns(DnsError::ResponseCode(code))) => Err(ResolveError::Refused(code.to_string())),
-            Err(error) => Err(ResolveError::NoAnswer(error)),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+impl From<NetError> for ResolveError {
+    fn from(error: NetError) -> Self {
+        match error {
+            NetError::Dns(DnsError::ResponseCode(code)) => Self::Refused(code.to_string()),
+            error => Self::NoAnswer(error),
         }
     }
 }
@@ -142,6 +167,29 @@ impl<T> Found<T> {
             Self::NoName => Found::NoName,
         }
     }
+}
+
+/// The name, which is not looked for in the domains that `resolv.conf` names.
+fn complete(name: &str) -> Result<Name, ResolveError> {
+    let mut name = Name::from_ascii(name).map_err(ResolveError::Name)?;
+    name.set_fqdn(true);
+    Ok(name)
+}
+
+fn begins_zone(record: &Record, name: &Name) -> bool {
+    record.record_type() == RecordType::SOA && record.name == *name
+}
+
+/// The zone that does not have `name`, or not what was asked for (RFC 2308 s3).
+fn zone_above(nothing: &NoRecords, name: &Name) -> Option<Name> {
+    // Of where an alias leads it says nothing that counts.
+    let soa = nothing.soa.as_ref().filter(|_| nothing.query.name() == name)?;
+    (!soa.name.is_root() && soa.name.zone_of(name)).then(|| soa.name.clone())
+}
+
+/// In lower case, without a dot at its end.
+fn written(name: &Name) -> String {
+    name.to_ascii().trim_end_matches('.').to_ascii_lowercase()
 }
 
 fn data(lookup: &Lookup) -> Vec<RData> {

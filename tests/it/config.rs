@@ -72,6 +72,18 @@ fn wrong_files_are_explained() {
     }
 }
 
+/// What is wrong with a provider depends on whether there are any.
+#[test]
+fn wrong_providers_are_explained() {
+    let are_built_in = cfg!(feature = "dns-providers");
+    let directory = if are_built_in { "tests/it/config/providers" } else { "tests/it/config/no_providers" };
+    let cases = toml_files(directory);
+    assert!(!cases.is_empty());
+    for case in cases {
+        assert_golden(&case, &config::load_for(&machine(), &case).unwrap_err().to_string());
+    }
+}
+
 #[test]
 fn doubtful_files_are_warned_of() {
     for case in toml_files("tests/it/config/doubtful") {

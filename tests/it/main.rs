@@ -13,6 +13,7 @@ mod support;
 
 mod acme;
 mod acme_faults;
+mod acme_name_server;
 mod acme_server;
 mod client_certificates;
 mod command_line;

@@ -7,7 +7,7 @@ use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::proto::rr::RecordType;
 use seawall::resolve::{Found, NameServers, ResolveError};
 
-use super::support::dns::{DnsServer, Reply, alias};
+use super::support::dns::{DnsServer, Reply, alias, soa};
 use super::support::within;
 
 async fn asking(dns: &DnsServer) -> NameServers {
@@ -70,6 +70,29 @@ async fn caa_records_are_found_where_they_are_and_behind_an_alias() {
         assert_eq!(told, [("issue", b"ca.test".as_slice()), ("issue", second)], "{name}");
     }
     assert_eq!(servers.caa("none.test").await.unwrap(), Found::NoName);
+}
+
+#[tokio::test]
+async fn a_zone_is_where_dns_says() {
+    let dns = DnsServer::start().await;
+    dns.set("example.test", RecordType::SOA, soa());
+    dns.set("sub.example.test", RecordType::SOA, soa());
+    dns.set("www.sub.example.test", RecordType::CNAME, alias("example.test"));
+    dns.set("out.sub.example.test", RecordType::CNAME, alias("gone.example.test"));
+    dns.set("broken.test", RecordType::SOA, Reply::Code(ResponseCode::ServFail));
+    let servers = asking(&dns).await;
+    for (name, expected) in [
+        ("Example.Test", Some("example.test")),
+        ("a.b.example.test", Some("example.test")),
+        ("_acme-challenge.sub.example.test", Some("sub.example.test")),
+        ("www.sub.example.test", Some("sub.example.test")),
+        ("out.sub.example.test", Some("sub.example.test")),
+        ("other.test", None),
+    ] {
+        assert_eq!(servers.zone(name).await.unwrap().as_deref(), expected, "{name}");
+    }
+    assert!(matches!(servers.zone("a.broken.test").await, Err(ResolveError::Refused(_))));
+    assert!(matches!(servers.zone(&"a".repeat(64)).await, Err(ResolveError::Name(_))));
 }
 
 #[tokio::test]

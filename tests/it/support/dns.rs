@@ -100,6 +100,15 @@ impl Drop for DnsServer {
 }
 
 impl Shared {
+    /// The SOA record of the nearest zone that there is at a name or above it.
+    fn zone_of(&self, name: &str) -> Option<Record> {
+        let above = std::iter::successors(Some(name), |name| name.split_once('.').map(|(_, above)| above));
+        above.into_iter().find_map(|name| match self.zone.get(&(name.to_owned(), RecordType::SOA)) {
+            Some(Reply::Records(soa)) => Some(Record::from_rdata(complete(name), 60, soa.first()?.clone())),
+            _ => None,
+        })
+    }
+
     /// The response to a query; `None` for silence.
     fn respond(&mut self, query: &[u8], over: &'static str) -> Option<Message> {
         let query = Message::from_vec(query).ok()?;
@@ -119,6 +128,9 @@ impl Shared {
             }
             None if self.zone.keys().any(|(known, _)| *known == name) => {}
             None => response.metadata.response_code = ResponseCode::NXDomain,
+        }
+        if response.answers.is_empty() {
+            response.add_authorities(self.zone_of(&name));
         }
         Some(response)
     }
@@ -164,5 +176,16 @@ async fn answer_tcp(mut stream: TcpStream, shared: Arc<Mutex<Shared>>) {
 /// An alias of a name.
 pub(crate) fn alias(name: &str) -> Reply {
     use hickory_resolver::proto::rr::rdata::CNAME;
-    Reply::Records(vec![RData::CNAME(CNAME(Name::from_ascii(format!("{name}.")).unwrap()))])
+    Reply::Records(vec![RData::CNAME(CNAME(complete(name)))])
+}
+
+/// What a zone begins with.
+pub(crate) fn soa() -> Reply {
+    use hickory_resolver::proto::rr::rdata::SOA;
+    let name = complete("ns.test");
+    Reply::Records(vec![RData::SOA(SOA::new(name.clone(), name, 1, 60, 60, 60, 60))])
+}
+
+fn complete(name: &str) -> Name {
+    Name::from_ascii(format!("{name}.")).unwrap()
 }

@@ -30,8 +30,8 @@ pub(crate) struct Authority {
 
 /// The ACME server, running.
 pub(crate) struct Pebble {
-    _processes: [Running; 2],
-    /// Where its DNS server is told what to answer.
+    processes: Vec<Running>,
+    /// Where its own DNS server is told what to answer, if it has one.
     pub(crate) dns: String,
     /// Who signs what it issues; another one at each start.
     pub(crate) issuer: CertificateDer<'static>,
@@ -92,16 +92,26 @@ impl Authority {
         let mut dns_server = Command::new("pebble-challtestsrv");
         dns_server.args(["-http01", "", "-https01", "", "-tlsalpn01", "", "-dns01", &dns]);
         dns_server.args(["-management", &dns_management, "-defaultIPv4", "127.0.0.1", "-defaultIPv6", ""]);
+        let dns_server = spawn(&mut dns_server);
+        let resolver = dns.parse().unwrap();
+        listens(resolver).await;
+        let mut pebble = self.start_with(resolver).await;
+        pebble.processes.push(dns_server);
+        pebble.dns = dns_management;
+        pebble
+    }
+
+    /// The same, which looks names up at `dns`.
+    pub(crate) async fn start_with(&self, dns: SocketAddr) -> Pebble {
         let mut server = Command::new("pebble");
-        server.arg("-config").arg(self.file("pebble.json")).args(["-dnsserver", &dns]);
+        server.arg("-config").arg(self.file("pebble.json")).args(["-dnsserver", &dns.to_string()]);
         server.env("PEBBLE_VA_NOSLEEP", "1").env("PEBBLE_WFE_NONCEREJECT", "25");
-        let processes = [spawn(&mut dns_server), spawn(&mut server)];
-        listens(dns.parse().unwrap()).await;
+        let processes = vec![spawn(&mut server)];
         listens(self.listen).await;
         listens(self.management).await;
         let issuer_pem = self.issuer().await;
         let issuer = CertificateDer::from_pem_slice(issuer_pem.as_bytes()).unwrap();
-        Pebble { _processes: processes, dns: dns_management, issuer, issuer_pem }
+        Pebble { processes, dns: String::new(), issuer, issuer_pem }
     }
 
     fn file(&self, name: &str) -> PathBuf {

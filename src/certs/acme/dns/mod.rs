@@ -1,20 +1,31 @@
 //! The TXT records that dns-01 looks for (RFC 8555 s8.4), set and taken away by
-//! a program or a server of the user's. Both are asked as lego asks its hooks
-//! `exec` and `httpreq`, so that what is there can be used.
+//! a program or a server of the user's, a name server or a provider. The first
+//! two are asked as lego asks its hooks `exec` and `httpreq`, so that what is
+//! there can be used.
+
+mod exchange;
+#[cfg(feature = "dns-providers")]
+mod provider;
+mod server;
+mod signature;
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::pin::pin;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hickory_proto::rr::Name;
 use tokio::io::AsyncReadExt;
 use tokio::process::Command;
 
 use super::transport::Transport;
+use crate::base::Clock;
+use crate::certs::dns_error::DnsError;
 use crate::certs::error::CertError;
-use crate::config::model::{DnsMeans, DnsRecords};
+use crate::config::model::{DnsMeans, DnsProvider, DnsRecords};
 
 /// Nobody takes longer to set or take away a record.
 const DEADLINE: Duration = Duration::from_secs(120);
@@ -29,33 +40,45 @@ const COMPLAINT: u64 = 1 << 10;
 #[derive(Debug)]
 pub(super) struct Records {
     config: DnsRecords,
+    /// The DNS server that is asked, where it is not that of the system.
+    resolver: Option<SocketAddr>,
     transport: Arc<Transport>,
+    clock: Arc<dyn Clock>,
     /// One record after another: a name and its wildcard have the same one, and
     /// hooks read what is there before they change it.
     alone: tokio::sync::Mutex<()>,
 }
 
-#[derive(Clone, Copy)]
-enum Action {
-    Present,
-    Cleanup,
+/// What to do with a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Change {
+    /// Set it beside what is there.
+    Add,
+    /// Take it away, and leave what else is there.
+    Remove,
 }
 
-impl Action {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Present => "present",
-            Self::Cleanup => "cleanup",
-        }
+/// The change as lego's hooks name it.
+fn action(change: Change) -> &'static str {
+    match change {
+        Change::Add => "present",
+        Change::Remove => "cleanup",
     }
 }
 
 impl Records {
     /// As the config says.
-    pub(super) fn new(config: &DnsRecords, transport: &Arc<Transport>) -> Self {
+    pub(super) fn new(
+        config: &DnsRecords,
+        resolver: Option<SocketAddr>,
+        transport: &Arc<Transport>,
+        clock: &Arc<dyn Clock>,
+    ) -> Self {
         Self {
             config: config.clone(),
+            resolver,
             transport: Arc::clone(transport),
+            clock: Arc::clone(clock),
             alone: tokio::sync::Mutex::default(),
         }
     }
@@ -67,38 +90,80 @@ impl Records {
 
     /// Sets the record that proves `name`. Cancel safe, but for the record.
     pub(super) async fn set(&self, name: &str, value: &str) -> Result<(), CertError> {
-        self.ask(Action::Present, name, value).await
+        self.ask(Change::Add, name, value).await
     }
 
     /// Takes it away again.
     pub(super) async fn take_away(&self, name: &str, value: &str) -> Result<(), CertError> {
-        self.ask(Action::Cleanup, name, value).await
+        self.ask(Change::Remove, name, value).await
     }
 
-    async fn ask(&self, action: Action, name: &str, value: &str) -> Result<(), CertError> {
+    async fn ask(&self, change: Change, name: &str, value: &str) -> Result<(), CertError> {
         let _alone = self.alone.lock().await;
-        let record = format!("_acme-challenge.{}.", name.trim_start_matches("*."));
+        let name = format!("_acme-challenge.{}", name.trim_start_matches("*."));
+        let record = format!("{name}.");
         match &self.config.by {
             DnsMeans::Exec(path) => {
-                let ran = tokio::time::timeout(DEADLINE, run(path, action, &record, value)).await;
+                let ran = tokio::time::timeout(DEADLINE, run(path, change, &record, value)).await;
                 let ran = ran.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
                 ran.map_err(|source| CertError::DnsProgram { path: path.clone(), source })
             }
             DnsMeans::Webhook(webhook) => {
-                let path = format!("/{}", action.as_str());
+                let path = format!("/{}", action(change));
                 let content = serde_json::json!({ "fqdn": record, "value": value }).to_string();
                 let asked = self.transport.post(webhook, &path, content, DEADLINE).await;
                 asked
                     .map_err(|source| CertError::DnsWebhook { url: format!("{}{path}", webhook.url), source })
             }
+            DnsMeans::Server(server) => {
+                in_time(&server.address, server::change(server, &self.clock, change, &name, value)).await
+            }
+            DnsMeans::Provider(by) => {
+                in_time(by.name, at_provider(by, self.resolver, change, &name, value)).await
+            }
         }
     }
 }
 
+async fn in_time(by: &str, changed: impl Future<Output = Result<(), DnsError>>) -> Result<(), CertError> {
+    let changed = tokio::time::timeout(DEADLINE, changed).await.unwrap_or(Err(DnsError::Deadline));
+    changed.map_err(|source| CertError::Dns { by: by.to_owned(), source })
+}
+
+#[cfg(feature = "dns-providers")]
+async fn at_provider(
+    by: &DnsProvider,
+    resolver: Option<SocketAddr>,
+    change: Change,
+    name: &str,
+    value: &str,
+) -> Result<(), DnsError> {
+    provider::change(by, resolver, change, name, value).await
+}
+
+#[cfg(not(feature = "dns-providers"))]
+async fn at_provider(
+    _: &DnsProvider,
+    _: Option<SocketAddr>,
+    _: Change,
+    _: &str,
+    _: &str,
+) -> Result<(), DnsError> {
+    Err(DnsError::NoProviders)
+}
+
+/// The name, which is complete.
+fn named(text: &str) -> Result<Name, DnsError> {
+    let mut name =
+        Name::from_ascii(text).map_err(|source| DnsError::Name { text: text.to_owned(), source })?;
+    name.set_fqdn(true);
+    Ok(name)
+}
+
 /// Runs the program; it is killed if the answer is dropped.
-async fn run(path: &Path, action: Action, record: &str, value: &str) -> io::Result<()> {
+async fn run(path: &Path, change: Change, record: &str, value: &str) -> io::Result<()> {
     let mut command = Command::new(path);
-    command.args([action.as_str(), record, value]).kill_on_drop(true);
+    command.args([action(change), record, value]).kill_on_drop(true);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut running = command.spawn()?;
     let stderr = running.stderr.take();
@@ -139,12 +204,17 @@ mod tests {
     use crate::base::SystemClock;
     use crate::config::model::{Secret, Webhook};
 
+    fn made(config: &DnsRecords) -> Records {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        Records::new(config, None, &Arc::new(Transport::new(None, Arc::clone(&clock)).unwrap()), &clock)
+    }
+
     fn program(directory: &Path, text: &str) -> Records {
         let path = directory.join("hook");
         fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
         fs::set_permissions(&path, Permissions::from_mode(0o700)).unwrap();
         let config = DnsRecords { by: DnsMeans::Exec(path), wait: Duration::ZERO };
-        Records::new(&config, &Arc::new(Transport::new(None, Arc::new(SystemClock)).unwrap()))
+        made(&config)
     }
 
     #[tokio::test]
@@ -153,8 +223,7 @@ mod tests {
         let url = format!("http://{}/dns", listener.local_addr().unwrap());
         let token = Some(Secret::new(b"0123456789abcdef"));
         let by = DnsMeans::Webhook(Webhook { url: url.clone(), token });
-        let transport = Arc::new(Transport::new(None, Arc::new(SystemClock)).unwrap());
-        let records = Records::new(&DnsRecords { by, wait: Duration::ZERO }, &transport);
+        let records = made(&DnsRecords { by, wait: Duration::ZERO });
         for (status, is_done) in [("204 No Content", true), ("403 Forbidden", false)] {
             let answer = async {
                 let (mut stream, _) = listener.accept().await.unwrap();
