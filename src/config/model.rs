@@ -182,8 +182,8 @@ pub struct Acme {
     pub notify: Option<Webhook>,
     /// Whether DNS is asked before an order if it can succeed.
     pub preflight: bool,
-    /// The DNS server that is asked then and for zones, where it is not that of the
-    /// system.
+    /// The DNS server that is asked then, and for aliases and zones, where it is not
+    /// that of the system.
     pub resolver: Option<SocketAddr>,
 }
 

@@ -110,6 +110,17 @@ impl NameServers {
         }))
     }
 
+    /// What a name is an alias of, in lower case; `None` for what is none. Cancel
+    /// safe.
+    pub async fn alias(&self, name: &str) -> Result<Option<String>, ResolveError> {
+        let found = self.look_up(name, RecordType::CNAME).await?;
+        let target = |data: &RData| match data {
+            RData::CNAME(target) => Some(written(target)),
+            _ => None,
+        };
+        Ok(found.of(target).records().pop())
+    }
+
     /// The zone that a name is in, in lower case; `None` if no DNS server says so.
     /// The root is none. Cancel safe.
     pub async fn zone(&self, name: &str) -> Result<Option<String>, ResolveError> {

@@ -16,11 +16,13 @@ use super::support::named::{Named, OTHER, SECRET};
 use super::support::pebble::Authority;
 use super::support::ports::free_address;
 
-/// A wildcard and the name under it, proven by the name server with `dns`.
-fn wildcard(state: &TempDir, authority: &Authority, name: &str, dns: &str) -> Config {
+/// A wildcard and the name under it, proven by the name server with `dns`, which
+/// is asked for aliases, too.
+fn wildcard(state: &TempDir, authority: &Authority, named: &Named, name: &str, dns: &str) -> Config {
     let acme = format!(
-        "directory = {:?}\ndns = {{ provider = \"rfc2136\", wait = \"0s\", {dns} }}",
-        authority.url()
+        "directory = {:?}\nresolver = \"{}\"\ndns = {{ provider = \"rfc2136\", wait = \"0s\", {dns} }}",
+        authority.url(),
+        named.address
     );
     config(state.path(), &authority.root_file(), &["dns-01"], &acme, [&format!("*.{name}"), name])
 }
@@ -38,23 +40,24 @@ async fn a_wildcard_is_proven_by_a_name_server() {
     let named = Named::start().await;
     let authority = Authority::prepare(free_address(), free_address());
     let _pebble = authority.start_with(named.address).await;
-    // A zone is found, or named; a name may begin one.
-    for (name, key, more) in [
-        ("wild.example.test", "seawall", ""),
+    // A zone is found, or named; a name may begin one; the record may be elsewhere.
+    for (name, record, key, more) in [
+        ("wild.example.test", "_acme-challenge.wild.example.test", "seawall", ""),
+        ("alias.example.test", "proofs.deep.example.test", "seawall", ""),
         (
             "deep.example.test",
+            "_acme-challenge.deep.example.test",
             "seawall-hmac-sha512",
             ", algorithm = \"hmac-sha512\", zone = \"deep.example.test\"",
         ),
     ] {
         let state = tempfile::tempdir().unwrap();
         let dns = keys(state.path(), &named, key, SECRET) + more;
-        let edge = Edge::run(&wildcard(&state, &authority, name, &dns), Arc::new(SystemClock)).await;
+        let edge = Edge::run(&wildcard(&state, &authority, &named, name, &dns), Arc::new(SystemClock)).await;
         let status = edge.certified().await;
         assert_eq!((status.last_error, edge.metrics.certificate_failures.value()), (None, 0));
-        let record = format!("_acme-challenge.{name}");
         super::support::within("the records are taken away", async {
-            while named.values(&record).await != [OTHER] {
+            while named.values(record).await != [OTHER] {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         })
@@ -74,11 +77,17 @@ async fn what_a_name_server_refuses_is_told() {
         (wild, "nobody", SECRET, now, "it does not know the TSIG key \"nobody\" for hmac-sha256 (BADKEY)"),
         (wild, "reader", SECRET, now, "it answered REFUSED"),
         (wild, "seawall", SECRET, now + Duration::from_secs(3600), "too far apart for TSIG (BADTIME)"),
-        ("elsewhere.test", "seawall", SECRET, now, "it answered REFUSED"),
+        (
+            "elsewhere.test",
+            "seawall",
+            SECRET,
+            now,
+            "no zone was found that has _acme-challenge.elsewhere.test",
+        ),
     ] {
         let state = tempfile::tempdir().unwrap();
         let dns = keys(state.path(), &named, key, secret);
-        let config = wildcard(&state, &authority, name, &dns);
+        let config = wildcard(&state, &authority, &named, name, &dns);
         let edge = Edge::run(&config, Arc::new(ManualClock::at(at))).await;
         let error = eventually("the order fails", || edge.status().last_error).await;
         assert!(error.starts_with(&format!("{} could not set a DNS record: ", named.address)), "{error}");

@@ -73,6 +73,25 @@ async fn caa_records_are_found_where_they_are_and_behind_an_alias() {
 }
 
 #[tokio::test]
+async fn an_alias_is_told_from_what_is_none() {
+    let dns = DnsServer::start().await;
+    dns.set("first.test", RecordType::CNAME, alias("Second.Test"));
+    dns.set("second.test", RecordType::CNAME, alias("third.test"));
+    dns.set_addresses("third.test", &["192.0.2.1"]);
+    dns.set("broken.test", RecordType::CNAME, Reply::Code(ResponseCode::ServFail));
+    let servers = asking(&dns).await;
+    for (name, expected) in [
+        ("first.test", Some("second.test")),
+        ("second.test", Some("third.test")),
+        ("third.test", None),
+        ("no.test", None),
+    ] {
+        assert_eq!(servers.alias(name).await.unwrap().as_deref(), expected, "{name}");
+    }
+    assert!(matches!(servers.alias("broken.test").await, Err(ResolveError::Refused(_))));
+}
+
+#[tokio::test]
 async fn a_zone_is_where_dns_says() {
     let dns = DnsServer::start().await;
     dns.set("example.test", RecordType::SOA, soa());

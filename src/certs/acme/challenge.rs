@@ -35,7 +35,7 @@ pub(super) struct Answer {
 enum Question {
     Http01 { token: String },
     TlsAlpn01 { server_name: String },
-    Dns01 { records: Arc<Records>, name: String, value: String },
+    Dns01 { records: Arc<Records>, record: String, value: String },
 }
 
 impl Challenges {
@@ -75,8 +75,8 @@ impl Challenges {
             AcmeChallenge::Dns01 => {
                 let records = records.ok_or_else(|| CertError::NoChallenge { name: name.to_owned() })?;
                 let value = proof.dns_value();
-                records.set(name, &value).await?;
-                Question::Dns01 { records: Arc::clone(records), name: name.to_owned(), value }
+                let record = records.set(name, &value).await?;
+                Question::Dns01 { records: Arc::clone(records), record, value }
             }
         };
         Ok(Answer { challenges: Arc::clone(self), to })
@@ -91,11 +91,15 @@ impl Drop for Answer {
                 tokens.remove(token);
             }
             Question::TlsAlpn01 { server_name } => self.challenges.resolver.end_challenge(server_name),
-            Question::Dns01 { records, name, value } => {
-                let (records, name, value) = (Arc::clone(records), name.clone(), value.clone());
+            Question::Dns01 { records, record, value } => {
+                let (records, record, value) = (Arc::clone(records), record.clone(), value.clone());
                 self.challenges.tasks.spawn(async move {
-                    if let Err(error) = records.take_away(&name, &value).await {
-                        tracing::warn!(name, reason = error.story(), "a DNS record could not be taken away");
+                    if let Err(error) = records.take_away(&record, &value).await {
+                        tracing::warn!(
+                            record,
+                            reason = error.story(),
+                            "a DNS record could not be taken away"
+                        );
                     }
                 });
             }

@@ -34,8 +34,8 @@ impl Named {
     pub(crate) async fn start() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let address = ports::free_address();
-        for zone in ["example.test", "deep.example.test"] {
-            fs::write(directory.path().join(zone), records(zone)).unwrap();
+        for (zone, records) in zones() {
+            fs::write(directory.path().join(zone), records).unwrap();
         }
         let config = directory.path().join("named.conf");
         fs::write(&config, configuration(directory.path(), address)).unwrap();
@@ -65,17 +65,31 @@ impl Named {
         let mut answer = vec![0; usize::from(stream.read_u16().await.unwrap())];
         stream.read_exact(&mut answer).await.unwrap();
         let answers = Message::from_vec(&answer).unwrap().answers;
-        let mut values: Vec<_> = answers.iter().map(|record| record.data.to_string()).collect();
+        let mut values: Vec<_> = answers
+            .iter()
+            .filter(|record| record.record_type() == RecordType::TXT)
+            .map(|record| record.data.to_string())
+            .collect();
         values.sort();
         values
     }
 }
 
-fn records(zone: &str) -> String {
-    let name = if zone.starts_with("deep") { "_acme-challenge" } else { "_acme-challenge.wild" };
-    format!(
-        "$TTL 60\n$ORIGIN {zone}.\n@ SOA ns admin 1 3600 600 86400 1\n@ NS ns\nns A 127.0.0.1\n{name} TXT \"{OTHER}\"\n"
-    )
+/// The files of the zones. That of the root has it ask nobody else; an alias that
+/// leads from one zone into another is followed by who answers for others only.
+fn zones() -> [(&'static str, String); 3] {
+    let zone = |origin: &str, own: &str| {
+        format!(
+            "$TTL 60\n$ORIGIN {origin}\n@ SOA ns admin 1 3600 600 86400 1\n@ NS ns\nns A 127.0.0.1\n{own}"
+        )
+    };
+    let text = format!("TXT \"{OTHER}\"\n");
+    let aliases = "_acme-challenge.alias CNAME next\nnext CNAME proofs.deep\n";
+    [
+        ("root", zone(".", "")),
+        ("example.test", zone("example.test.", &format!("_acme-challenge.wild {text}{aliases}"))),
+        ("deep.example.test", zone("deep.example.test.", &format!("_acme-challenge {text}proofs {text}"))),
+    ]
 }
 
 fn configuration(directory: &Path, address: SocketAddr) -> String {
@@ -91,11 +105,12 @@ fn configuration(directory: &Path, address: SocketAddr) -> String {
         .iter()
         .map(|(name, algorithm)| format!("key {name} {{ algorithm {algorithm}; secret \"{SECRET}\"; }};\n"))
         .collect();
-    let zone = |name: &str| {
+    let zones = ["example.test", "deep.example.test"].map(|name| {
         format!(
             "zone \"{name}\" {{ type primary; file \"{directory}/{name}\"; update-policy {{ {grants}}}; }};\n"
         )
-    };
+    });
+    let zones = zones.concat();
     format!(
         r#"options {{
     directory "{directory}";
@@ -103,14 +118,13 @@ fn configuration(directory: &Path, address: SocketAddr) -> String {
     session-keyfile "{directory}/session.key";
     listen-on port {port} {{ 127.0.0.1; }};
     listen-on-v6 {{ none; }};
-    recursion no;
+    allow-recursion {{ 127.0.0.1; }};
     dnssec-validation no;
     empty-zones-enable no;
     notify no;
 }};
 controls {{ }};
-{keys}{}{}"#,
-        zone("example.test"),
-        zone("deep.example.test")
+{keys}{zones}zone "." {{ type primary; file "{directory}/root"; }};
+"#
     )
 }

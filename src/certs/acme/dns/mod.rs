@@ -3,6 +3,7 @@
 //! two are asked as lego asks its hooks `exec` and `httpreq`, so that what is
 //! there can be used.
 
+mod alias;
 mod exchange;
 #[cfg(feature = "dns-providers")]
 mod provider;
@@ -88,19 +89,25 @@ impl Records {
         self.config.wait
     }
 
-    /// Sets the record that proves `name`. Cancel safe, but for the record.
-    pub(super) async fn set(&self, name: &str, value: &str) -> Result<(), CertError> {
-        self.ask(Change::Add, name, value).await
+    /// Sets the record that proves `name`, and returns its own name. Cancel safe,
+    /// but for the record.
+    pub(super) async fn set(&self, name: &str, value: &str) -> Result<String, CertError> {
+        let mut record = format!("_acme-challenge.{}", name.trim_start_matches("*."));
+        // A program or a server of the user's knows by itself where its records are.
+        if matches!(self.config.by, DnsMeans::Server(_) | DnsMeans::Provider(_)) {
+            record = alias::end_of(self.resolver, record).await;
+        }
+        self.ask(Change::Add, &record, value).await?;
+        Ok(record)
     }
 
-    /// Takes it away again.
-    pub(super) async fn take_away(&self, name: &str, value: &str) -> Result<(), CertError> {
-        self.ask(Change::Remove, name, value).await
+    /// Takes a value of a record away again.
+    pub(super) async fn take_away(&self, record: &str, value: &str) -> Result<(), CertError> {
+        self.ask(Change::Remove, record, value).await
     }
 
     async fn ask(&self, change: Change, name: &str, value: &str) -> Result<(), CertError> {
         let _alone = self.alone.lock().await;
-        let name = format!("_acme-challenge.{}", name.trim_start_matches("*."));
         let record = format!("{name}.");
         match &self.config.by {
             DnsMeans::Exec(path) => {
@@ -116,10 +123,10 @@ impl Records {
                     .map_err(|source| CertError::DnsWebhook { url: format!("{}{path}", webhook.url), source })
             }
             DnsMeans::Server(server) => {
-                in_time(&server.address, server::change(server, &self.clock, change, &name, value)).await
+                in_time(&server.address, server::change(server, &self.clock, change, name, value)).await
             }
             DnsMeans::Provider(by) => {
-                in_time(by.name, at_provider(by, self.resolver, change, &name, value)).await
+                in_time(by.name, at_provider(by, self.resolver, change, name, value)).await
             }
         }
     }
@@ -268,8 +275,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let log = directory.path().join("log");
         let records = program(directory.path(), &format!("echo \"$@\" >> {}", log.display()));
-        records.set("*.a.test", "x-y").await.unwrap();
-        records.take_away("a.test", "z").await.unwrap();
+        let record = records.set("*.a.test", "x-y").await.unwrap();
+        records.take_away(&record, "z").await.unwrap();
         let done = fs::read_to_string(&log).unwrap();
         assert_eq!(done, "present _acme-challenge.a.test. x-y\ncleanup _acme-challenge.a.test. z\n");
 

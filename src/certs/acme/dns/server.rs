@@ -33,7 +33,10 @@ pub(super) async fn change(
     let name = named(record)?;
     let zone = match server.zones.of(record) {
         Some(zone) => named(zone)?,
-        None => zone(server, clock, &name).await?,
+        None => {
+            let found = zone(server, clock, &name).await?;
+            found.ok_or_else(|| DnsError::NoZone(record.to_owned()))?
+        }
     };
     match ask(server, clock, update(zone, change, name, value)).await?.response_code {
         ResponseCode::NoError => Ok(()),
@@ -52,7 +55,7 @@ fn update(zone: Name, change: Change, name: Name, value: &str) -> Message {
 }
 
 /// The zone that has a record. It is the server's word that counts.
-async fn zone(server: &DnsServer, clock: &Arc<dyn Clock>, record: &Name) -> Result<Name, DnsError> {
+async fn zone(server: &DnsServer, clock: &Arc<dyn Clock>, record: &Name) -> Result<Option<Name>, DnsError> {
     let mut name = record.clone();
     while !name.is_root() {
         let mut question = Message::query();
@@ -63,11 +66,11 @@ async fn zone(server: &DnsServer, clock: &Arc<dyn Clock>, record: &Name) -> Resu
             code => return Err(DnsError::Refused(code.into())),
         }
         if let Some(zone) = zone_of(&answer, &name) {
-            return Ok(zone.clone());
+            return Ok(Some(zone.clone()));
         }
         name = name.base_name();
     }
-    Err(DnsError::NoZone(record.to_ascii()))
+    Ok(None)
 }
 
 /// The zone that has `name`, as far as the answer says so: it comes with the
