@@ -20,6 +20,7 @@ use super::lookup::{self, Lookup, Plan};
 use super::reader::Reader;
 use super::resume::Resume;
 use super::slices::{self, SliceReader, Slices};
+use super::store::Generation;
 use crate::exchange::{Failure, FetchError, RequestProgress, Response};
 use crate::fields::cache_status::{CacheStatus, ForwardReason};
 use crate::fields::coding::Coding;
@@ -43,6 +44,9 @@ pub(super) struct Miss {
     pub(super) cache: Arc<Cache>,
     pub(super) asked: Arc<Asked>,
     pub(super) plan: Plan,
+    /// Held with what may stand in for an answer: no purge that covers it leaves
+    /// before that is judged.
+    since: Option<Generation>,
     refused: Vec<Arc<FillWatch>>,
     failures: usize,
 }
@@ -58,7 +62,21 @@ pub(super) fn refresh(cache: &Arc<Cache>, asked: &Arc<Asked>, plan: &Plan) {
 
 impl Miss {
     pub(super) fn new(cache: Arc<Cache>, asked: Arc<Asked>, plan: Plan) -> Self {
-        Self { cache, asked, plan, refused: Vec::new(), failures: 0 }
+        let mut miss = Self { cache, asked, plan, since: None, refused: Vec::new(), failures: 0 };
+        miss.hold_stand_in();
+        miss
+    }
+
+    /// Goes on with another plan.
+    pub(super) fn follow_plan(&mut self, plan: Plan) {
+        self.plan = plan;
+        self.hold_stand_in();
+    }
+
+    fn hold_stand_in(&mut self) {
+        if self.plan.if_error.is_some() && self.since.is_none() {
+            self.since = Some(self.cache.store.memory.generation(&self.plan.key));
+        }
     }
 
     /// The response, or why there is none. Dropping it leaves the fill that it
@@ -267,7 +285,7 @@ impl Miss {
                 let knows_less =
                     plan.reason == ForwardReason::UriMiss && self.plan.reason == ForwardReason::VaryMiss;
                 let reason = if knows_less { self.plan.reason } else { plan.reason };
-                self.plan = Plan { reason, ..plan };
+                self.follow_plan(Plan { reason, ..plan });
                 None
             }
         }

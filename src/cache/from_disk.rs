@@ -34,7 +34,7 @@ impl Miss {
                 self.hit(&stored, ttl, now).await
             }
             Lookup::Fetch(plan) => {
-                self.plan = plan;
+                self.follow_plan(plan);
                 None
             }
         }

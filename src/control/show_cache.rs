@@ -20,6 +20,7 @@ pub fn explanation(told: &Value) -> String {
     if let Some([number, path]) = told["route"].as_array().map(Vec::as_slice) {
         line("route", format!("{}: {}", cell(number), cell(path)));
     }
+    line("clients", cell(&told["clients"]));
     line("answered", cell(&told["answered"]));
     line("looked up as", joined(&told["key"], |part| format!("{} {}", cell(&part[0]), cell(&part[1]))));
     let dropped = joined(&told["dropped_fields"], cell);

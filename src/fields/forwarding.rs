@@ -61,17 +61,8 @@ const TRUST_FIELDS: [&str; 49] = [
 
 /// What a trusted proxy tells of a client. The others change what is answered,
 /// and a proxy that does not know them passes on what a client wrote.
-const OF_TRUSTED_PROXIES: [&str; 9] = [
-    "client-cert",
-    "client-cert-chain",
-    "client-cert-subject",
-    "forwarded",
-    "x-forwarded-for",
-    "x-forwarded-host",
-    "x-forwarded-proto",
-    "x-real-ip",
-    "x-request-id",
-];
+const OF_TRUSTED_PROXIES: [&str; 6] =
+    ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "x-request-id"];
 
 /// Names that frame, describe, select or identify a message. Many origin servers take `_`
 /// for `-` (CGI turns both into `_`), so `Content_Length` is no harmless name.

@@ -17,7 +17,7 @@ use super::vary::Selecting;
 use super::{CacheRules, RequestHead, StoredHead};
 use crate::fields::accept_encoding::AcceptEncoding;
 use crate::fields::cache_control::{self, NoCache, ResponseDirectives};
-use crate::fields::client_cert::CLIENT_CERT;
+use crate::fields::client_cert::CLIENT_CERT_FIELDS;
 use crate::fields::coding::Coding;
 use crate::fields::entity_tag::EntityTag;
 use crate::fields::{list, media_type};
@@ -92,7 +92,7 @@ pub(super) fn is_compressible(
         && fields.get(CONTENT_TYPE).is_some_and(|written| media_type::is_compressible(written.as_bytes()))
         && !cache_control::forbids_transform(fields)
         && !matches!(&directives.no_cache, NoCache::Fields(names) if names.contains(&CACHE_CONTROL))
-        && ![COOKIE, AUTHORIZATION, CLIENT_CERT].iter().any(|name| selecting.names(name))
+        && ![COOKIE, AUTHORIZATION].iter().chain(&CLIENT_CERT_FIELDS).any(|name| selecting.names(name))
 }
 
 impl StoredHead {

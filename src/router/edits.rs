@@ -29,13 +29,8 @@ impl Edited {
         route: &Arc<Route>,
         metrics: &Arc<Metrics>,
     ) -> Self {
-        let mut kept = site.forward_fields.clone();
-        if site.client_auth.is_some() {
-            // They are the edge's own by now.
-            kept.extend(CLIENT_CERT_FIELDS);
-        }
         let (route, metrics) = (Arc::clone(route), Arc::clone(metrics));
-        Self { origin, kept, route, metrics }
+        Self { origin, kept: kept(site), route, metrics }
     }
 }
 
@@ -55,6 +50,13 @@ impl Origin for Edited {
         apply(&self.route.request_fields, &mut req.fields);
         Arc::clone(&self.origin).fetch(req)
     }
+}
+
+/// The trust fields that a site passes on all the same: those it lists, and those
+/// that the edge writes itself where it knows its clients.
+pub(super) fn kept(site: &Site) -> Vec<HeaderName> {
+    let own = site.client_auth.iter().flat_map(|_| CLIENT_CERT_FIELDS);
+    site.forward_fields.iter().cloned().chain(own).collect()
 }
 
 /// Applies `edits` to `fields`: removals first.

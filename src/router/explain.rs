@@ -8,7 +8,7 @@ use std::sync::Arc;
 use http::{HeaderMap, Method};
 use serde::Serialize;
 
-use super::{ReadyRoute, Router, SiteRoutes, redirect};
+use super::{ReadyRoute, Router, SiteRoutes, edits, redirect};
 use crate::base::random_id;
 use crate::cache::{self, InvalidPurge, StoredView};
 use crate::config::model::{PathPattern, Route};
@@ -25,6 +25,9 @@ pub struct Explanation {
     pub site: Option<String>,
     /// Its route, counted from 1, and what that takes.
     pub route: Option<(usize, String)>,
+    /// What the site asks of its clients, beyond the request; that is told as if the
+    /// client had a certificate only where one is given among the fields.
+    pub clients: Option<&'static str>,
     /// What happens to it without the cache, if that is all.
     pub answered: Option<String>,
     /// What is looked up, and forwarded.
@@ -117,9 +120,14 @@ impl Router {
                 ready
             }
         };
-        let dropped = forwarding::untrusted(&req.fields, &site.site.forward_fields, false);
+        told.clients = site.site.client_auth.as_ref().map(|auth| match auth.required {
+            true => "need a certificate; give one as Client-Cert to have that told",
+            false => "may have a certificate; give one as Client-Cert to have that told",
+        });
+        let kept = edits::kept(&site.site);
+        let dropped = forwarding::untrusted(&req.fields, &kept, false);
         told.dropped_fields = dropped.map(ToString::to_string).collect();
-        forwarding::drop_untrusted(&mut req.fields, &site.site.forward_fields, false);
+        forwarding::drop_untrusted(&mut req.fields, &kept, false);
         if let Err(failure) = ready.normalize(&mut req) {
             return told.ended(&failure);
         }

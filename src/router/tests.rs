@@ -22,6 +22,8 @@ use crate::exchange::{
 };
 use crate::telemetry::Metrics;
 
+mod clients;
+
 /// Answers with what it was asked for, and keeps a list of it.
 #[derive(Debug)]
 struct Echo {

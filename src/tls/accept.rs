@@ -61,6 +61,10 @@ pub enum HandshakeError {
     /// The client went away.
     #[error("the client closed the connection in the TLS handshake")]
     Closed,
+    /// The client proved that a certificate is its own in which nobody can read
+    /// who it is.
+    #[error("the client's certificate cannot be read")]
+    ClientCertificate,
     /// The two sides do not agree, or it was no TLS; the client was sent an
     /// alert.
     #[error("the TLS handshake failed")]
@@ -101,14 +105,13 @@ where
 {
     let begun = LazyConfigAcceptor::new(Acceptor::default(), stream);
     let begun = begun.await.map_err(HandshakeError::from_io)?;
-    let guarded = match name(&begun.client_hello()) {
-        Some(name) => {
-            if let Some(name) = &name {
-                tls.certificates.ready(name).await;
-            }
-            tls.guarded(name.as_deref())
-        }
-        None => None,
+    let asked = Asked::of(&begun.client_hello());
+    if let Asked::Site(Some(name)) = &asked {
+        tls.certificates.ready(name).await;
+    }
+    let guarded = match &asked {
+        Asked::Site(name) => tls.guarded(name.as_deref()),
+        Asked::Challenge => None,
     };
     let config = guarded.map_or(tls.open(), |guarded| &guarded.config);
     let limit_buffer = |connection: &mut ServerConnection| connection.set_buffer_limit(Some(BUFFER_LIMIT));
@@ -123,18 +126,30 @@ where
         Some(H2) => Alpn::H2,
         _ => Alpn::H1,
     };
-    let session = session(connection, guarded);
+    let session = session(connection, guarded)?;
     Ok(Accepted::Http { stream, alpn, session })
 }
 
-/// The server name, if there is one; `None` for an ACME server, for which nothing
-/// is obtained, and which has no certificate to show.
-fn name(hello: &ClientHello<'_>) -> Option<Option<String>> {
-    (!is_challenge(hello)).then(|| hello.server_name().map(str::to_ascii_lowercase))
+/// What a hello asks for.
+enum Asked {
+    /// A site, by its name in lower case if it says one.
+    Site(Option<String>),
+    /// The proof of a name, as an ACME server does: nothing is obtained for it, and
+    /// it has no certificate to show.
+    Challenge,
 }
 
-fn session(connection: &ServerConnection, guarded: Option<&Guarded>) -> TlsSession {
-    TlsSession {
+impl Asked {
+    fn of(hello: &ClientHello<'_>) -> Self {
+        match is_challenge(hello) {
+            true => Self::Challenge,
+            false => Self::Site(hello.server_name().map(str::to_ascii_lowercase)),
+        }
+    }
+}
+
+fn session(connection: &ServerConnection, guarded: Option<&Guarded>) -> Result<TlsSession, HandshakeError> {
+    Ok(TlsSession {
         sni: connection.server_name().map(|name| name.to_ascii_lowercase().into()),
         version: match connection.protocol_version() {
             Some(ProtocolVersion::TLSv1_2) => "TLSv1.2",
@@ -145,11 +160,15 @@ fn session(connection: &ServerConnection, guarded: Option<&Guarded>) -> TlsSessi
             .and_then(|suite| suite.suite().as_str())
             .unwrap_or_default(),
         resumed: connection.handshake_kind() == Some(HandshakeKind::Resumed),
-        client: guarded.map(|guarded| TlsClient {
-            site: Arc::clone(&guarded.site),
-            certificate: connection.peer_certificates().and_then(|chain| client_certificate(chain.first()?)),
-        }),
-    }
+        client: guarded.map(|guarded| client(connection, guarded)).transpose()?,
+    })
+}
+
+/// A client with a certificate that cannot be read is no stranger: it is refused.
+fn client(connection: &ServerConnection, guarded: &Guarded) -> Result<TlsClient, HandshakeError> {
+    let leaf = connection.peer_certificates().and_then(|chain| chain.first());
+    let certificate = leaf.map(|leaf| client_certificate(leaf).ok_or(HandshakeError::ClientCertificate));
+    Ok(TlsClient { site: Arc::clone(&guarded.site), certificate: certificate.transpose()? })
 }
 
 fn client_certificate(leaf: &CertificateDer<'_>) -> Option<ClientCertificate> {
