@@ -99,7 +99,8 @@ impl Edge {
         let addresses = |bound: &[Bound]| bound.iter().map(|bound| bound.address).collect();
         let (http_addresses, https_addresses) = (addresses(&http), addresses(&https));
         let limits = Arc::new(ConnectionLimits::new(config));
-        let sockets = workers::Sockets { http, https, tls: Arc::new(tls) };
+        let proxies = config.listen.proxy_protocol_from.as_slice().into();
+        let sockets = workers::Sockets { http, https, tls: Arc::new(tls), proxies };
         let workers = workers::start(workers, sockets, &front, &limits)?;
         for pool in &pools {
             pool.start_checks();

@@ -5,6 +5,7 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use ipnet::IpNet;
 use tokio_util::sync::CancellationToken;
 
 use super::StartError;
@@ -17,6 +18,8 @@ pub(super) struct Sockets {
     pub(super) http: Vec<Bound>,
     pub(super) https: Vec<Bound>,
     pub(super) tls: Arc<Tls>,
+    /// Networks whose connections begin with a PROXY header.
+    pub(super) proxies: Arc<[IpNet]>,
 }
 
 /// The running workers.
@@ -43,8 +46,13 @@ pub(super) fn start(
     }
     let mut workers = Workers { threads: Vec::new(), end: CancellationToken::new() };
     for (index, share) in shares.into_iter().enumerate() {
-        let worker =
-            Worker { share, front: Arc::clone(front), limits: Arc::clone(limits), end: workers.end.clone() };
+        let worker = Worker {
+            share,
+            front: Arc::clone(front),
+            limits: Arc::clone(limits),
+            proxies: Arc::clone(&sockets.proxies),
+            end: workers.end.clone(),
+        };
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Worker)?;
         let thread = std::thread::Builder::new().name(format!("worker-{index}"));
@@ -78,6 +86,7 @@ struct Worker {
     share: Vec<(TcpListener, Transport)>,
     front: Arc<Front>,
     limits: Arc<ConnectionLimits>,
+    proxies: Arc<[IpNet]>,
     end: CancellationToken,
 }
 
@@ -88,7 +97,8 @@ impl Worker {
                 match tokio::net::TcpListener::from_std(socket) {
                     Ok(socket) => {
                         let (front, limits) = (Arc::clone(&self.front), Arc::clone(&self.limits));
-                        let listener = Listener { socket, transport, front, limits };
+                        let proxies = Arc::clone(&self.proxies);
+                        let listener = Listener { socket, transport, front, limits, proxies };
                         self.front.tasks().spawn(listener.run());
                     }
                     Err(error) => {

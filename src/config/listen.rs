@@ -1,4 +1,4 @@
-//! `listen`: where connections come in, and whose forwarding fields are believed.
+//! `listen`: where connections come in, and who is believed in whose they are.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -10,12 +10,16 @@ use super::read::{Diagnostic, Fault, Span, Table, Value};
 /// Reads the table.
 pub(super) fn read(table: &mut Table<'_>) -> Listen {
     table.not_yet(&["http3", "quic"]);
-    refuse_proxy_protocol(table);
     let mut taken = Vec::new();
     let listen = Listen {
         http: addresses(table, "http", 80, &mut taken),
         https: addresses(table, "https", 443, &mut taken),
-        trusted_proxies: table.list("trusted_proxies", |value| network(&value)).unwrap_or_default(),
+        trusted_proxies: networks(table, "trusted_proxies", "every client is a trusted proxy"),
+        proxy_protocol_from: networks(
+            table,
+            "proxy_protocol_from",
+            "every client may say in a PROXY header who it is",
+        ),
     };
     let is_empty = |value: Option<Value<'_>>| value.is_some_and(|value| value.is_empty_list());
     if is_empty(table.value("http")) && is_empty(table.value("https")) {
@@ -26,17 +30,6 @@ pub(super) fn read(table: &mut Table<'_>) -> Listen {
         );
     }
     listen
-}
-
-fn refuse_proxy_protocol(table: &mut Table<'_>) {
-    if let Some(networks) = table.value("proxy_protocol_from")
-        && networks.items().is_some_and(|networks| !networks.is_empty())
-    {
-        networks.not_yet(
-            "`proxy_protocol_from`",
-            "let the load balancer send Forwarded or X-Forwarded-For, and name it in `trusted_proxies`",
-        );
-    }
 }
 
 fn addresses(
@@ -80,8 +73,13 @@ fn report_collision(item: &Value<'_>, address: SocketAddr, other: SocketAddr, ot
     });
 }
 
+/// Networks of load balancers; `open` says what it means that all are among them.
+fn networks(table: &mut Table<'_>, key: &'static str, open: &str) -> Vec<IpNet> {
+    table.list(key, |value| network(&value, open)).unwrap_or_default()
+}
+
 /// A network in CIDR form, or one address.
-fn network(value: &Value<'_>) -> Option<IpNet> {
+fn network(value: &Value<'_>, open: &str) -> Option<IpNet> {
     let network = value.parse("a network such as \"10.0.0.0/8\"", |text| {
         let network = text.parse::<IpNet>().ok();
         network.or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from)).ok_or_else(|| {
@@ -90,7 +88,7 @@ fn network(value: &Value<'_>) -> Option<IpNet> {
     })?;
     if network.prefix_len() == 0 {
         value.warn(
-            "every client is a trusted proxy",
+            open,
             "this is every address",
             "name the networks of your load balancers: what others claim to be is believed otherwise",
         );

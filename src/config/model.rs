@@ -65,6 +65,8 @@ pub struct Listen {
     pub https: Vec<SocketAddr>,
     /// Networks whose forwarding fields are believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// Networks whose connections begin with a PROXY header, which is believed.
+    pub proxy_protocol_from: Vec<IpNet>,
 }
 
 /// The access log and diagnostics.
@@ -118,7 +120,8 @@ pub struct Limits {
     pub headers: usize,
     /// Bytes of a request's content; sites and routes may say otherwise.
     pub body: u64,
-    /// From the first byte of a connection to the end of the TLS handshake.
+    /// From the beginning of a connection to the end of the TLS handshake, or of
+    /// the PROXY header where there is no TLS.
     pub handshake_timeout: Duration,
     /// From the first byte of a request to the end of its fields.
     pub header_timeout: Duration,

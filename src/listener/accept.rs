@@ -6,12 +6,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use tokio::net::{TcpListener, TcpStream};
 
-use super::limits::{ConnectionLimits, ConnectionPermit};
+use super::connection::{Arrival, Open};
+use super::limits::ConnectionLimits;
 use crate::base::Backoff;
-use crate::exchange::{ConnectionInfo, Scheme};
-use crate::front::{ConnectionProtocol, Front};
+use crate::front::Front;
 use crate::tls;
 
 /// Waits after failed accepts: descriptors are given back sooner or later, and
@@ -38,6 +39,8 @@ pub struct Listener {
     pub front: Arc<Front>,
     /// How many there may be.
     pub limits: Arc<ConnectionLimits>,
+    /// Networks whose connections begin with a PROXY header.
+    pub proxies: Arc<[IpNet]>,
 }
 
 impl Listener {
@@ -72,16 +75,14 @@ impl Listener {
     /// A connection beyond the limits is closed at once.
     fn admit(&self, stream: TcpStream, peer: SocketAddr) {
         let metrics = &self.front.telemetry().metrics;
-        match self.limits.admit(peer.ip()) {
+        let address = peer.ip().to_canonical();
+        let is_proxied = self.proxies.iter().any(|network| network.contains(&address));
+        let admitted = if is_proxied { self.limits.admit_unnamed() } else { self.limits.admit(address) };
+        match admitted {
             Ok(permit) => {
-                metrics.connections.increment();
-                metrics.connections_open.add(1);
-                let front = Arc::clone(&self.front);
-                let transport = self.transport.clone();
-                self.front.tasks().spawn(async move {
-                    let _open = Open { permit: Some(permit), front: Arc::clone(&front) };
-                    connection(stream, peer, transport, front).await;
-                });
+                let open = Open::new(permit, Arc::clone(&self.front));
+                let arrival = Arrival { stream, peer, is_proxied, transport: self.transport.clone() };
+                self.front.tasks().spawn(arrival.serve(open));
             }
             Err(limit) => metrics.limit(limit),
         }
@@ -95,52 +96,4 @@ fn concerns_one_connection(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused
     )
-}
-
-/// A connection that counts as open.
-struct Open {
-    permit: Option<ConnectionPermit>,
-    front: Arc<Front>,
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        // Before the count tells that there is room again.
-        self.permit = None;
-        let metrics = &self.front.telemetry().metrics;
-        metrics.connections_open.add(-1);
-        if std::thread::panicking() {
-            metrics.panics.increment();
-        }
-    }
-}
-
-async fn connection(stream: TcpStream, peer: SocketAddr, transport: Transport, front: Arc<Front>) {
-    let Ok(local) = stream.local_addr() else { return };
-    match transport {
-        Transport::Cleartext => {
-            let info = ConnectionInfo { peer, local, scheme: Scheme::Http, tls: None };
-            front.serve(stream, ConnectionProtocol::Http1, info).await;
-        }
-        Transport::Tls(tls) => {
-            let deadline = front.clock().now() + front.limits().handshake_timeout;
-            let metrics = Arc::clone(&front.telemetry().metrics);
-            // Boxed, as the state of a handshake is large, and the connection
-            // lives on without it.
-            match Box::pin(tls::accept(stream, &tls, deadline, &metrics)).await {
-                Ok(tls::Accepted::Http { stream, alpn, session }) => {
-                    let protocol = match alpn {
-                        tls::Alpn::H2 => ConnectionProtocol::Http2,
-                        tls::Alpn::H1 => ConnectionProtocol::Http1,
-                    };
-                    let info = ConnectionInfo { peer, local, scheme: Scheme::Https, tls: Some(session) };
-                    front.serve(stream, protocol, info).await;
-                }
-                Ok(tls::Accepted::AcmeChallengeDone) => {}
-                Err(error) => {
-                    tracing::debug!(%peer, error = &error as &dyn std::error::Error, "no TLS session");
-                }
-            }
-        }
-    }
 }

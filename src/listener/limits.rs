@@ -39,24 +39,18 @@ impl ConnectionLimits {
     /// Counts a connection of `peer` until the permit is dropped, or names the
     /// limit that stands against it.
     pub fn admit(self: &Arc<Self>, peer: IpAddr) -> Result<ConnectionPermit, Limit> {
-        let peer = peer.to_canonical();
+        let mut permit = self.admit_unnamed()?;
+        permit.name(peer)?;
+        Ok(permit)
+    }
+
+    /// The same for a connection whose client is still to be told.
+    pub fn admit_unnamed(self: &Arc<Self>) -> Result<ConnectionPermit, Limit> {
         if self.open.fetch_add(1, Relaxed) >= self.most {
             self.open.fetch_sub(1, Relaxed);
             return Err(Limit::Connections);
         }
-        let mut permit = ConnectionPermit { limits: Arc::clone(self), client: None };
-        let is_exempt = self.exempt.iter().any(|network| network.contains(&peer));
-        if let Some(most) = self.most_per_client.filter(|_| !is_exempt) {
-            let client = client_of(peer);
-            let mut counts = self.shard(client).lock().unwrap_or_else(PoisonError::into_inner);
-            let count = counts.entry(client).or_default();
-            if *count >= most {
-                return Err(Limit::ConnectionsPerIp);
-            }
-            *count += 1;
-            permit.client = Some(client);
-        }
-        Ok(permit)
+        Ok(ConnectionPermit { limits: Arc::clone(self), client: None })
     }
 
     /// Connections open now.
@@ -96,6 +90,25 @@ fn client_of(peer: IpAddr) -> IpAddr {
 pub struct ConnectionPermit {
     limits: Arc<ConnectionLimits>,
     client: Option<IpAddr>,
+}
+
+impl ConnectionPermit {
+    /// Counts the connection as one of `client`, once that is known, unless a
+    /// limit stands against it.
+    pub fn name(&mut self, client: IpAddr) -> Result<(), Limit> {
+        let address = client.to_canonical();
+        let is_exempt = self.limits.exempt.iter().any(|network| network.contains(&address));
+        let Some(most) = self.limits.most_per_client.filter(|_| !is_exempt) else { return Ok(()) };
+        let client = client_of(address);
+        let mut counts = self.limits.shard(client).lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(client).or_default();
+        if *count >= most {
+            return Err(Limit::ConnectionsPerIp);
+        }
+        *count += 1;
+        self.client = Some(client);
+        Ok(())
+    }
 }
 
 impl Drop for ConnectionPermit {
@@ -138,6 +151,21 @@ mod tests {
         let limits = limits(1, 10);
         let _held = limits.admit("127.0.0.1".parse().unwrap()).unwrap();
         assert_eq!(limits.admit("127.0.0.2".parse().unwrap()).unwrap_err(), Limit::Connections);
+    }
+
+    #[test]
+    fn who_is_named_later_counts_from_then_on() {
+        let limits = limits(2, 1);
+        let client: IpAddr = "192.0.2.1".parse().unwrap();
+        let mut named = limits.admit_unnamed().unwrap();
+        let mut other = limits.admit_unnamed().unwrap();
+        assert_eq!(limits.admit_unnamed().unwrap_err(), Limit::Connections);
+        named.name(client).unwrap();
+        assert_eq!(other.name(client), Err(Limit::ConnectionsPerIp));
+        drop(named);
+        assert_eq!(other.name(client), Ok(()));
+        drop(other);
+        assert!(limits.open() == 0 && limits.admit(client).is_ok());
     }
 
     #[test]

@@ -226,6 +226,8 @@ pub struct Metrics {
     pub handshakes_resumed: Counter,
     /// TLS handshakes that failed.
     pub handshakes_failed: Counter,
+    /// Connections of listed load balancers without a PROXY header as it must be.
+    pub proxy_headers_failed: Counter,
     /// Connections that ended with a protocol error before a request existed.
     pub protocol_errors: Counter,
     /// Tunnels open now.

@@ -86,6 +86,11 @@ fn process_wide(page: &mut Page, metrics: &Metrics) {
         ("seawall_accept_errors_total", "Times that no connection could be accepted.", &m.accept_errors),
         ("seawall_handshake_failures_total", "TLS handshakes that failed.", &m.handshakes_failed),
         (
+            "seawall_proxy_header_failures_total",
+            "Connections from proxy_protocol_from that were closed for lack of a PROXY header.",
+            &m.proxy_headers_failed,
+        ),
+        (
             "seawall_protocol_errors_total",
             "Connections that ended with a protocol error before a request.",
             &m.protocol_errors,

@@ -32,6 +32,7 @@ mod on_demand;
 mod origins;
 mod preflight;
 mod process;
+mod proxy_protocol;
 mod purge;
 mod resolve;
 mod tls_policy;

@@ -42,7 +42,13 @@ impl Client {
     /// Connects to `to`, asks for `name` and trusts `ca` alone.
     pub(crate) async fn connect(to: SocketAddr, ca: &Path, name: &str, alpn: Alpn) -> Self {
         let stream = TcpStream::connect(to).await.unwrap();
+        Self::over(stream, ca, name, alpn).await
+    }
+
+    /// The same over a connection that is there.
+    pub(crate) async fn over(stream: TcpStream, ca: &Path, name: &str, alpn: Alpn) -> Self {
         stream.set_nodelay(true).unwrap();
+        let port = stream.peer_addr().unwrap().port();
         let connector = TlsConnector::from(Arc::new(trusting(ca, alpn)));
         let server_name = ServerName::try_from(name.to_owned()).unwrap();
         let tls = within("a handshake", connector.connect(server_name, stream)).await.unwrap();
@@ -62,7 +68,7 @@ impl Client {
                 Sender::H2(sender)
             }
         };
-        Self { sender, authority: format!("{name}:{}", to.port()), certificate }
+        Self { sender, authority: format!("{name}:{port}"), certificate }
     }
 
     /// GET of `path`, whole.

@@ -6,6 +6,7 @@ pub(crate) mod chromium;
 pub(crate) mod client;
 pub(crate) mod curl;
 pub(crate) mod dns;
+pub(crate) mod haproxy;
 pub(crate) mod named;
 pub(crate) mod nginx;
 pub(crate) mod origin;

@@ -87,6 +87,8 @@ pub(crate) struct Place {
     directory: TempDir,
     /// A command that is to run it, and its arguments.
     under: Vec<String>,
+    /// Further keys of `listen`.
+    pub(crate) listen: String,
     /// Where it will take cleartext.
     pub(crate) http: SocketAddr,
     /// Where it will take TLS.
@@ -97,13 +99,16 @@ impl Place {
     /// A place of its own.
     pub(crate) fn new() -> Self {
         let (http, https) = (ports::free_address(), ports::free_address());
-        Self { directory: tempfile::tempdir().unwrap(), under: Vec::new(), http, https }
+        let (under, listen) = (Vec::new(), String::new());
+        Self { directory: tempfile::tempdir().unwrap(), under, listen, http, https }
     }
 
     /// Writes a config with `tables` (sites, pools, limits) after the keys that
     /// every test needs.
     pub(crate) fn configure(&self, tables: &str) {
-        let text = configuration(self.path(), self.http, self.https, tables);
+        let (http, https, further) = (self.http, self.https, &self.listen);
+        let listen = format!(r#"{{ http = ["{http}"], https = ["{https}"], {further} }}"#);
+        let text = configuration(self.path(), &listen, tables);
         fs::write(self.config(), text).unwrap();
     }
 
@@ -287,12 +292,12 @@ impl Drop for Seawall {
 }
 
 /// The keys that every test needs, then `tables`, which may begin with more keys.
-fn configuration(directory: &Path, http: SocketAddr, https: SocketAddr, tables: &str) -> String {
+fn configuration(directory: &Path, listen: &str, tables: &str) -> String {
     let directory = directory.display();
     format!(
         r#"state_dir = "{directory}/state"
 workers = 2
-listen = {{ http = ["{http}"], https = ["{https}"] }}
+listen = {listen}
 log = {{ access = "{directory}/access.log", format = "json" }}
 admin.socket = "{directory}/admin.sock"
 {tables}"#

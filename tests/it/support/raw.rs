@@ -1,10 +1,10 @@
 //! A client that writes bytes as they are and reads what comes back.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 use super::within;
 
@@ -30,6 +30,13 @@ pub(crate) struct Message {
 impl RawClient {
     pub(crate) async fn connect(to: SocketAddr) -> Self {
         Self { stream: TcpStream::connect(to).await.unwrap(), received: Vec::new() }
+    }
+
+    /// A connection from this address of the machine.
+    pub(crate) async fn connect_from(from: Ipv4Addr, to: SocketAddr) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((from, 0).into()).unwrap();
+        Self { stream: socket.connect(to).await.unwrap(), received: Vec::new() }
     }
 
     /// One request on a connection of its own.
@@ -66,6 +73,11 @@ impl RawClient {
         let mut rest = self.received;
         let _ = within("the end of the connection", self.stream.read_to_end(&mut rest)).await;
         assert!(rest.is_empty(), "more came: {:?}", String::from_utf8_lossy(&rest));
+    }
+
+    /// The connection, of which nothing was read yet.
+    pub(crate) fn into_stream(self) -> TcpStream {
+        self.stream
     }
 
     /// The next response, or `None` if the connection ends before it is whole.
