@@ -27,7 +27,7 @@ pub(super) fn roots(value: &Value<'_>) -> Option<PathBuf> {
     Some(path)
 }
 
-/// A certificate chain and its private key, for a site of these names.
+/// A certificate chain and its private key, for these names.
 pub(super) fn pair(cert: &Value<'_>, key: &Value<'_>, names: &[Arc<str>]) -> Option<(PathBuf, PathBuf)> {
     let (cert_path, key_path) = (cert.path(), key.path());
     let (cert_path, key_path) = (cert_path?, key_path?);

@@ -32,6 +32,24 @@ pub enum UpstreamError {
         #[source]
         source: rustls::Error,
     },
+    /// A file of the certificate that is shown to origin servers cannot be read.
+    #[error("cannot read {}", path.display())]
+    Identity {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: pem::Error,
+    },
+    /// That certificate and its key cannot be used together.
+    #[error("the certificate in {} cannot be shown to origin servers", path.display())]
+    InvalidIdentity {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: rustls::Error,
+    },
     /// The server name is neither a host name nor an address.
     #[error("{name:?} is no server name")]
     ServerName {

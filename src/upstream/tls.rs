@@ -1,17 +1,18 @@
-//! Whom to trust on the way to origin servers, read once for a pool. Which
-//! name a server must prove is said by each connection.
+//! Whom to trust on the way to origin servers, and who to be for them, read once
+//! for a pool. Which name a server must prove is said by each connection.
 
 use std::path::Path;
 use std::sync::Arc;
 
+use rustls::client::WantsClientCert;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{ClientConfig, ConfigBuilder, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 
 use super::UpstreamError;
-use crate::config::model::OriginTls;
+use crate::config::model::{OriginTls, PemPair};
 
 /// HTTP/2 over TLS (RFC 9113 s3.2).
 pub(super) const H2: &[u8] = b"h2";
@@ -19,7 +20,8 @@ pub(super) const H2: &[u8] = b"h2";
 const HTTP11: &[u8] = b"http/1.1";
 
 /// The TLS client settings of a pool. Reads the file of trust roots, or else
-/// the system's, or else takes those of Mozilla's program.
+/// the system's, or else takes those of Mozilla's program; and the files of the
+/// certificate that is shown.
 pub fn client_config(tls: &OriginTls) -> Result<Arc<ClientConfig>, UpstreamError> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
@@ -30,9 +32,30 @@ pub fn client_config(tls: &OriginTls) -> Result<Arc<ClientConfig>, UpstreamError
     } else {
         builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate { provider }))
     };
-    let mut config = builder.with_no_client_auth();
+    let mut config = match &tls.identity {
+        None => builder.with_no_client_auth(),
+        Some(identity) => showing(builder, identity)?,
+    };
     config.alpn_protocols = vec![HTTP11.to_vec()];
     Ok(Arc::new(config))
+}
+
+/// Settings with which servers that ask for a certificate are shown `identity`.
+fn showing(
+    builder: ConfigBuilder<ClientConfig, WantsClientCert>,
+    identity: &PemPair,
+) -> Result<ClientConfig, UpstreamError> {
+    let unreadable = |path: &Path| {
+        let path = path.to_owned();
+        move |source| UpstreamError::Identity { path, source }
+    };
+    let chain = CertificateDer::pem_file_iter(&identity.cert)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(unreadable(&identity.cert))?;
+    let key = PrivateKeyDer::from_pem_file(&identity.key).map_err(unreadable(&identity.key))?;
+    builder
+        .with_client_auth_cert(chain, key)
+        .map_err(|source| UpstreamError::InvalidIdentity { path: identity.cert.clone(), source })
 }
 
 fn trust_roots(file: Option<&Path>) -> Result<RootCertStore, UpstreamError> {

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use http::StatusCode;
 
+use super::PemPair;
+
 /// A pool of origin servers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PoolConfig {
@@ -166,4 +168,6 @@ pub struct OriginTls {
     pub ca: Option<PathBuf>,
     /// The server name; `None`: the Host of the request.
     pub server_name: Option<String>,
+    /// The certificate that is shown to servers that ask for one.
+    pub identity: Option<PemPair>,
 }

@@ -4,6 +4,7 @@
 mod health;
 mod resilience;
 mod server;
+mod tls;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,9 +13,9 @@ use std::time::Duration;
 pub(super) use health::health;
 pub(super) use server::servers;
 
-use super::model::{Balance, HealthCheck, OriginTimeouts, OriginTls, PoolConfig, Queue, ServerConfig};
-use super::read::{Diagnostic, Entry, Fault, Reading, Span, Table, Value, did_you_mean};
-use super::{Around, limits, pem};
+use super::model::{Balance, HealthCheck, OriginTimeouts, PoolConfig, Queue, ServerConfig};
+use super::read::{Diagnostic, Entry, Reading, Span, Table, Value, did_you_mean};
+use super::{Around, limits};
 
 /// The keys of a pool that a site has not.
 pub(super) const POOL_ONLY: [&str; 8] =
@@ -137,7 +138,7 @@ pub(super) fn options(
         max_connections: table.number("max_connections", 512, 1..=65_536),
         queue: table.section("queue", queue),
         timeouts: table.section("timeouts", timeouts),
-        tls: tls(table, any_tls),
+        tls: tls::tls(table, any_tls),
         header_bytes: around.limits.origin_header_bytes,
         headers: around.limits.origin_headers,
     }
@@ -168,38 +169,4 @@ fn timeouts(table: &mut Table<'_>) -> OriginTimeouts {
         between_bytes: table.duration("between_bytes", seconds(30), limits::long_timeout()),
         keep_alive: table.duration("keep_alive", seconds(60), limits::timeout()),
     }
-}
-
-fn tls(table: &mut Table<'_>, any_tls: bool) -> OriginTls {
-    if let Some(value) = table.value("tls")
-        && !any_tls
-    {
-        value.warn(
-            "`tls` has no effect",
-            "no origin server of this pool is asked over TLS",
-            "write the servers as \"https://HOST:PORT\"",
-        );
-    }
-    table.section("tls", |table| {
-        table.not_yet(&["cert", "key"]);
-        let verify = table.value("verify");
-        if let Some(value) = verify.as_ref().filter(|value| value.is_false()) {
-            value.warn(
-                "the origin servers' certificates are not verified",
-                "anyone on the way can answer in their place",
-                "trust their own authority instead: ca = \"/path/to/ca.pem\"",
-            );
-        }
-        OriginTls {
-            verify: verify.and_then(|value| value.flag()).unwrap_or(true),
-            ca: table.value("ca").and_then(|value| pem::roots(&value)),
-            server_name: table.value("server_name").and_then(|value| value.parse("a host name", server_name)),
-        }
-    })
-}
-
-fn server_name(text: &str) -> Result<String, Fault> {
-    rustls::pki_types::ServerName::try_from(text)
-        .map(|_| text.to_ascii_lowercase())
-        .map_err(|_| Fault::new("neither a host name nor an IP address"))
 }

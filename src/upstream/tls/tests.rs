@@ -3,9 +3,11 @@ use std::net::SocketAddr;
 
 use http::{HeaderValue, Method};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use rustls::ServerConfig;
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::{ServerConfig, SupportedProtocolVersion};
 use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
-use tempfile::NamedTempFile;
+use tempfile::{NamedTempFile, TempDir};
 use tokio::io::AsyncWriteExt;
 use tokio_rustls::TlsAcceptor;
 
@@ -26,7 +28,11 @@ fn with_ca(text: &str) -> Result<Arc<ClientConfig>, UpstreamError> {
 }
 
 fn trusting(ca: &Path) -> OriginTls {
-    OriginTls { verify: true, ca: Some(ca.to_owned()), server_name: None }
+    OriginTls { verify: true, ca: Some(ca.to_owned()), server_name: None, identity: None }
+}
+
+fn untrusting() -> OriginTls {
+    OriginTls { verify: false, ca: None, server_name: None, identity: None }
 }
 
 #[test]
@@ -40,7 +46,7 @@ fn a_ca_file_without_certificates_is_refused() {
 
 #[test]
 fn only_http_1_is_offered() {
-    let config = client_config(&OriginTls { verify: false, ca: None, server_name: None }).unwrap();
+    let config = client_config(&untrusting()).unwrap();
     assert_eq!(config.alpn_protocols, [b"http/1.1"]);
 }
 
@@ -52,6 +58,15 @@ struct TlsOrigin {
 
 impl TlsOrigin {
     async fn start(names: &[&str]) -> Self {
+        Self::asking(names, rustls::ALL_VERSIONS, WebPkiClientVerifier::no_client_auth()).await
+    }
+
+    /// One that asks its clients for what `clients` says.
+    async fn asking(
+        names: &[&str],
+        versions: &[&'static SupportedProtocolVersion],
+        clients: Arc<dyn ClientCertVerifier>,
+    ) -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
@@ -63,9 +78,9 @@ impl TlsOrigin {
         let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
+            .with_protocol_versions(versions)
             .unwrap()
-            .with_no_client_auth()
+            .with_client_cert_verifier(clients)
             .with_single_cert(vec![leaf.der().clone()], key)
             .unwrap();
         let acceptor = TlsAcceptor::from(Arc::new(config));
@@ -128,7 +143,7 @@ async fn an_unknown_ca_is_refused_unless_nothing_is_verified() {
     let stranger = TlsOrigin::start(&["site.test"]).await;
     let error = get(&origin.server(trusting(stranger.ca.path())), "site.test").await.unwrap_err();
     assert_eq!(error.kind, ProxyErrorType::TlsCertificateError);
-    let any = OriginTls { verify: false, ca: None, server_name: None };
+    let any = untrusting();
     assert!(get(&origin.server(any), "elsewhere.test").await.is_ok());
 }
 
@@ -139,7 +154,7 @@ async fn cleartext_before_the_handshake_is_no_answer() {
         let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
     })
     .await;
-    let any = OriginTls { verify: false, ca: None, server_name: None };
+    let any = untrusting();
     let error = get(&tls_server(origin.address, any), "site.test").await.unwrap_err();
     assert_eq!((error.kind, error.progress), (ProxyErrorType::TlsProtocolError, RequestProgress::NotSent));
 }
@@ -179,4 +194,91 @@ async fn checks_verify_too() {
     check.host = Some("site.test".to_owned());
     check.expect = (204, 204);
     assert!(matches!(server.probe(&check).await, Err(ProbeError::Status(_))));
+}
+
+/// An authority for clients, and one that it certified.
+struct Clients {
+    directory: TempDir,
+    roots: Arc<RootCertStore>,
+}
+
+impl Clients {
+    fn new() -> Self {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(issuer.der().clone()).unwrap();
+        let key = KeyPair::generate().unwrap();
+        let leaf = CertificateParams::default().signed_by(&key, &issuer).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("cert.pem"), leaf.pem()).unwrap();
+        std::fs::write(directory.path().join("key.pem"), key.serialize_pem()).unwrap();
+        Self { directory, roots: Arc::new(roots) }
+    }
+
+    fn identity(&self) -> PemPair {
+        let [cert, key] = ["cert.pem", "key.pem"].map(|name| self.directory.path().join(name));
+        PemPair { cert, key }
+    }
+
+    async fn origin(&self, versions: &[&'static SupportedProtocolVersion]) -> TlsOrigin {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::clone(&self.roots), provider);
+        TlsOrigin::asking(&["site.test"], versions, verifier.build().unwrap()).await
+    }
+}
+
+#[tokio::test]
+async fn servers_that_ask_for_a_certificate_are_shown_it() {
+    let (clients, strangers) = (Clients::new(), Clients::new());
+    let check = HealthCheck {
+        path: Some("/healthz".to_owned()),
+        host: Some("site.test".to_owned()),
+        every: CHECK_TIME,
+        timeout: CHECK_TIME,
+        rise: 1,
+        fall: 1,
+        expect: (200, 299),
+    };
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        let origin = clients.origin(&[version]).await;
+        for verify in [true, false] {
+            let trusting = OriginTls { verify, ..trusting(origin.ca.path()) };
+            let with = |identity| origin.server(OriginTls { identity, ..trusting.clone() });
+            let server = with(Some(clients.identity()));
+            assert!(get(&server, "site.test").await.unwrap().contains("host: site.test"));
+            server.probe(&check).await.unwrap();
+            for identity in [None, Some(strangers.identity())] {
+                let server = with(identity);
+                assert!(get(&server, "site.test").await.is_err(), "{version:?}");
+                assert!(server.probe(&check).await.is_err());
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn servers_that_ask_for_none_are_shown_none() {
+    let origin = TlsOrigin::start(&["site.test"]).await;
+    let clients = Clients::new();
+    let tls = OriginTls { identity: Some(clients.identity()), ..trusting(origin.ca.path()) };
+    assert!(get(&origin.server(tls), "site.test").await.is_ok());
+}
+
+#[test]
+fn a_certificate_to_show_must_be_usable() {
+    let shown = |cert: &Path, key: &Path| {
+        let identity = Some(PemPair { cert: cert.to_owned(), key: key.to_owned() });
+        client_config(&OriginTls { identity, ..untrusting() })
+    };
+    let (clients, strangers) = (Clients::new(), Clients::new());
+    let (own, foreign) = (clients.identity(), strangers.identity());
+    assert!(shown(&own.cert, &own.key).is_ok());
+    let nowhere = Path::new("/nowhere/x.pem");
+    assert!(matches!(shown(nowhere, &own.key), Err(UpstreamError::Identity { .. })));
+    assert!(matches!(shown(&own.cert, nowhere), Err(UpstreamError::Identity { .. })));
+    assert!(matches!(shown(&own.cert, &own.cert), Err(UpstreamError::Identity { .. })));
+    assert!(matches!(shown(&own.key, &own.key), Err(UpstreamError::InvalidIdentity { .. })));
+    assert!(matches!(shown(&own.cert, &foreign.key), Err(UpstreamError::InvalidIdentity { .. })));
 }
