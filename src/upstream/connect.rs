@@ -1,5 +1,5 @@
-//! Opens a connection to an origin server: name, TCP and TLS under one
-//! deadline. Every address of a name is tried.
+//! Opens a connection to an origin server: name, TCP, what it is told first, and
+//! TLS under one deadline. Every address of a name is tried.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use rustls_pki_types::ServerName;
 use socket2::{SockRef, TcpKeepalive};
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -101,10 +102,12 @@ pub(super) struct Connected {
     pub(super) is_http2: bool,
 }
 
-/// Connects to `address` within `limit`, by TLS if a connector and the name the
-/// server must prove are given. Cancel safe: what was opened is closed.
+/// Connects to `address` within `limit`, sends `header`, and goes on by TLS if a
+/// connector and the name the server must prove are given. Cancel safe: what was
+/// opened is closed.
 pub(super) async fn connect(
     address: &Address,
+    header: &[u8],
     tls: Option<(&TlsConnector, ServerName<'static>)>,
     limit: Duration,
 ) -> Result<Connected, ConnectError> {
@@ -113,11 +116,12 @@ pub(super) async fn connect(
         let (host, port) = match address {
             Address::Tcp(host, port) => (host.as_str(), *port),
             Address::Unix(path) => {
-                let stream = UnixStream::connect(path).await.map_err(ConnectError::Tcp)?;
+                let mut stream = UnixStream::connect(path).await.map_err(ConnectError::Tcp)?;
+                stream.write_all(header).await.map_err(ConnectError::Tcp)?;
                 return Ok(Connected { transport: Either::Left(Either::Right(stream)), is_http2: false });
             }
         };
-        let stream = if let Ok(address) = host.parse::<IpAddr>() {
+        let mut stream = if let Ok(address) = host.parse::<IpAddr>() {
             TcpStream::connect((address, port)).await.map_err(ConnectError::Tcp)?
         } else {
             resolving = true;
@@ -128,6 +132,7 @@ pub(super) async fn connect(
         // Both only tune: a connection without them is still a connection.
         let _ = stream.set_nodelay(true);
         let _ = SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(TCP_KEEP_ALIVE));
+        stream.write_all(header).await.map_err(ConnectError::Tcp)?;
         match tls {
             None => Ok(Connected { transport: Either::Left(Either::Left(stream)), is_http2: false }),
             Some((connector, name)) => {

@@ -9,6 +9,7 @@ use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::task::JoinHandle;
 
+use super::introduction::ClientEnds;
 use super::server::OriginServer;
 use super::stream::{OriginStream, Traffic, Transport};
 use super::upload::RequestContent;
@@ -41,6 +42,9 @@ pub(super) struct Connection {
     /// The host whose name the server proved, where that is said by requests:
     /// no other host's requests may use the connection.
     pub(super) proven_host: Option<Host>,
+    /// The client whose connection the server takes it for, if it was told: no
+    /// other client's requests may use it.
+    pub(super) client: Option<ClientEnds>,
     driver: JoinHandle<()>,
 }
 
@@ -63,7 +67,7 @@ impl Connection {
                 tracing::debug!(error = &error as &dyn std::error::Error, "origin connection ended");
             }
         });
-        Ok(Self { sender, traffic, proven_host, driver })
+        Ok(Self { sender, traffic, proven_host, client: None, driver })
     }
 
     /// True if a request may be sent on it.

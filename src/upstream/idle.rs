@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::connection::Connection;
+use super::introduction::ClientEnds;
 use crate::exchange::Host;
 
 /// More workers than this share shelves.
@@ -56,16 +57,22 @@ impl IdleConnections {
         }
     }
 
-    /// The connection used last that may be used for `host`; those found
-    /// closed or too old on the way are dropped.
-    pub(super) fn take(&self, host: Option<&Host>, now: Instant) -> Option<Connection> {
+    /// The connection used last that may be used for `host` and `client`; those
+    /// found closed or too old on the way are dropped.
+    pub(super) fn take(
+        &self,
+        host: Option<&Host>,
+        client: Option<ClientEnds>,
+        now: Instant,
+    ) -> Option<Connection> {
         let mut shelf = self.own();
         let mut index = shelf.len();
         while index > 0 {
             index -= 1;
             let idle = shelf.get(index)?;
             let is_usable = self.is_young(idle, now) && idle.connection.is_ready();
-            if is_usable && idle.connection.proven_host.as_ref() == host {
+            let is_theirs = idle.connection.proven_host.as_ref() == host && idle.connection.client == client;
+            if is_usable && is_theirs {
                 return Some(shelf.remove(index).connection);
             }
             if !is_usable {

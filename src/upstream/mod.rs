@@ -12,6 +12,7 @@ mod failure;
 mod http2;
 mod idle;
 mod inbound;
+mod introduction;
 mod outbound;
 mod probe;
 mod server;

@@ -14,6 +14,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use http_body::Body as _;
 
 use super::Pseudonym;
+use super::introduction::ClientEnds;
 use super::upgrade::Upgrade;
 use crate::exchange::{Body, FetchError, Host, Request, RequestProgress, Scheme};
 use crate::fields::forwarding::forwarded_element;
@@ -36,6 +37,7 @@ pub struct OutboundRequest {
     /// `None` once it was given away.
     message: Option<http::Request<Body>>,
     host: Host,
+    client: ClientEnds,
     upgrade: Option<Upgrade>,
     is_idempotent: bool,
     is_copied: bool,
@@ -73,7 +75,8 @@ impl OutboundRequest {
         let is_idempotent = req.method.is_idempotent();
         let is_copied = is_idempotent && matches!(body, Body::Empty | Body::Full(_));
         let message = message(req.method, Uri::from(req.target.path_and_query), fields, body);
-        Ok(Self { message: Some(message), host, upgrade, is_idempotent, is_copied })
+        let client = ClientEnds::of(&req.connection);
+        Ok(Self { message: Some(message), host, client, upgrade, is_idempotent, is_copied })
     }
 
     /// True if sending it once more would do no harm (RFC 9110 s9.2.2).
@@ -89,6 +92,11 @@ impl OutboundRequest {
     /// The host it is for.
     pub(super) fn host(&self) -> &Host {
         &self.host
+    }
+
+    /// The client's connection it came over.
+    pub(super) fn client(&self) -> ClientEnds {
+        self.client
     }
 
     /// The change of protocols it asks for.

@@ -63,7 +63,8 @@ impl OriginServer {
             }
             None => None,
         };
-        let connected = connect(&self.address, tls, check.timeout).await?;
+        let header = self.introduction(None);
+        let connected = connect(&self.address, &header, tls, check.timeout).await?;
         let Some(path) = &check.path else { return Ok(()) };
         let (head, content) = self.ask(connected, path, asked).await?.into_parts();
         let (least, most) = check.expect;

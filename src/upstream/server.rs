@@ -19,11 +19,12 @@ use super::exchange::may_use_new_connection;
 use super::failure::{fetch_error, malformed};
 use super::http2::{self, Multiplexed, MultiplexedConnections, Spawner, Stream};
 use super::idle::IdleConnections;
+use super::introduction::{self, ClientEnds};
 use super::slots::{Slot, Slots};
 use super::tls::H2;
 use super::{OutboundRequest, UpstreamError, inbound};
 use crate::base::{Clock, Tasks};
-use crate::config::model::{OriginProtocol, OriginTimeouts, PoolConfig, ServerConfig};
+use crate::config::model::{OriginProtocol, OriginTimeouts, PoolConfig, ProxyProtocol, ServerConfig};
 use crate::exchange::{Body, Facts, FetchError, Host, RequestProgress, Response};
 use crate::fields::proxy_status::ProxyErrorType;
 use crate::telemetry::metrics::Metrics;
@@ -43,6 +44,7 @@ pub struct OriginServer {
     /// True once the server did not agree to HTTP/2.
     speaks_http1: AtomicBool,
     pub(super) tasks: Tasks,
+    proxy_protocol: Option<ProxyProtocol>,
     pub(super) timeouts: OriginTimeouts,
     idle: IdleConnections,
     multiplexed: MultiplexedConnections,
@@ -92,9 +94,14 @@ impl OriginServer {
             tls,
             http1,
             http2: http2::builder(pool, &tasks),
-            protocol: server.protocol,
+            // A connection that is one client's carries no other's requests.
+            protocol: match pool.proxy_protocol {
+                Some(_) => OriginProtocol::Http1,
+                None => server.protocol,
+            },
             speaks_http1: AtomicBool::new(false),
             tasks,
+            proxy_protocol: pool.proxy_protocol,
             timeouts: pool.timeouts.clone(),
             idle: IdleConnections::new(pool.timeouts.keep_alive, pool.max_connections),
             multiplexed: MultiplexedConnections::new(),
@@ -129,8 +136,9 @@ impl OriginServer {
         req: &mut OutboundRequest,
         slot: Slot,
     ) -> Result<Response, FetchError> {
+        let client = self.proxy_protocol.map(|_| req.client());
         let proven_host = self.proven_host(req);
-        if let Some(kept) = self.idle.take(proven_host, self.clock.now()) {
+        if let Some(kept) = self.idle.take(proven_host, client, self.clock.now()) {
             let mut lease = Lease::new(kept, Arc::clone(self));
             match self.exchange(&mut lease, req).await {
                 Err(error) if may_use_new_connection(&error, req) => drop(lease),
@@ -138,7 +146,7 @@ impl OriginServer {
             }
         }
         let proven_host = self.proven_host(req).cloned();
-        let connection = match self.open(proven_host, Offer::Http1).await? {
+        let connection = match self.open(proven_host, client, Offer::Http1).await? {
             Opened::Alone(connection) => connection,
             // It was not offered.
             Opened::Multiplexed(_) => return Err(malformed("HTTP/2 without having been asked")),
@@ -191,7 +199,7 @@ impl OriginServer {
                 return Ok(Ok(stream));
             }
             let offer = if self.speaks_http1.load(Relaxed) { Offer::Http1 } else { Offer::Both };
-            match self.open(host.cloned(), offer).await? {
+            match self.open(host.cloned(), None, offer).await? {
                 Opened::Alone(connection) => Ok(Err(connection)),
                 Opened::Multiplexed(connection) => {
                     let stream = connection.stream().ok_or_else(|| malformed("HTTP/2 without a stream"))?;
@@ -230,7 +238,17 @@ impl OriginServer {
         self.tls.as_ref().filter(|tls| tls.server_name.is_none()).map(|_| req.host())
     }
 
-    async fn open(&self, proven_host: Option<Host>, offer: Offer) -> Result<Opened, FetchError> {
+    /// What the server is told first on a connection for `client`.
+    pub(super) fn introduction(&self, client: Option<ClientEnds>) -> Vec<u8> {
+        self.proxy_protocol.map(|version| introduction::header(version, client)).unwrap_or_default()
+    }
+
+    async fn open(
+        &self,
+        proven_host: Option<Host>,
+        client: Option<ClientEnds>,
+        offer: Offer,
+    ) -> Result<Opened, FetchError> {
         let (open, before) = OpenConnection::count(&self.open);
         if before >= self.max_connections {
             self.idle.drop_one();
@@ -242,9 +260,14 @@ impl OriginServer {
             }
             None => None,
         };
-        let connected = connect(&self.address, tls, self.timeouts.connect).await?;
+        let header = self.introduction(client);
+        let connected = connect(&self.address, &header, tls, self.timeouts.connect).await?;
         self.metrics.origin_connections.increment();
-        self.speak(connected, proven_host, Some(open), offer).await
+        let mut opened = self.speak(connected, proven_host, Some(open), offer).await?;
+        if let Opened::Alone(connection) = &mut opened {
+            connection.client = client;
+        }
+        Ok(opened)
     }
 
     /// Begins to speak HTTP as was offered and agreed on.

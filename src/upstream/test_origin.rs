@@ -143,6 +143,7 @@ pub(crate) fn pool(addresses: &[SocketAddr]) -> PoolConfig {
             keep_alive: Duration::from_secs(60),
         },
         tls: OriginTls { verify: true, ca: None, server_name: None, identity: None },
+        proxy_protocol: None,
         header_bytes: 16 << 10,
         headers: 100,
     }

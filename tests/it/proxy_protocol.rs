@@ -48,9 +48,14 @@ fn sixth() -> Vec<u8> {
     second(0x21, 0x21, &[&ends[..], &[1, 2, 3, 4], &[4, 0, 1, 0]].concat())
 }
 
-/// The client of the last of `count` access records.
-async fn client_of(seawall: &Seawall, count: usize) -> String {
-    seawall.access_records(count).await[count - 1]["client"].as_str().unwrap().to_owned()
+/// Waits for a record of each request in the access log, which comes but once a
+/// second: the clients must be these, in any order.
+async fn assert_clients(seawall: &Seawall, mut expected: Vec<&str>) {
+    let records = seawall.access_records(expected.len()).await;
+    let mut found: Vec<&str> = records.iter().map(|record| record["client"].as_str().unwrap()).collect();
+    found.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(found, expected);
 }
 
 async fn send_slowly(client: &mut RawClient, bytes: &[u8]) {
@@ -65,7 +70,8 @@ async fn headers_tell_whose_connection_it_is() {
     let mut origin = Origin::start().await;
     let seawall = edge_before(origin.address, "", "").await;
     let own = "127.0.0.1";
-    for (index, (header, client)) in [
+    let mut clients = Vec::new();
+    for (header, client) in [
         (V1.as_bytes().to_vec(), "192.0.2.7"),
         (b"PROXY TCP6 2001:db8::7 ::1 1 2\r\n".to_vec(), "2001:db8::7"),
         (b"PROXY UNKNOWN\r\n".to_vec(), own),
@@ -76,10 +82,7 @@ async fn headers_tell_whose_connection_it_is() {
         (second(0x20, 0x11, &[192, 0, 2, 9, 192, 0, 2, 1, 0, 1, 0, 2]), own),
         (second(0x21, 0x00, b""), own),
         (second(0x21, 0x31, &[b'/'; 216]), own),
-    ]
-    .into_iter()
-    .enumerate()
-    {
+    ] {
         let mut connection = RawClient::connect(seawall.http).await;
         // In one piece, so that what follows the header comes with it.
         let body = "x".repeat(100_000);
@@ -87,44 +90,44 @@ async fn headers_tell_whose_connection_it_is() {
             format!("POST / HTTP/1.1\r\nHost: site.test\r\nContent-Length: {}\r\n\r\n{body}", body.len());
         connection.send([&header[..], post.as_bytes()].concat()).await;
         let arrival = origin.next().await;
-        assert_eq!(arrival.request.field("x-forwarded-for"), Some(client), "{index}");
+        assert_eq!(arrival.request.field("x-forwarded-for"), Some(client), "{}", header.escape_ascii());
         assert_eq!(arrival.request.content, body.as_bytes());
         arrival.answer(ok("", "hello")).await;
         assert_eq!(connection.response().await.status(), 200);
         connection.send(GET).await;
         origin.next().await.answer(ok("", "hello")).await;
         assert_eq!(connection.response().await.status(), 200);
-        assert_eq!(client_of(&seawall, index * 2 + 2).await, client);
+        clients.extend([client; 2]);
     }
+    assert_clients(&seawall, clients).await;
     assert_eq!(seawall.metric(FAILURES).await, Some(0));
 }
 
 #[tokio::test]
 async fn a_header_may_come_byte_by_byte() {
     let seawall = edge("").await;
-    for (index, header) in [V1.as_bytes().to_vec(), sixth()].into_iter().enumerate() {
+    for header in [V1.as_bytes().to_vec(), sixth()] {
         let mut client = RawClient::connect(seawall.http).await;
         send_slowly(&mut client, &[&header[..], GET.as_bytes()].concat()).await;
         assert_eq!(client.response().await.status(), 200);
-        assert_eq!(client_of(&seawall, index + 1).await, ["192.0.2.7", "2001:db8::7"][index]);
     }
+    assert_clients(&seawall, vec!["192.0.2.7", "2001:db8::7"]).await;
 }
 
 #[tokio::test]
 async fn it_comes_before_tls() {
     let seawall = edge("").await;
-    let mut count = 0;
-    for (header, client) in [(V1.as_bytes().to_vec(), "192.0.2.7"), (sixth(), "2001:db8::7")] {
+    for header in [V1.as_bytes().to_vec(), sixth()] {
         for alpn in [Alpn::H1, Alpn::H2] {
             let mut connection = RawClient::connect(seawall.https).await;
             send_slowly(&mut connection, &header).await;
             let stream = connection.into_stream();
             let mut connection = Client::over(stream, &seawall.ca(), "site.test", alpn).await;
             assert_eq!(connection.get("/").await.body(), "hello");
-            count += 1;
-            assert_eq!(client_of(&seawall, count).await, client);
         }
     }
+    let clients = ["192.0.2.7", "2001:db8::7"];
+    assert_clients(&seawall, [clients, clients].concat()).await;
     assert_eq!(seawall.metric(FAILURES).await, Some(0));
 }
 
@@ -181,7 +184,7 @@ async fn nobody_else_is_believed() {
     let mut client = RawClient::connect_from(UNLISTED, seawall.http).await;
     client.send(GET).await;
     assert_eq!(client.response().await.status(), 200);
-    assert_eq!(client_of(&seawall, 1).await, UNLISTED.to_string());
+    assert_clients(&seawall, vec!["127.0.0.2"]).await;
     assert_eq!(seawall.metric(FAILURES).await, Some(0));
     assert_eq!(seawall.metric("seawall_handshake_failures_total").await, Some(2));
 }
@@ -265,20 +268,19 @@ async fn curl_is_understood() {
         ("https://site.test/", seawall.https, "--http1.1"),
         ("https://site.test/", seawall.https, "--http2"),
     ];
-    for (index, (url, to, version)) in asked.into_iter().enumerate() {
+    for (url, to, version) in asked {
         let said = curl(&seawall, url, to, &["--haproxy-protocol", version]).await;
         assert!(said.contains(" 200") && said.ends_with("hello"), "{said}");
-        assert_eq!(client_of(&seawall, index + 1).await, "127.0.0.1");
         let said = curl(&seawall, url, to, &[version]).await;
         assert!(said.contains("curl: ("), "{said}");
     }
+    assert_clients(&seawall, vec!["127.0.0.1"; 3]).await;
     assert_eq!(seawall.metric(FAILURES).await, Some(3));
 }
 
 #[tokio::test]
 async fn haproxy_is_understood() {
     let seawall = edge("").await;
-    let mut count = 0;
     for options in [
         "send-proxy",
         "send-proxy-v2",
@@ -290,9 +292,39 @@ async fn haproxy_is_understood() {
             let haproxy = Haproxy::start(to, options).await;
             let said = curl(&seawall, url, haproxy.address, &["--interface", "127.0.0.9"]).await;
             assert!(said.contains(" 200") && said.ends_with("hello"), "{options}: {said}");
-            count += 1;
-            assert_eq!(client_of(&seawall, count).await, "127.0.0.9", "{options}");
         }
     }
+    assert_clients(&seawall, vec!["127.0.0.9"; 8]).await;
+    assert_eq!(seawall.metric(FAILURES).await, Some(0));
+}
+
+#[tokio::test]
+async fn origin_servers_are_told_whose_connection_it_is() {
+    let seawall = edge("").await;
+    let haproxy = Haproxy::listening("accept-proxy", seawall.http, "send-proxy").await;
+    for version in ["v1", "v2"] {
+        for origin in [
+            format!("http://{}", seawall.http),
+            format!("https://{}", seawall.https),
+            format!("http://{}", haproxy.address),
+        ] {
+            let outer = Seawall::start(&format!(
+                "[pool.inner]\norigins = [\"{origin}\"]\nhealth = {{ every = \"100ms\" }}\n\
+                 proxy_protocol = \"{version}\"\ntls = {{ ca = {:?}, server_name = \"site.test\" }}\n\
+                 [site.\"site.test\"]\npool = \"inner\"\ntls = \"off\"\n",
+                seawall.ca()
+            ))
+            .await;
+            let mut client = RawClient::connect_from(Ipv4Addr::new(127, 0, 0, 9), outer.http).await;
+            for _ in 0..2 {
+                client.send(GET).await;
+                assert_eq!(client.response().await.status(), 200);
+            }
+            let mut other = RawClient::connect(outer.http).await;
+            other.send(GET).await;
+            assert_eq!(other.response().await.status(), 200);
+        }
+    }
+    assert_clients(&seawall, ["127.0.0.9", "127.0.0.9", "127.0.0.1"].repeat(6)).await;
     assert_eq!(seawall.metric(FAILURES).await, Some(0));
 }

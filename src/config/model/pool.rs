@@ -33,6 +33,8 @@ pub struct PoolConfig {
     pub timeouts: OriginTimeouts,
     /// TLS to the origin servers with `https://`.
     pub tls: OriginTls,
+    /// How each connection tells whose it is; `None`: not at all.
+    pub proxy_protocol: Option<ProxyProtocol>,
     /// Bytes of the fields of a response.
     pub header_bytes: usize,
     /// Number of fields of a response.
@@ -70,6 +72,15 @@ pub enum OriginProtocol {
     /// HTTP/2 if the server agrees in the TLS handshake (RFC 9113 s3.2), else
     /// HTTP/1.1.
     Negotiated,
+}
+
+/// A version of the PROXY protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProxyProtocol {
+    /// A line of text.
+    V1,
+    /// Binary.
+    V2,
 }
 
 /// How a server is picked.

@@ -13,13 +13,24 @@ use std::time::Duration;
 pub(super) use health::health;
 pub(super) use server::servers;
 
-use super::model::{Balance, HealthCheck, OriginTimeouts, PoolConfig, Queue, ServerConfig};
-use super::read::{Diagnostic, Entry, Reading, Span, Table, Value, did_you_mean};
+use super::model::{
+    Balance, HealthCheck, OriginProtocol, OriginTimeouts, PoolConfig, ProxyProtocol, Queue, ServerConfig,
+};
+use super::read::{Diagnostic, Entry, Fault, Reading, Span, Table, Value, did_you_mean};
 use super::{Around, limits};
 
 /// The keys of a pool that a site has not.
-pub(super) const POOL_ONLY: [&str; 8] =
-    ["balance", "eject", "panic", "slow_start", "retry", "max_connections", "queue", "timeouts"];
+pub(super) const POOL_ONLY: [&str; 9] = [
+    "balance",
+    "eject",
+    "panic",
+    "slow_start",
+    "retry",
+    "max_connections",
+    "queue",
+    "timeouts",
+    "proxy_protocol",
+];
 
 /// The pools of a file, and which of them a site has taken.
 #[derive(Debug, Default)]
@@ -127,6 +138,10 @@ pub(super) fn options(
 ) -> PoolConfig {
     table.not_yet(&["slow_start"]);
     let any_tls = servers.iter().any(|server| server.tls);
+    let proxy_protocol = table
+        .value("proxy_protocol")
+        .filter(|value| carries_one_client(value, &servers))
+        .and_then(|value| value.choice(&[("v1", ProxyProtocol::V1), ("v2", ProxyProtocol::V2)]));
     PoolConfig {
         name,
         servers,
@@ -139,6 +154,7 @@ pub(super) fn options(
         queue: table.section("queue", queue),
         timeouts: table.section("timeouts", timeouts),
         tls: tls::tls(table, any_tls),
+        proxy_protocol,
         header_bytes: around.limits.origin_header_bytes,
         headers: around.limits.origin_headers,
     }
@@ -152,6 +168,17 @@ fn balance(value: &Value<'_>) -> Option<Balance> {
         return None;
     }
     value.choice(&[("p2c", Balance::PowerOfTwo), ("round-robin", Balance::RoundRobin)])
+}
+
+/// A connection that is told to be one client's cannot carry others' requests
+/// beside.
+fn carries_one_client(value: &Value<'_>, servers: &[ServerConfig]) -> bool {
+    let shared = servers.iter().find(|server| server.protocol == OriginProtocol::Http2);
+    if let Some(server) = shared {
+        let reason = format!("`{}` takes the requests of many clients on one connection", server.label);
+        value.fault(Fault::new(reason).help("write the server as \"http://HOST:PORT\""));
+    }
+    shared.is_none()
 }
 
 fn queue(table: &mut Table<'_>) -> Queue {

@@ -22,12 +22,17 @@ impl Haproxy {
     /// Passes connections on to `server`, with these `options` of its `server`
     /// line, and waits until it listens.
     pub(crate) async fn start(server: SocketAddr, options: &str) -> Self {
+        Self::listening("", server, options).await
+    }
+
+    /// The same with these `bind` options of its `bind` line.
+    pub(crate) async fn listening(bind: &str, server: SocketAddr, options: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let address = ports::free_address();
         let config = directory.path().join("haproxy.cfg");
         let text = format!(
             "defaults\n mode tcp\n timeout connect 10s\n timeout client 20s\n timeout server 20s\n\
-             listen edge\n bind {address}\n server edge {server} {options}\n"
+             listen edge\n bind {address} {bind}\n server edge {server} {options}\n"
         );
         fs::write(&config, text).unwrap();
         let mut command = Command::new("haproxy");
