@@ -1,6 +1,12 @@
 //! Which server of a pool a request goes to. Pure: chance is an argument, and
 //! what is known of the servers comes as a list.
 
+mod least_connections;
+#[cfg(test)]
+mod tests;
+
+pub(super) use least_connections::least_connections;
+
 /// A server's place in the config of its pool.
 pub(super) type ServerIndex = usize;
 
@@ -115,95 +121,5 @@ impl RoundRobin {
         let (index, _) = best?;
         *self.current.get_mut(index)? -= total;
         Some(index)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::base::random_below;
-
-    fn candidate() -> impl Strategy<Value = Candidate> {
-        let fitness = prop_oneof![Just(Fitness::Fit), Just(Fitness::Ejected), Just(Fitness::Down)];
-        (fitness, any::<bool>(), any::<bool>(), 1..20u32).prop_map(
-            |(fitness, is_backup, was_tried, weight)| Candidate { fitness, is_backup, was_tried, weight },
-        )
-    }
-
-    fn both(candidates: &[Candidate]) -> [Option<ServerIndex>; 2] {
-        let load = |index| f64::from(u32::try_from(index).unwrap());
-        let list = candidates.iter().copied();
-        [power_of_two(list.clone(), load, random_below), RoundRobin::new(candidates.len()).pick(list)]
-    }
-
-    proptest! {
-        #[test]
-        fn the_unfit_are_picked_only_when_nobody_else_is_left(
-            candidates in prop::collection::vec(candidate(), 0..8),
-        ) {
-            let has = |test: fn(&Candidate) -> bool| candidates.iter().any(test);
-            for picked in both(&candidates) {
-                let Some(picked) = picked.map(|index| candidates[index]) else {
-                    prop_assert!(!has(|server| server.fitness != Fitness::Down));
-                    continue;
-                };
-                prop_assert!(picked.fitness != Fitness::Down);
-                if picked.fitness == Fitness::Ejected {
-                    prop_assert!(!has(|server| server.fitness == Fitness::Fit));
-                }
-                if picked.fitness == Fitness::Fit && picked.was_tried {
-                    prop_assert!(!has(|server| server.fitness == Fitness::Fit && !server.was_tried));
-                }
-                if picked.fitness == Fitness::Fit && picked.is_backup && !picked.was_tried {
-                    let is_better = |server: &Candidate| {
-                        server.fitness == Fitness::Fit && !server.was_tried && !server.is_backup
-                    };
-                    prop_assert!(!has(is_better));
-                }
-            }
-        }
-
-        #[test]
-        fn round_robin_keeps_to_the_weights(weights in prop::collection::vec(1..20u32, 1..8)) {
-            let list = weights.iter().map(|weight| Candidate { weight: *weight, ..FIT });
-            let mut turns = RoundRobin::new(weights.len());
-            let mut counts = vec![0u32; weights.len()];
-            for _ in 0..10_000 {
-                counts[turns.pick(list.clone()).unwrap()] += 1;
-            }
-            let total: u32 = weights.iter().sum();
-            for (count, weight) in counts.iter().zip(&weights) {
-                let share = f64::from(*count) / 10_000.0;
-                prop_assert!((share - f64::from(*weight) / f64::from(total)).abs() < 0.03);
-            }
-        }
-    }
-
-    const FIT: Candidate = Candidate { fitness: Fitness::Fit, is_backup: false, was_tried: false, weight: 1 };
-
-    #[test]
-    fn round_robin_is_smooth() {
-        let list = [5, 1, 1].map(|weight| Candidate { weight, ..FIT });
-        let mut turns = RoundRobin::new(3);
-        let order: Vec<_> = (0..7).filter_map(|_| turns.pick(list.iter().copied())).collect();
-        assert_eq!(order, [0, 0, 1, 0, 2, 0, 0]);
-    }
-
-    #[test]
-    fn of_two_the_less_loaded_is_taken() {
-        for _ in 0..100 {
-            let picked = power_of_two([FIT; 2].into_iter(), |index| [2.0, 1.0][index], random_below);
-            assert_eq!(picked, Some(1));
-        }
-    }
-
-    #[test]
-    fn equal_loads_are_shared_by_weight() {
-        let list = [3, 1].map(|weight| Candidate { weight, ..FIT });
-        let picks = (0..10_000).filter_map(|_| power_of_two(list.iter().copied(), |_| 1.0, random_below));
-        let share = picks.filter(|index| *index == 0).count();
-        assert!((7_200..7_800).contains(&share), "{share}");
     }
 }

@@ -12,7 +12,7 @@ use super::budget::RetryBudget;
 use super::check::{self, error_chain};
 use super::health::{Outcome, Standing};
 use super::member::Member;
-use super::pick::{Fitness, RoundRobin, ServerIndex, power_of_two};
+use super::pick::{Fitness, RoundRobin, ServerIndex, least_connections, power_of_two};
 use super::retry::{Attempt, Ending, may_retry};
 use super::status::PoolStatus;
 use crate::base::{Clock, Tasks, random_below};
@@ -200,6 +200,12 @@ impl Pool {
                 power_of_two(candidates, load, random_below)
             }
             Balance::RoundRobin => self.turns.lock().unwrap_or_else(PoisonError::into_inner).pick(candidates),
+            Balance::LeastConnections => {
+                let in_flight = |index: ServerIndex| {
+                    self.members.get(index).map_or(usize::MAX, |member| member.origin.in_flight())
+                };
+                least_connections(candidates, in_flight, random_below)
+            }
         };
         let index = picked.or_else(|| self.pick_though_down(tried, now))?;
         Some((index, self.members.get(index)?))

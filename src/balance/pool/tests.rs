@@ -78,7 +78,7 @@ async fn cutting() -> TestOrigin {
 
 #[tokio::test]
 async fn with_one_server_of_two_dead_no_request_fails() {
-    for balance in [Balance::PowerOfTwo, Balance::RoundRobin] {
+    for balance in [Balance::PowerOfTwo, Balance::RoundRobin, Balance::LeastConnections] {
         let origin = TestOrigin::always(OK).await;
         let pool = pool(PoolConfig { balance, ..test_origin::pool(&[nobody(), origin.address]) });
         for method in [Method::GET, Method::POST].iter().cycle().take(10) {

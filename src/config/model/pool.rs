@@ -90,6 +90,8 @@ pub enum Balance {
     PowerOfTwo,
     /// One after the other, by weight, smoothly.
     RoundRobin,
+    /// The one with the fewest requests under way for its weight.
+    LeastConnections,
 }
 
 /// How servers are checked.

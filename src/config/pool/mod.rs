@@ -162,12 +162,16 @@ pub(super) fn options(
 
 fn balance(value: &Value<'_>) -> Option<Balance> {
     let word = value.text()?;
-    let is_planned = word == "least-conn" || word.starts_with("hash:") || word.starts_with("sticky:");
+    let is_planned = word.starts_with("hash:") || word.starts_with("sticky:");
     if is_planned {
-        value.not_yet("this way of balancing", "use \"p2c\" or \"round-robin\"");
+        value.not_yet("this way of balancing", "use \"p2c\", \"round-robin\" or \"least-conn\"");
         return None;
     }
-    value.choice(&[("p2c", Balance::PowerOfTwo), ("round-robin", Balance::RoundRobin)])
+    value.choice(&[
+        ("p2c", Balance::PowerOfTwo),
+        ("round-robin", Balance::RoundRobin),
+        ("least-conn", Balance::LeastConnections),
+    ])
 }
 
 /// A connection that is told to be one client's cannot carry others' requests

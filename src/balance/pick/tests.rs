@@ -1,0 +1,104 @@
+//! What holds for every strategy, and what for each of them.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::base::random_below;
+
+fn candidate() -> impl Strategy<Value = Candidate> {
+    let fitness = prop_oneof![Just(Fitness::Fit), Just(Fitness::Ejected), Just(Fitness::Down)];
+    (fitness, any::<bool>(), any::<bool>(), 1..20u32).prop_map(|(fitness, is_backup, was_tried, weight)| {
+        Candidate { fitness, is_backup, was_tried, weight }
+    })
+}
+
+/// What every strategy picks.
+fn all(candidates: &[Candidate]) -> [Option<ServerIndex>; 3] {
+    let load = |index| f64::from(u32::try_from(index).unwrap());
+    let list = candidates.iter().copied();
+    [
+        power_of_two(list.clone(), load, random_below),
+        RoundRobin::new(candidates.len()).pick(list.clone()),
+        least_connections(list, |index| index, random_below),
+    ]
+}
+
+/// The share of the picks that is more than 3 % of all off a server's weight.
+pub(super) fn shares_are_off(
+    weights: &[u32],
+    picks: u32,
+    mut pick: impl FnMut() -> Option<ServerIndex>,
+) -> Option<(ServerIndex, f64)> {
+    let mut counts = vec![0u32; weights.len()];
+    for _ in 0..picks {
+        counts[pick().unwrap()] += 1;
+    }
+    let total: u32 = weights.iter().sum();
+    let share = |(index, count): (ServerIndex, &u32)| (index, f64::from(*count) / f64::from(picks));
+    let is_off = |(index, share): &(ServerIndex, f64)| {
+        (share - f64::from(weights[*index]) / f64::from(total)).abs() > 0.03
+    };
+    counts.iter().enumerate().map(share).find(is_off)
+}
+
+proptest! {
+    #[test]
+    fn the_unfit_are_picked_only_when_nobody_else_is_left(
+        candidates in prop::collection::vec(candidate(), 0..8),
+    ) {
+        let has = |test: fn(&Candidate) -> bool| candidates.iter().any(test);
+        for picked in all(&candidates) {
+            let Some(picked) = picked.map(|index| candidates[index]) else {
+                prop_assert!(!has(|server| server.fitness != Fitness::Down));
+                continue;
+            };
+            prop_assert!(picked.fitness != Fitness::Down);
+            if picked.fitness == Fitness::Ejected {
+                prop_assert!(!has(|server| server.fitness == Fitness::Fit));
+            }
+            if picked.fitness == Fitness::Fit && picked.was_tried {
+                prop_assert!(!has(|server| server.fitness == Fitness::Fit && !server.was_tried));
+            }
+            if picked.fitness == Fitness::Fit && picked.is_backup && !picked.was_tried {
+                let is_better = |server: &Candidate| {
+                    server.fitness == Fitness::Fit && !server.was_tried && !server.is_backup
+                };
+                prop_assert!(!has(is_better));
+            }
+        }
+    }
+
+    #[test]
+    fn round_robin_keeps_to_the_weights(weights in prop::collection::vec(1..20u32, 1..8)) {
+        let list = weights.iter().map(|weight| Candidate { weight: *weight, ..FIT });
+        let mut turns = RoundRobin::new(weights.len());
+        prop_assert_eq!(shares_are_off(&weights, 10_000, || turns.pick(list.clone())), None);
+    }
+}
+
+pub(super) const FIT: Candidate =
+    Candidate { fitness: Fitness::Fit, is_backup: false, was_tried: false, weight: 1 };
+
+#[test]
+fn round_robin_is_smooth() {
+    let list = [5, 1, 1].map(|weight| Candidate { weight, ..FIT });
+    let mut turns = RoundRobin::new(3);
+    let order: Vec<_> = (0..7).filter_map(|_| turns.pick(list.iter().copied())).collect();
+    assert_eq!(order, [0, 0, 1, 0, 2, 0, 0]);
+}
+
+#[test]
+fn of_two_the_less_loaded_is_taken() {
+    for _ in 0..100 {
+        let picked = power_of_two([FIT; 2].into_iter(), |index| [2.0, 1.0][index], random_below);
+        assert_eq!(picked, Some(1));
+    }
+}
+
+#[test]
+fn equal_loads_are_shared_by_weight() {
+    let list = [3, 1].map(|weight| Candidate { weight, ..FIT });
+    let picks = (0..10_000).filter_map(|_| power_of_two(list.iter().copied(), |_| 1.0, random_below));
+    let share = picks.filter(|index| *index == 0).count();
+    assert!((7_200..7_800).contains(&share), "{share}");
+}
