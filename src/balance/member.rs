@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use xxhash_rust::xxh3::xxh3_64;
+
 use super::health::{Health, Outcome, Standing, Transition};
 use super::latency::Latency;
 use super::outlier::Outlier;
@@ -26,6 +28,8 @@ const LIVE_PROBE_EVERY: Duration = Duration::from_secs(1);
 pub(super) struct Member {
     pub(super) config: ServerConfig,
     pub(super) origin: Arc<OriginServer>,
+    /// A number for scheme, host and port, the same in every process.
+    pub(super) identity: u64,
     latency: Latency,
     health: Mutex<Health>,
     /// The standing in `health`, to be read without the lock.
@@ -52,6 +56,7 @@ impl Member {
         }
         let standing = AtomicU8::new(encode(health.standing()));
         Self {
+            identity: xxh3_64(config.url().as_bytes()),
             config,
             origin,
             latency: Latency::default(),

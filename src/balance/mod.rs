@@ -3,6 +3,7 @@
 //! decisions are pure functions of what is known and the time; `pool` and
 //! `check` feed them. It never speaks to a server itself, which is `upstream`'s.
 
+mod affinity;
 mod budget;
 mod check;
 mod health;

@@ -2,10 +2,12 @@
 //! what is known of the servers comes as a list.
 
 mod least_connections;
+mod rendezvous;
 #[cfg(test)]
 mod tests;
 
 pub(super) use least_connections::least_connections;
+pub(super) use rendezvous::rendezvous;
 
 /// A server's place in the config of its pool.
 pub(super) type ServerIndex = usize;

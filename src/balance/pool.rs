@@ -1,7 +1,11 @@
 //! A pool of origin servers: sends a request to one of them, and to another
 //! one where that is safe and allowed.
 
-use std::sync::{Arc, Mutex, PoisonError};
+mod choose;
+#[cfg(test)]
+mod tests;
+
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -12,11 +16,11 @@ use super::budget::RetryBudget;
 use super::check::{self, error_chain};
 use super::health::{Outcome, Standing};
 use super::member::Member;
-use super::pick::{Fitness, RoundRobin, ServerIndex, least_connections, power_of_two};
+use super::pick::{Fitness, RoundRobin, ServerIndex};
 use super::retry::{Attempt, Ending, may_retry};
 use super::status::PoolStatus;
-use crate::base::{Clock, Tasks, random_below};
-use crate::config::model::{Balance, PoolConfig};
+use crate::base::{Clock, Tasks};
+use crate::config::model::PoolConfig;
 use crate::exchange::{FetchError, Origin, Request, RequestProgress, Response};
 use crate::fields::proxy_status::ProxyErrorType;
 use crate::telemetry::metrics::{Limit, Metrics};
@@ -139,6 +143,7 @@ impl Pool {
     /// Sends `req` to one server after the other until one answers or no
     /// further try is allowed.
     async fn send(&self, req: Request) -> Result<Response, FetchError> {
+        let wish = self.wish(&req);
         let mut req = OutboundRequest::new(req, &self.pseudonym)?;
         if !self.is_settled.initialized() {
             // Too long a wait is no failure: then somebody is asked unchecked.
@@ -149,7 +154,7 @@ impl Pool {
         let mut now = begun;
         let mut tried = Vec::new();
         let mut failure = None;
-        while let Some((index, member)) = self.pick(&tried, now) {
+        while let Some((index, member)) = self.pick(wish, &tried, now) {
             let number = u32::try_from(tried.len()).unwrap_or(u32::MAX).saturating_add(1);
             let sent = now;
             let mut result = member.origin.send(&mut req).await;
@@ -184,42 +189,6 @@ impl Pool {
             self.metrics.limit(Limit::RetryBudget);
         }
         taken
-    }
-
-    /// The server to ask, of those not in `tried` if there is one.
-    fn pick(&self, tried: &[ServerIndex], now: Duration) -> Option<(ServerIndex, &Member)> {
-        let candidates = self
-            .members
-            .iter()
-            .enumerate()
-            .map(|(index, member)| member.candidate(tried.contains(&index), now));
-        let picked = match self.config.balance {
-            Balance::PowerOfTwo => {
-                let load =
-                    |index: ServerIndex| self.members.get(index).map_or(f64::MAX, |member| member.load(now));
-                power_of_two(candidates, load, random_below)
-            }
-            Balance::RoundRobin => self.turns.lock().unwrap_or_else(PoisonError::into_inner).pick(candidates),
-            Balance::LeastConnections => {
-                let in_flight = |index: ServerIndex| {
-                    self.members.get(index).map_or(usize::MAX, |member| member.origin.in_flight())
-                };
-                least_connections(candidates, in_flight, random_below)
-            }
-        };
-        let index = picked.or_else(|| self.pick_though_down(tried, now))?;
-        Some((index, self.members.get(index)?))
-    }
-
-    /// With every server down, lets a live request a second and server through.
-    fn pick_though_down(&self, tried: &[ServerIndex], now: Duration) -> Option<ServerIndex> {
-        if !self.config.panic {
-            return None;
-        }
-        let mut members = self.members.iter().enumerate();
-        members
-            .find(|(index, member)| !tried.contains(index) && member.take_live_probe(now))
-            .map(|(index, _)| index)
     }
 
     /// Learns from what came of asking `member`, and notes in it who was asked.
@@ -301,6 +270,3 @@ fn is_servers_fault(error: &FetchError) -> bool {
                 | ProxyErrorType::ProxyInternalError
         )
 }
-
-#[cfg(test)]
-mod tests;

@@ -9,6 +9,7 @@ pub mod cache_status;
 pub mod client_cert;
 pub mod coding;
 pub mod compact;
+pub mod cookie;
 pub mod date;
 pub mod delta_seconds;
 pub mod entity_tag;

@@ -13,13 +13,14 @@ fn candidate() -> impl Strategy<Value = Candidate> {
 }
 
 /// What every strategy picks.
-fn all(candidates: &[Candidate]) -> [Option<ServerIndex>; 3] {
+fn all(candidates: &[Candidate]) -> [Option<ServerIndex>; 4] {
     let load = |index| f64::from(u32::try_from(index).unwrap());
     let list = candidates.iter().copied();
     [
         power_of_two(list.clone(), load, random_below),
         RoundRobin::new(candidates.len()).pick(list.clone()),
-        least_connections(list, |index| index, random_below),
+        least_connections(list.clone(), |index| index, random_below),
+        rendezvous(list, 7, |index| index as u64, |index| index),
     ]
 }
 

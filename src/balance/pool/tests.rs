@@ -11,9 +11,9 @@ use tokio::sync::Semaphore;
 use super::*;
 use crate::balance::ServerState;
 use crate::base::{ManualClock, SystemClock};
-use crate::config::model::{Ejection, HealthCheck, RetryOn};
+use crate::config::model::{Balance, Ejection, HashKey, HealthCheck, RetryOn};
 use crate::exchange::Body;
-use crate::upstream::test_origin::{self, TestOrigin, content, read_request, request};
+use crate::upstream::test_origin::{self, TestOrigin, content, read_request, request, request_with};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi";
 const BROKEN: &str = "HTTP/1.1 500 Oops\r\nContent-Length: 2\r\n\r\nno";
@@ -28,6 +28,10 @@ fn pool(config: PoolConfig) -> Arc<Pool> {
 
 fn config(origins: &[&TestOrigin]) -> PoolConfig {
     test_origin::pool(&origins.iter().map(|origin| origin.address).collect::<Vec<_>>())
+}
+
+fn every_balance() -> [Balance; 4] {
+    [Balance::PowerOfTwo, Balance::RoundRobin, Balance::LeastConnections, Balance::Hash(HashKey::Client)]
 }
 
 /// An address nobody listens at.
@@ -59,6 +63,15 @@ async fn asked(pool: &Arc<Pool>) -> Arc<str> {
     server
 }
 
+/// Sends a GET with a cookie and says who answered.
+async fn asked_with(pool: &Arc<Pool>, cookie: &'static str) -> Arc<str> {
+    let req = request_with(Method::GET, &[("cookie", cookie)]);
+    let response = Arc::clone(pool).fetch(req).await.unwrap();
+    let server = response.facts.origin_server.clone().unwrap();
+    content(response).await.unwrap();
+    server
+}
+
 async fn until(mut is_so: impl FnMut() -> bool) {
     let waiting = async {
         while !is_so() {
@@ -78,7 +91,7 @@ async fn cutting() -> TestOrigin {
 
 #[tokio::test]
 async fn with_one_server_of_two_dead_no_request_fails() {
-    for balance in [Balance::PowerOfTwo, Balance::RoundRobin, Balance::LeastConnections] {
+    for balance in every_balance() {
         let origin = TestOrigin::always(OK).await;
         let pool = pool(PoolConfig { balance, ..test_origin::pool(&[nobody(), origin.address]) });
         for method in [Method::GET, Method::POST].iter().cycle().take(10) {
@@ -139,6 +152,30 @@ async fn round_robin_asks_all_in_turn() {
         first += usize::from(asked(&pool).await.as_ref() == origins[0].address.to_string());
     }
     assert_eq!(first, 20);
+}
+
+#[tokio::test]
+async fn a_key_has_a_server_until_that_fails() {
+    let origins = [TestOrigin::always(OK).await, TestOrigin::always(OK).await, TestOrigin::always(OK).await];
+    let mut config = config(&[&origins[0], &origins[1], &origins[2]]);
+    config.balance = Balance::Hash(HashKey::Cookie("id".into()));
+    let pool = pool(config);
+    let cookies = ["id=1", "id=2", "id=3", "id=4", "id=5", "id=6", "id=7", "id=8"];
+    let mut homes = Vec::new();
+    for cookie in cookies {
+        let home = asked_with(&pool, cookie).await;
+        for _ in 0..5 {
+            assert_eq!(asked_with(&pool, cookie).await, home);
+        }
+        homes.push(home);
+    }
+    assert!(homes.iter().collect::<HashSet<_>>().len() > 1, "{homes:?}");
+    let lost = pool.members.iter().find(|member| member.config.label == homes[0]).unwrap();
+    pool.observe_health(lost, Outcome::Failed);
+    for (cookie, home) in cookies.into_iter().zip(&homes) {
+        let now = asked_with(&pool, cookie).await;
+        assert_eq!(now == *home, *home != homes[0], "{cookie}");
+    }
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::StatusCode;
+use http::{HeaderName, StatusCode};
 
 use super::PemPair;
 
@@ -83,8 +83,20 @@ pub enum ProxyProtocol {
     V2,
 }
 
+impl ServerConfig {
+    /// What it is, however the config writes it, such as `http://10.0.0.1:8080`.
+    pub fn url(&self) -> String {
+        if let Some(socket) = &self.socket {
+            return format!("unix:{}", socket.display());
+        }
+        let scheme = if self.tls { "https" } else { "http" };
+        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+        format!("{scheme}://{host}:{}", self.port)
+    }
+}
+
 /// How a server is picked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Balance {
     /// The better of two picked by chance: fewer requests, faster answers.
     PowerOfTwo,
@@ -92,6 +104,22 @@ pub enum Balance {
     RoundRobin,
     /// The one with the fewest requests under way for its weight.
     LeastConnections,
+    /// The one that the request's key belongs to, unless that is too busy; for
+    /// requests without key as the first.
+    Hash(HashKey),
+}
+
+/// What the key of a request is made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HashKey {
+    /// The address of the client.
+    Client,
+    /// Host, path and query, in the form in which they are looked up.
+    Uri,
+    /// The value of this field.
+    Field(HeaderName),
+    /// The value of this cookie.
+    Cookie(Box<str>),
 }
 
 /// How servers are checked.

@@ -1,6 +1,7 @@
 //! `pool.NAME`: origin servers and how they are used. A site's plain list
 //! becomes a pool of the same kind.
 
+mod balance;
 mod health;
 mod resilience;
 mod server;
@@ -145,7 +146,10 @@ pub(super) fn options(
     PoolConfig {
         name,
         servers,
-        balance: table.value("balance").and_then(|value| balance(&value)).unwrap_or(Balance::PowerOfTwo),
+        balance: table
+            .value("balance")
+            .and_then(|value| balance::balance(&value))
+            .unwrap_or(Balance::PowerOfTwo),
         health,
         eject: resilience::eject(table.value("eject")),
         panic: table.flag("panic", true),
@@ -158,20 +162,6 @@ pub(super) fn options(
         header_bytes: around.limits.origin_header_bytes,
         headers: around.limits.origin_headers,
     }
-}
-
-fn balance(value: &Value<'_>) -> Option<Balance> {
-    let word = value.text()?;
-    let is_planned = word.starts_with("hash:") || word.starts_with("sticky:");
-    if is_planned {
-        value.not_yet("this way of balancing", "use \"p2c\", \"round-robin\" or \"least-conn\"");
-        return None;
-    }
-    value.choice(&[
-        ("p2c", Balance::PowerOfTwo),
-        ("round-robin", Balance::RoundRobin),
-        ("least-conn", Balance::LeastConnections),
-    ])
 }
 
 /// A connection that is told to be one client's cannot carry others' requests

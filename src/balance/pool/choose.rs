@@ -1,0 +1,78 @@
+//! Which server of a pool is asked: puts together what the strategies of
+//! `pick` want to know. It decides nothing itself.
+
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use super::Pool;
+use crate::balance::affinity;
+use crate::balance::member::Member;
+use crate::balance::pick::{Candidate, ServerIndex, least_connections, power_of_two, rendezvous};
+use crate::base::random_below;
+use crate::config::model::Balance;
+use crate::exchange::Request;
+
+/// What a request says about who is to answer it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Wish {
+    /// It belongs where the others with this key go.
+    key: Option<u64>,
+}
+
+impl Pool {
+    /// What `req` wishes, as far as this pool heeds it.
+    pub(super) fn wish(&self, req: &Request) -> Wish {
+        match &self.config.balance {
+            Balance::Hash(by) => Wish { key: affinity::key(by, req) },
+            _ => Wish::default(),
+        }
+    }
+
+    /// The server to ask, of those not in `tried` if there is one.
+    pub(super) fn pick(
+        &self,
+        wish: Wish,
+        tried: &[ServerIndex],
+        now: Duration,
+    ) -> Option<(ServerIndex, &Member)> {
+        let candidates = self
+            .members
+            .iter()
+            .enumerate()
+            .map(|(index, member)| member.candidate(tried.contains(&index), now));
+        let picked = self.pick_of(candidates, wish, now);
+        let index = picked.or_else(|| self.pick_though_down(tried, now))?;
+        Some((index, self.members.get(index)?))
+    }
+
+    fn pick_of(
+        &self,
+        candidates: impl Iterator<Item = Candidate> + Clone,
+        wish: Wish,
+        now: Duration,
+    ) -> Option<ServerIndex> {
+        let of = |index: ServerIndex| self.members.get(index);
+        let load = |index| of(index).map_or(f64::MAX, |member| member.load(now));
+        let in_flight = |index| of(index).map_or(usize::MAX, |member| member.origin.in_flight());
+        let identity = |index| of(index).map_or(0, |member| member.identity);
+        match (&self.config.balance, wish.key) {
+            (Balance::RoundRobin, _) => {
+                self.turns.lock().unwrap_or_else(PoisonError::into_inner).pick(candidates)
+            }
+            (Balance::LeastConnections, _) => least_connections(candidates, in_flight, random_below),
+            (Balance::Hash(_), Some(key)) => rendezvous(candidates, key, identity, in_flight),
+            (Balance::PowerOfTwo | Balance::Hash(_), _) => power_of_two(candidates, load, random_below),
+        }
+    }
+
+    /// With every server down, lets a live request a second and server through.
+    fn pick_though_down(&self, tried: &[ServerIndex], now: Duration) -> Option<ServerIndex> {
+        if !self.config.panic {
+            return None;
+        }
+        let mut members = self.members.iter().enumerate();
+        members
+            .find(|(index, member)| !tried.contains(index) && member.take_live_probe(now))
+            .map(|(index, _)| index)
+    }
+}
