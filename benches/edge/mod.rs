@@ -103,6 +103,7 @@ impl Edge {
             protocol: seawall::exchange::Protocol::Http11,
             id: RequestId(1),
             connection: Arc::clone(&self.connection),
+            session: None,
             received: self.clock.now(),
             received_wall: self.clock.wall(),
         }

@@ -10,11 +10,12 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::workers::{self, Workers};
-use crate::balance::{BalanceError, Pool};
+use crate::balance::{BalanceError, Pool, StickyKey, StickyKeyError};
 use crate::base::{Clock, SystemClock, Tasks};
 use crate::cache::Cache;
 use crate::certs::{CertError, Certificates};
 use crate::config::Config;
+use crate::config::model::Balance;
 use crate::exchange::{Handler, Origin};
 use crate::front::Front;
 use crate::listener::{self, BindError, Bound, ConnectionLimits};
@@ -35,6 +36,8 @@ pub enum StartError {
     ClientAuth(#[from] ClientAuthError),
     #[error(transparent)]
     Balance(#[from] BalanceError),
+    #[error(transparent)]
+    StickyKey(#[from] StickyKeyError),
     #[error(transparent)]
     Telemetry(#[from] TelemetryError),
     #[error("a worker cannot be started")]
@@ -78,10 +81,13 @@ impl Edge {
             Certificates::start(config, Arc::clone(&clock), &background, Arc::clone(metrics)).await?;
         let tls = Tls::new(config, &certificates)?;
         let cache = Cache::new(&config.cache, Arc::clone(&clock), &exchanges, Arc::clone(metrics));
+        let is_any_sticky = config.pools.values().any(|pool| matches!(pool.balance, Balance::Sticky(_)));
+        let key = if is_any_sticky { Some(StickyKey::open(&config.state_dir)?) } else { None };
         let mut pools = Vec::new();
         let mut origins: BTreeMap<Arc<str>, Arc<dyn Origin>> = BTreeMap::new();
         for (name, pool) in &config.pools {
-            let pool = Pool::new(Arc::clone(pool), Arc::clone(&clock), &background, Arc::clone(metrics))?;
+            let (pool, key) = (Arc::clone(pool), key.as_ref());
+            let pool = Pool::new(pool, key, Arc::clone(&clock), &background, Arc::clone(metrics))?;
             origins.insert(Arc::clone(name), Arc::clone(&pool) as Arc<dyn Origin>);
             pools.push(pool);
         }

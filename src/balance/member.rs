@@ -13,6 +13,7 @@ use super::latency::Latency;
 use super::outlier::Outlier;
 use super::pick::{Candidate, Fitness};
 use super::status::{ServerState, ServerStatus};
+use super::sticky::Tie;
 use crate::config::model::{Ejection, HealthCheck, ServerConfig};
 use crate::telemetry::metrics::Counter;
 use crate::upstream::OriginServer;
@@ -30,6 +31,8 @@ pub(super) struct Member {
     pub(super) origin: Arc<OriginServer>,
     /// A number for scheme, host and port, the same in every process.
     pub(super) identity: u64,
+    /// What ties clients to it, in a sticky pool.
+    pub(super) tie: Option<Tie>,
     latency: Latency,
     health: Mutex<Health>,
     /// The standing in `health`, to be read without the lock.
@@ -49,7 +52,12 @@ pub(super) struct Member {
 
 impl Member {
     /// A server nothing is known of; without checks it counts as up.
-    pub(super) fn new(config: ServerConfig, origin: Arc<OriginServer>, check: Option<&HealthCheck>) -> Self {
+    pub(super) fn new(
+        config: ServerConfig,
+        origin: Arc<OriginServer>,
+        check: Option<&HealthCheck>,
+        tie: Option<Tie>,
+    ) -> Self {
         let mut health = check.map_or(Health::new(1, 1), |check| Health::new(check.rise, check.fall));
         if check.is_none() {
             health.observe(Outcome::Passed);
@@ -57,6 +65,7 @@ impl Member {
         let standing = AtomicU8::new(encode(health.standing()));
         Self {
             identity: xxh3_64(config.url().as_bytes()),
+            tie,
             config,
             origin,
             latency: Latency::default(),

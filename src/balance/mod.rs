@@ -14,6 +14,8 @@ mod pick;
 mod pool;
 mod retry;
 mod status;
+mod sticky;
 
 pub use pool::{BalanceError, Pool};
 pub use status::{PoolStatus, ServerState, ServerStatus};
+pub use sticky::{StickyKey, StickyKeyError};

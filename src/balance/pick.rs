@@ -91,6 +91,20 @@ fn draw(
     None
 }
 
+/// The server that a request's session is with, as `has_session` knows it, if
+/// it can be asked.
+pub(super) fn of_session(
+    candidates: impl Iterator<Item = Candidate>,
+    has_session: impl Fn(ServerIndex) -> bool,
+) -> Option<ServerIndex> {
+    let mut candidates = candidates.enumerate();
+    candidates
+        .find(|(index, candidate)| {
+            candidate.fitness == Fitness::Fit && !candidate.was_tried && has_session(*index)
+        })
+        .map(|(index, _)| index)
+}
+
 /// One after the other, the heavier ones more often but never in a row where
 /// that can be helped (the smooth weighted round robin of nginx).
 #[derive(Debug)]

@@ -19,8 +19,9 @@ use super::member::Member;
 use super::pick::{Fitness, RoundRobin, ServerIndex};
 use super::retry::{Attempt, Ending, may_retry};
 use super::status::PoolStatus;
+use super::sticky::{StickyKey, Tie};
 use crate::base::{Clock, Tasks};
-use crate::config::model::PoolConfig;
+use crate::config::model::{Balance, PoolConfig};
 use crate::exchange::{FetchError, Origin, Request, RequestProgress, Response};
 use crate::fields::proxy_status::ProxyErrorType;
 use crate::telemetry::metrics::{Limit, Metrics};
@@ -57,14 +58,16 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// The pool of `config`. Reads the trust roots; connects to nobody yet.
+    /// The pool of `config`; one that is sticky needs a key, or ties nobody.
+    /// Reads the trust roots; connects to nobody yet.
     pub fn new(
         config: Arc<PoolConfig>,
+        key: Option<&StickyKey>,
         clock: Arc<dyn Clock>,
         tasks: &Tasks,
         metrics: Arc<Metrics>,
     ) -> Result<Arc<Self>, BalanceError> {
-        let members = members(&config, &clock, tasks, &metrics)
+        let members = members(&config, key, &clock, tasks, &metrics)
             .map_err(|source| BalanceError { pool: Arc::clone(&config.name), source })?;
         let pool = Self {
             turns: Mutex::new(RoundRobin::new(members.len())),
@@ -160,6 +163,9 @@ impl Pool {
             let mut result = member.origin.send(&mut req).await;
             now = self.now();
             self.observe(member, &mut result, number, now.saturating_sub(sent), now);
+            if let Ok(response) = &mut result {
+                response.facts.session = wish.tie(member);
+            }
             let ending = match &result {
                 Ok(response) => Ending::Answered(response.status),
                 Err(error) => Ending::Failed(error),
@@ -244,6 +250,7 @@ impl Origin for Pool {
 
 fn members(
     config: &PoolConfig,
+    key: Option<&StickyKey>,
     clock: &Arc<dyn Clock>,
     tasks: &Tasks,
     metrics: &Arc<Metrics>,
@@ -254,7 +261,11 @@ fn members(
         let tls = tls.clone().filter(|_| server.tls);
         let (clock, metrics) = (Arc::clone(clock), Arc::clone(metrics));
         let origin = OriginServer::new(server, config, tls, clock, tasks.clone(), metrics)?;
-        Ok(Member::new(server.clone(), origin, config.health.as_ref()))
+        let tie = match (&config.balance, key) {
+            (Balance::Sticky(name), Some(key)) => Some(Tie::new(key, name, config, server)),
+            _ => None,
+        };
+        Ok(Member::new(server.clone(), origin, config.health.as_ref(), tie))
     };
     config.servers.iter().map(member).collect()
 }

@@ -25,6 +25,7 @@ pub(super) struct Asked {
     id: RequestId,
     protocol: Protocol,
     connection: Arc<ConnectionInfo>,
+    session: Option<u64>,
     pub(super) received: Instant,
     received_wall: SystemTime,
 }
@@ -44,6 +45,7 @@ impl Asked {
             id: req.id,
             protocol: req.protocol,
             connection: req.connection,
+            session: req.session,
             received: req.received,
             received_wall: req.received_wall,
         })
@@ -67,6 +69,7 @@ impl Asked {
             id: self.id,
             protocol: self.protocol,
             connection: Arc::clone(&self.connection),
+            session: self.session,
             received: self.received,
             received_wall: self.received_wall,
         }

@@ -162,7 +162,7 @@ impl Fill {
             fields: with_cookies(&head, &response.fields),
             content: slices::content(&self.cache, &self.asked, &self.key, &head, &stored.body),
             head,
-            facts: response.facts,
+            facts: Facts { session: response.facts.session.filter(|_| !confirmed), ..response.facts },
             age: response.fields.contains_key(AGE),
             fwd_status: response.status,
             stored: false,

@@ -38,6 +38,9 @@ pub struct Request {
     pub protocol: Protocol,
     /// The connection it came over.
     pub connection: Arc<ConnectionInfo>,
+    /// The origin server its client has a session with, as the cookie of a
+    /// sticky pool sealed it.
+    pub session: Option<u64>,
     /// When its head was complete, by the monotonic clock.
     pub received: Instant,
     /// When its head was complete, by the clock of the day.

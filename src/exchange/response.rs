@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::Body;
 use crate::fields::cache_status::CacheStatus;
@@ -40,6 +40,9 @@ pub struct Facts {
     pub origin_server: Option<Arc<str>>,
     /// How many origin servers were asked.
     pub attempts: u32,
+    /// The cookie that ties the client to that server, where nothing does yet.
+    /// It is not among the fields, so that no cache keeps it for others.
+    pub session: Option<HeaderValue>,
     /// From sending the request to the head of the origin server's response.
     pub origin_time: Option<Duration>,
     /// Set where the response was made here in place of one that failed

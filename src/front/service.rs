@@ -130,6 +130,7 @@ impl ConnectionService {
             id: record.id,
             protocol: record.protocol,
             connection: Arc::clone(&self.connection),
+            session: None,
             received: observation.received,
             received_wall: record.started,
         })

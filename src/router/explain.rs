@@ -8,7 +8,7 @@ use std::sync::Arc;
 use http::{HeaderMap, Method};
 use serde::Serialize;
 
-use super::{ReadyRoute, Router, SiteRoutes, edits, redirect};
+use super::{ReadyRoute, Router, SiteRoutes, edits, redirect, session};
 use crate::base::random_id;
 use crate::cache::{self, InvalidPurge, StoredView};
 use crate::config::model::{PathPattern, Route};
@@ -128,6 +128,7 @@ impl Router {
         let dropped = forwarding::untrusted(&req.fields, &kept, false);
         told.dropped_fields = dropped.map(ToString::to_string).collect();
         forwarding::drop_untrusted(&mut req.fields, &kept, false);
+        session::take(&mut req, &site.site);
         if let Err(failure) = ready.normalize(&mut req) {
             return told.ended(&failure);
         }
@@ -180,6 +181,7 @@ impl Router {
             id: RequestId(random_id()),
             protocol: Protocol::Http11,
             connection: Arc::new(ConnectionInfo { peer: local, local, scheme, tls: None }),
+            session: None,
             received: clock.now(),
             received_wall: clock.wall(),
         }

@@ -9,6 +9,7 @@ mod explain;
 mod purge;
 mod redirect;
 mod route;
+mod session;
 #[cfg(test)]
 mod tests;
 
@@ -101,12 +102,14 @@ impl Router {
         let Some(origin) = &ready.origin else {
             return Handling::ready(Ok(redirect::of_route(&req, &ready.route, &path)));
         };
+        session::take(&mut req, &site.site);
         match limit(&mut req, ready.route.body).and_then(|()| ready.normalize(&mut req)) {
             Ok(()) if req.method.is_safe() => self.cache.answer(req, &ready.rules, origin),
             Ok(()) => self.cache.write(req, &ready.rules, origin, Arc::clone(site) as Arc<dyn NormalForms>),
             Err(failure) => Handling::ready(Err(failure)),
         }
         .map_response(&ready.route)
+        .map_session(&site.site)
     }
 }
 
@@ -201,6 +204,9 @@ impl ReadyRoute {
 /// Edits of the response, where there are any.
 trait MapResponse {
     fn map_response(self, route: &Arc<Route>) -> Self;
+
+    /// After all edits: the cookie is the edge's own.
+    fn map_session(self, site: &Site) -> Self;
 }
 
 impl MapResponse for Handling<Result<Response, Failure>> {
@@ -212,6 +218,17 @@ impl MapResponse for Handling<Result<Response, Failure>> {
         self.map(move |result| {
             let mut res = result?;
             edits::apply(&route.response_fields, &mut res.fields);
+            Ok(res)
+        })
+    }
+
+    fn map_session(self, site: &Site) -> Self {
+        if !session::is_kept(site) {
+            return self;
+        }
+        self.map(|result| {
+            let mut res = result?;
+            session::give(&mut res);
             Ok(res)
         })
     }

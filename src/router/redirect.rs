@@ -106,6 +106,7 @@ mod tests {
             id: RequestId(1),
             protocol: Protocol::Http11,
             connection: Arc::new(ConnectionInfo { peer: address, local: address, scheme, tls: None }),
+            session: None,
             received: SystemClock.now(),
             received_wall: SystemTime::UNIX_EPOCH,
         }

@@ -174,6 +174,7 @@ pub(crate) fn request(method: Method, path: &'static str) -> Request {
         id: RequestId(7),
         protocol: Protocol::Http11,
         connection: Arc::new(ConnectionInfo { peer, local, scheme: Scheme::Http, tls: None }),
+        session: None,
         received: SystemClock.now(),
         received_wall: SystemTime::UNIX_EPOCH,
     }

@@ -175,6 +175,7 @@ async fn respond(
         id: RequestId(1),
         protocol: Protocol::Http11,
         connection: Arc::new(ConnectionInfo { peer: address, local: address, scheme, tls: None }),
+        session: None,
         received: SystemClock.now(),
         received_wall: SystemClock.wall(),
     };

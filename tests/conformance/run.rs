@@ -88,6 +88,7 @@ fn request(case: &Case, index: usize, step: &Step, before: Option<&Got>, clock: 
             scheme: Scheme::Http,
             tls: None,
         }),
+        session: None,
         received: clock.now(),
         received_wall: clock.wall(),
     }

@@ -70,6 +70,17 @@ proptest! {
     }
 
     #[test]
+    fn a_session_is_followed_to_fit_servers_only(
+        candidates in prop::collection::vec(candidate(), 1..8),
+        home in any::<prop::sample::Index>(),
+    ) {
+        let home = home.index(candidates.len());
+        let picked = of_session(candidates.iter().copied(), |index| index == home);
+        let Candidate { fitness, was_tried, .. } = candidates[home];
+        prop_assert_eq!(picked, (fitness == Fitness::Fit && !was_tried).then_some(home));
+    }
+
+    #[test]
     fn round_robin_keeps_to_the_weights(weights in prop::collection::vec(1..20u32, 1..8)) {
         let list = weights.iter().map(|weight| Candidate { weight: *weight, ..FIT });
         let mut turns = RoundRobin::new(weights.len());

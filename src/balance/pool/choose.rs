@@ -5,27 +5,41 @@ use std::sync::PoisonError;
 use std::time::Duration;
 
 use super::Pool;
+use http::HeaderValue;
+
 use crate::balance::affinity;
 use crate::balance::member::Member;
-use crate::balance::pick::{Candidate, ServerIndex, least_connections, power_of_two, rendezvous};
+use crate::balance::pick::{Candidate, ServerIndex, least_connections, of_session, power_of_two, rendezvous};
 use crate::base::random_below;
 use crate::config::model::Balance;
-use crate::exchange::Request;
+use crate::exchange::{Request, Scheme};
 
 /// What a request says about who is to answer it.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Wish {
     /// It belongs where the others with this key go.
     key: Option<u64>,
+    /// Its client has a session with the server of this tag.
+    session: Option<u64>,
+    scheme: Scheme,
+}
+
+impl Wish {
+    /// The cookie for a client that was not tied to `member` before.
+    pub(super) fn tie(&self, member: &Member) -> Option<HeaderValue> {
+        let tie = member.tie.as_ref().filter(|tie| self.session != Some(tie.tag))?;
+        Some(tie.cookie(self.scheme))
+    }
 }
 
 impl Pool {
     /// What `req` wishes, as far as this pool heeds it.
     pub(super) fn wish(&self, req: &Request) -> Wish {
-        match &self.config.balance {
-            Balance::Hash(by) => Wish { key: affinity::key(by, req) },
-            _ => Wish::default(),
-        }
+        let key = match &self.config.balance {
+            Balance::Hash(by) => affinity::key(by, req),
+            _ => None,
+        };
+        Wish { key, session: req.session, scheme: req.target.scheme }
     }
 
     /// The server to ask, of those not in `tried` if there is one.
@@ -55,12 +69,18 @@ impl Pool {
         let load = |index| of(index).map_or(f64::MAX, |member| member.load(now));
         let in_flight = |index| of(index).map_or(usize::MAX, |member| member.origin.in_flight());
         let identity = |index| of(index).map_or(0, |member| member.identity);
+        let has_session = |index| {
+            let tie = of(index).and_then(|member| member.tie.as_ref());
+            tie.is_some_and(|tie| wish.session == Some(tie.tag))
+        };
         match (&self.config.balance, wish.key) {
             (Balance::RoundRobin, _) => {
                 self.turns.lock().unwrap_or_else(PoisonError::into_inner).pick(candidates)
             }
             (Balance::LeastConnections, _) => least_connections(candidates, in_flight, random_below),
             (Balance::Hash(_), Some(key)) => rendezvous(candidates, key, identity, in_flight),
+            (Balance::Sticky(_), _) => of_session(candidates.clone(), has_session)
+                .or_else(|| power_of_two(candidates, load, random_below)),
             (Balance::PowerOfTwo | Balance::Hash(_), _) => power_of_two(candidates, load, random_below),
         }
     }

@@ -1,3 +1,7 @@
+//! A pool before scripted origin servers.
+
+mod affinity;
+
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::time::SystemTime;
@@ -13,13 +17,13 @@ use crate::balance::ServerState;
 use crate::base::{ManualClock, SystemClock};
 use crate::config::model::{Balance, Ejection, HashKey, HealthCheck, RetryOn};
 use crate::exchange::Body;
-use crate::upstream::test_origin::{self, TestOrigin, content, read_request, request, request_with};
+use crate::upstream::test_origin::{self, TestOrigin, content, read_request, request};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi";
 const BROKEN: &str = "HTTP/1.1 500 Oops\r\nContent-Length: 2\r\n\r\nno";
 
 fn pool_with(config: PoolConfig, clock: Arc<dyn Clock>) -> Arc<Pool> {
-    Pool::new(Arc::new(config), clock, &Tasks::new(), Arc::default()).unwrap()
+    Pool::new(Arc::new(config), None, clock, &Tasks::new(), Arc::default()).unwrap()
 }
 
 fn pool(config: PoolConfig) -> Arc<Pool> {
@@ -30,8 +34,14 @@ fn config(origins: &[&TestOrigin]) -> PoolConfig {
     test_origin::pool(&origins.iter().map(|origin| origin.address).collect::<Vec<_>>())
 }
 
-fn every_balance() -> [Balance; 4] {
-    [Balance::PowerOfTwo, Balance::RoundRobin, Balance::LeastConnections, Balance::Hash(HashKey::Client)]
+fn every_balance() -> [Balance; 5] {
+    [
+        Balance::PowerOfTwo,
+        Balance::RoundRobin,
+        Balance::LeastConnections,
+        Balance::Hash(HashKey::Client),
+        Balance::Sticky("server".into()),
+    ]
 }
 
 /// An address nobody listens at.
@@ -58,15 +68,6 @@ async fn get(pool: &Arc<Pool>) -> Result<Response, FetchError> {
 /// Sends a GET and says who answered.
 async fn asked(pool: &Arc<Pool>) -> Arc<str> {
     let response = get(pool).await.unwrap();
-    let server = response.facts.origin_server.clone().unwrap();
-    content(response).await.unwrap();
-    server
-}
-
-/// Sends a GET with a cookie and says who answered.
-async fn asked_with(pool: &Arc<Pool>, cookie: &'static str) -> Arc<str> {
-    let req = request_with(Method::GET, &[("cookie", cookie)]);
-    let response = Arc::clone(pool).fetch(req).await.unwrap();
     let server = response.facts.origin_server.clone().unwrap();
     content(response).await.unwrap();
     server
@@ -152,30 +153,6 @@ async fn round_robin_asks_all_in_turn() {
         first += usize::from(asked(&pool).await.as_ref() == origins[0].address.to_string());
     }
     assert_eq!(first, 20);
-}
-
-#[tokio::test]
-async fn a_key_has_a_server_until_that_fails() {
-    let origins = [TestOrigin::always(OK).await, TestOrigin::always(OK).await, TestOrigin::always(OK).await];
-    let mut config = config(&[&origins[0], &origins[1], &origins[2]]);
-    config.balance = Balance::Hash(HashKey::Cookie("id".into()));
-    let pool = pool(config);
-    let cookies = ["id=1", "id=2", "id=3", "id=4", "id=5", "id=6", "id=7", "id=8"];
-    let mut homes = Vec::new();
-    for cookie in cookies {
-        let home = asked_with(&pool, cookie).await;
-        for _ in 0..5 {
-            assert_eq!(asked_with(&pool, cookie).await, home);
-        }
-        homes.push(home);
-    }
-    assert!(homes.iter().collect::<HashSet<_>>().len() > 1, "{homes:?}");
-    let lost = pool.members.iter().find(|member| member.config.label == homes[0]).unwrap();
-    pool.observe_health(lost, Outcome::Failed);
-    for (cookie, home) in cookies.into_iter().zip(&homes) {
-        let now = asked_with(&pool, cookie).await;
-        assert_eq!(now == *home, *home != homes[0], "{cookie}");
-    }
 }
 
 #[tokio::test]

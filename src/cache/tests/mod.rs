@@ -137,6 +137,7 @@ impl Edge {
                 scheme: Scheme::Https,
                 tls: None,
             }),
+            session: None,
             received: self.clock.now(),
             received_wall: self.clock.wall(),
         }

@@ -107,6 +107,9 @@ pub enum Balance {
     /// The one that the request's key belongs to, unless that is too busy; for
     /// requests without key as the first.
     Hash(HashKey),
+    /// The one that the cookie of this name ties the client to; for clients
+    /// without it, or whose server is lost, as the first.
+    Sticky(Box<str>),
 }
 
 /// What the key of a request is made of.

@@ -105,6 +105,7 @@ fn request(target: Target) -> Request {
         id: RequestId(1),
         protocol: Protocol::Http11,
         connection: Arc::new(ConnectionInfo { peer: address, local: address, scheme, tls: None }),
+        session: None,
         received: SystemClock.now(),
         received_wall: SystemClock.wall(),
     }

@@ -1,6 +1,8 @@
 //! Between the edge and its origin servers: what goes over these connections,
 //! and what never does.
 
+mod sticky;
+
 use super::support::origin::Origin;
 use super::support::process::Seawall;
 use super::support::raw::RawClient;
