@@ -14,7 +14,8 @@ use super::outlier::Outlier;
 use super::pick::{Candidate, Fitness};
 use super::status::{ServerState, ServerStatus};
 use super::sticky::Tie;
-use crate::config::model::{Ejection, HealthCheck, ServerConfig};
+use super::warmth::{WARM, warmth};
+use crate::config::model::{Ejection, PoolConfig, ServerConfig};
 use crate::telemetry::metrics::Counter;
 use crate::upstream::OriginServer;
 
@@ -23,6 +24,9 @@ const COST_OF_FAILURE: Duration = Duration::from_secs(1);
 
 /// How often a server that is down is sent a live request.
 const LIVE_PROBE_EVERY: Duration = Duration::from_secs(1);
+
+/// It was there all the time.
+const NEVER: u64 = u64::MAX;
 
 /// One server of a pool.
 #[derive(Debug)]
@@ -42,6 +46,9 @@ pub(super) struct Member {
     has_failures: AtomicBool,
     /// Milliseconds of the pool's time.
     ejected_until: AtomicU64,
+    /// Milliseconds of the pool's time; when it last came back, or `NEVER`.
+    returned: AtomicU64,
+    slow_start: Duration,
     /// Milliseconds of the pool's time; the next live request to a server that
     /// is down.
     next_live_probe: AtomicU64,
@@ -55,9 +62,10 @@ impl Member {
     pub(super) fn new(
         config: ServerConfig,
         origin: Arc<OriginServer>,
-        check: Option<&HealthCheck>,
+        pool: &PoolConfig,
         tie: Option<Tie>,
     ) -> Self {
+        let check = pool.health.as_ref();
         let mut health = check.map_or(Health::new(1, 1), |check| Health::new(check.rise, check.fall));
         if check.is_none() {
             health.observe(Outcome::Passed);
@@ -74,6 +82,8 @@ impl Member {
             outlier: Mutex::default(),
             has_failures: AtomicBool::new(false),
             ejected_until: AtomicU64::new(0),
+            returned: AtomicU64::new(NEVER),
+            slow_start: pool.slow_start,
             next_live_probe: AtomicU64::new(0),
             requests: Counter::default(),
             failures: Counter::default(),
@@ -83,8 +93,20 @@ impl Member {
 
     /// What a pick wants to know, at the pool's time `now`.
     pub(super) fn candidate(&self, was_tried: bool, now: Duration) -> Candidate {
-        let is_backup = self.config.backup;
-        Candidate { fitness: self.fitness(now), is_backup, was_tried, weight: self.config.weight }
+        Candidate {
+            fitness: self.fitness(now),
+            is_backup: self.config.backup,
+            was_tried,
+            weight: self.config.weight,
+            warmth: self.warmth(now),
+        }
+    }
+
+    fn warmth(&self, now: Duration) -> u32 {
+        match self.returned.load(Relaxed) {
+            NEVER => WARM,
+            returned => warmth(now.saturating_sub(Duration::from_millis(returned)), self.slow_start),
+        }
     }
 
     /// How fit it is to be asked. Unchecked is fit: somebody has to be first.
@@ -110,9 +132,12 @@ impl Member {
     }
 
     /// Takes an outcome for its health into account.
-    pub(super) fn observe_health(&self, outcome: Outcome) -> Option<Transition> {
+    pub(super) fn observe_health(&self, outcome: Outcome, now: Duration) -> Option<Transition> {
         let mut health = lock(&self.health);
         let transition = health.observe(outcome)?;
+        if transition.from == Standing::Down {
+            self.returned.store(millis(now), Relaxed);
+        }
         self.standing.store(encode(transition.to), Relaxed);
         Some(transition)
     }

@@ -15,6 +15,7 @@ mod pool;
 mod retry;
 mod status;
 mod sticky;
+mod warmth;
 
 pub use pool::{BalanceError, Pool};
 pub use status::{PoolStatus, ServerState, ServerStatus};

@@ -33,9 +33,16 @@ pub(super) struct Candidate {
     pub(super) was_tried: bool,
     /// Its share against the others, at least 1.
     pub(super) weight: u32,
+    /// Hundredths of the weight that it gets for now.
+    pub(super) warmth: u32,
 }
 
 impl Candidate {
+    /// Its share against the others, for now.
+    fn share(&self) -> usize {
+        self.weight as usize * self.warmth as usize
+    }
+
     /// Only candidates of the lowest rank present are picked from.
     fn rank(&self) -> Option<u8> {
         match (self.fitness, self.was_tried, self.is_backup) {
@@ -49,19 +56,17 @@ impl Candidate {
     }
 }
 
-/// The candidates to pick from with their weights; none if all are down.
+/// The candidates to pick from; none if all are down.
 fn eligible(
     candidates: impl Iterator<Item = Candidate> + Clone,
-) -> impl Iterator<Item = (ServerIndex, usize)> + Clone {
+) -> impl Iterator<Item = (ServerIndex, Candidate)> + Clone {
     let best = candidates.clone().filter_map(|candidate| candidate.rank()).min();
-    candidates
-        .enumerate()
-        .filter(move |(_, candidate)| best.is_some() && candidate.rank() == best)
-        .map(|(index, candidate)| (index, candidate.weight as usize))
+    candidates.enumerate().filter(move |(_, candidate)| best.is_some() && candidate.rank() == best)
 }
 
-/// Draws two by chance and weight, and takes the one with the lower load.
-/// `chance` gives a number below its argument.
+/// Draws two by chance and weight, and takes the one with the lower load; one
+/// that is colder than the other only now and then, for nobody who was away has
+/// any load. `chance` gives a number below its argument.
 pub(super) fn power_of_two(
     candidates: impl Iterator<Item = Candidate> + Clone,
     load: impl Fn(ServerIndex) -> f64,
@@ -69,22 +74,25 @@ pub(super) fn power_of_two(
 ) -> Option<ServerIndex> {
     let eligible = eligible(candidates);
     let first = draw(eligible.clone(), &mut chance)?;
-    let others = eligible.filter(|(index, _)| *index != first);
-    match draw(others, &mut chance) {
-        Some(second) if load(second) < load(first) => Some(second),
-        _ => Some(first),
-    }
+    let others = eligible.filter(|(index, _)| *index != first.0);
+    let Some(second) = draw(others, &mut chance) else { return Some(first.0) };
+    let is_second_better = load(second.0) < load(first.0);
+    let (better, other) = if is_second_better { (second, first) } else { (first, second) };
+    let (warmth, others_warmth) = (better.1.warmth as usize, other.1.warmth as usize);
+    let is_too_cold = warmth < others_warmth && chance(others_warmth) >= warmth;
+    Some(if is_too_cold { other.0 } else { better.0 })
 }
 
 fn draw(
-    eligible: impl Iterator<Item = (ServerIndex, usize)> + Clone,
+    eligible: impl Iterator<Item = (ServerIndex, Candidate)> + Clone,
     chance: &mut impl FnMut(usize) -> usize,
-) -> Option<ServerIndex> {
-    let total = eligible.clone().map(|(_, weight)| weight).sum();
+) -> Option<(ServerIndex, Candidate)> {
+    let total = eligible.clone().map(|(_, candidate)| candidate.weight as usize).sum();
     let mut left = chance(total);
-    for (index, weight) in eligible {
+    for (index, candidate) in eligible {
+        let weight = candidate.weight as usize;
         if left < weight {
-            return Some(index);
+            return Some((index, candidate));
         }
         left -= weight;
     }
@@ -125,8 +133,8 @@ impl RoundRobin {
     ) -> Option<ServerIndex> {
         let mut best: Option<(ServerIndex, i64)> = None;
         let mut total = 0;
-        for (index, weight) in eligible(candidates) {
-            let weight = i64::try_from(weight).unwrap_or(i64::MAX);
+        for (index, candidate) in eligible(candidates) {
+            let weight = i64::try_from(candidate.share()).unwrap_or(i64::MAX);
             let current = self.current.get_mut(index)?;
             *current += weight;
             total += weight;

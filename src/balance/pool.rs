@@ -115,7 +115,7 @@ impl Pool {
 
     /// Takes an outcome for the health of `member` into account.
     pub(super) fn observe_health(&self, member: &Member, outcome: Outcome) {
-        if let Some(change) = member.observe_health(outcome) {
+        if let Some(change) = member.observe_health(outcome, self.now()) {
             let (pool, server) = (&self.config.name, &member.config.label);
             if change.to == Standing::Down {
                 let error = member.last_error().unwrap_or_default();
@@ -265,7 +265,7 @@ fn members(
             (Balance::Sticky(name), Some(key)) => Some(Tie::new(key, name, config, server)),
             _ => None,
         };
-        Ok(Member::new(server.clone(), origin, config.health.as_ref(), tie))
+        Ok(Member::new(server.clone(), origin, config, tie))
     };
     config.servers.iter().map(member).collect()
 }

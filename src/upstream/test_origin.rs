@@ -128,6 +128,7 @@ pub(crate) fn pool(addresses: &[SocketAddr]) -> PoolConfig {
         health: None,
         eject: None,
         panic: true,
+        slow_start: Duration::ZERO,
         retry: Retry {
             times: 2,
             within: Duration::from_secs(10),

@@ -11,7 +11,8 @@ pub(in crate::balance) fn least_connections(
     mut chance: impl FnMut(usize) -> usize,
 ) -> Option<ServerIndex> {
     let mut best: Option<Best> = None;
-    for (index, weight) in eligible(candidates) {
+    for (index, candidate) in eligible(candidates) {
+        let weight = candidate.share();
         // Asked once: it changes while others are looked at.
         let in_flight = in_flight(index);
         let order = best.as_ref().map(|best| {

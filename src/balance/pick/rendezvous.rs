@@ -25,12 +25,13 @@ pub(in crate::balance) fn rendezvous(
 ) -> Option<ServerIndex> {
     let eligible = eligible(candidates);
     let (mut weights, mut requests) = (0, 0);
-    for (index, weight) in eligible.clone() {
-        weights += weight;
+    for (index, candidate) in eligible.clone() {
+        weights += candidate.share();
         requests += in_flight(index);
     }
     let (mut first, mut best) = (Highest::default(), Highest::default());
-    for (index, weight) in eligible {
+    for (index, candidate) in eligible {
+        let weight = candidate.share();
         let lot = lot(key, identity(index), weight);
         first.take(index, lot);
         if in_flight(index) < bound(requests, weight, weights) {
@@ -162,6 +163,21 @@ mod tests {
         assert_eq!(rendezvous(servers.iter().copied(), key(7), identity, busy), Some(home));
         let busier = |index| if index == home { LIGHT } else { 0 };
         assert_ne!(rendezvous(servers.iter().copied(), key(7), identity, busier), Some(home));
+    }
+
+    #[test]
+    fn a_cold_server_gets_back_some_of_its_own_keys() {
+        let whole = servers(&[1; 4]);
+        let mut cold = whole.clone();
+        cold[0].warmth = 50;
+        let mut back = 0;
+        for number in 0..KEYS {
+            let (warm, now) = (idle(&whole, number), idle(&cold, number));
+            assert!(now == warm || warm == 0);
+            back += u32::from(now == 0);
+        }
+        let share = f64::from(back) / KEYS as f64;
+        assert!((share - 0.5 / 3.5).abs() < 0.03, "{share}");
     }
 
     #[test]

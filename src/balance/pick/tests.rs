@@ -3,13 +3,20 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::balance::warmth::WARM;
 use crate::base::random_below;
 
 fn candidate() -> impl Strategy<Value = Candidate> {
     let fitness = prop_oneof![Just(Fitness::Fit), Just(Fitness::Ejected), Just(Fitness::Down)];
-    (fitness, any::<bool>(), any::<bool>(), 1..20u32).prop_map(|(fitness, is_backup, was_tried, weight)| {
-        Candidate { fitness, is_backup, was_tried, weight }
-    })
+    (fitness, any::<bool>(), any::<bool>(), 1..20u32, 10..=WARM).prop_map(
+        |(fitness, is_backup, was_tried, weight, warmth)| Candidate {
+            fitness,
+            is_backup,
+            was_tried,
+            weight,
+            warmth,
+        },
+    )
 }
 
 /// What every strategy picks.
@@ -89,7 +96,7 @@ proptest! {
 }
 
 pub(super) const FIT: Candidate =
-    Candidate { fitness: Fitness::Fit, is_backup: false, was_tried: false, weight: 1 };
+    Candidate { fitness: Fitness::Fit, is_backup: false, was_tried: false, weight: 1, warmth: WARM };
 
 #[test]
 fn round_robin_is_smooth() {
@@ -113,4 +120,37 @@ fn equal_loads_are_shared_by_weight() {
     let picks = (0..10_000).filter_map(|_| power_of_two(list.iter().copied(), |_| 1.0, random_below));
     let share = picks.filter(|index| *index == 0).count();
     assert!((7_200..7_800).contains(&share), "{share}");
+}
+
+#[test]
+fn who_is_back_gets_little_though_it_has_no_load() {
+    let picks = |servers: usize, warmth: u32| {
+        let mut list = vec![FIT; servers];
+        list[0].warmth = warmth;
+        let load = |index| if index == 0 { 0.0 } else { 1.0 };
+        let picks = (0..10_000).filter_map(|_| power_of_two(list.iter().copied(), load, random_below));
+        picks.filter(|index| *index == 0).count()
+    };
+    assert!((700..1_300).contains(&picks(2, 10)));
+    assert!(picks(5, 10) < 600);
+    assert_eq!(picks(2, WARM), 10_000);
+}
+
+#[test]
+fn among_the_cold_the_less_loaded_is_taken() {
+    let list = [Candidate { warmth: 10, ..FIT }; 2];
+    for _ in 0..100 {
+        let picked = power_of_two(list.into_iter(), |index| [2.0, 1.0][index], random_below);
+        assert_eq!(picked, Some(1));
+    }
+}
+
+#[test]
+fn turns_and_idle_pools_are_shared_by_warmth() {
+    let list = [Candidate { warmth: 25, ..FIT }, FIT];
+    let mut turns = RoundRobin::new(2);
+    let in_turn = shares_are_off(&[1, 4], 10_000, || turns.pick(list.into_iter()));
+    assert_eq!(in_turn, None);
+    let idle = || least_connections(list.into_iter(), |_| 0, random_below);
+    assert_eq!(shares_are_off(&[1, 4], 10_000, idle), None);
 }

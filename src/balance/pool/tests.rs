@@ -248,6 +248,28 @@ async fn a_server_goes_down_and_comes_back() {
 }
 
 #[tokio::test]
+async fn a_server_that_comes_back_starts_slowly() {
+    let clock = Arc::new(ManualClock::at(SystemTime::UNIX_EPOCH));
+    let check = HealthCheck { every: Duration::from_secs(3600), rise: 1, fall: 1, ..health(None) };
+    let slow_start = Duration::from_secs(30);
+    let config = PoolConfig { health: Some(check), slow_start, ..test_origin::pool(&[nobody(), nobody()]) };
+    let pool = pool_with(config, Arc::clone(&clock) as Arc<dyn Clock>);
+    let warmths = || [0, 1].map(|index| pool.members[index].candidate(false, pool.now()).warmth);
+    for member in &pool.members {
+        pool.observe_health(member, Outcome::Passed);
+    }
+    assert_eq!(warmths(), [100, 100], "nobody was away");
+    clock.advance(slow_start);
+    pool.observe_health(&pool.members[0], Outcome::Failed);
+    pool.observe_health(&pool.members[0], Outcome::Passed);
+    assert_eq!(warmths(), [10, 100]);
+    clock.advance(slow_start / 2);
+    assert_eq!(warmths(), [55, 100]);
+    clock.advance(slow_start / 2);
+    assert_eq!(warmths(), [100, 100]);
+}
+
+#[tokio::test]
 async fn with_all_down_one_request_a_second_sees_whether_they_are_back() {
     let origin = TestOrigin::always(OK).await;
     let clock = Arc::new(ManualClock::at(SystemTime::UNIX_EPOCH));

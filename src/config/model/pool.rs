@@ -23,6 +23,8 @@ pub struct PoolConfig {
     pub eject: Option<Ejection>,
     /// With every server down: let one live request a second and server through.
     pub panic: bool,
+    /// How long a server that has come back takes to its full share.
+    pub slow_start: Duration,
     /// When a request is tried again.
     pub retry: Retry,
     /// Connections to one server at a time.

@@ -33,6 +33,9 @@ pub(super) const POOL_ONLY: [&str; 9] = [
     "proxy_protocol",
 ];
 
+/// A server that takes longer to its full share is not meant.
+const MOST_SLOW: Duration = Duration::from_secs(3600);
+
 /// The pools of a file, and which of them a site has taken.
 #[derive(Debug, Default)]
 pub(super) struct Pools {
@@ -137,7 +140,6 @@ pub(super) fn options(
     health: Option<HealthCheck>,
     around: &Around<'_>,
 ) -> PoolConfig {
-    table.not_yet(&["slow_start"]);
     let any_tls = servers.iter().any(|server| server.tls);
     let proxy_protocol = table
         .value("proxy_protocol")
@@ -153,6 +155,7 @@ pub(super) fn options(
         health,
         eject: resilience::eject(table.value("eject")),
         panic: table.flag("panic", true),
+        slow_start: table.duration("slow_start", Duration::from_secs(30), Duration::ZERO..=MOST_SLOW),
         retry: resilience::retry(table.value("retry")),
         max_connections: table.number("max_connections", 512, 1..=65_536),
         queue: table.section("queue", queue),
