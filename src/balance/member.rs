@@ -10,8 +10,9 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::health::{Health, Outcome, Standing, Transition};
 use super::latency::Latency;
-use super::outlier::Outlier;
+use super::outlier::{Outlier, Totals};
 use super::pick::{Candidate, Fitness};
+use super::probation::{Phase, Probation};
 use super::status::{ServerState, ServerStatus};
 use super::sticky::Tie;
 use super::warmth::{WARM, warmth};
@@ -44,8 +45,7 @@ pub(super) struct Member {
     outlier: Mutex<Outlier>,
     /// True if `outlier` has failures, which a success has to clear.
     has_failures: AtomicBool,
-    /// Milliseconds of the pool's time.
-    ejected_until: AtomicU64,
+    pub(super) probation: Probation,
     /// Milliseconds of the pool's time; when it last came back, or `NEVER`.
     returned: AtomicU64,
     slow_start: Duration,
@@ -81,7 +81,7 @@ impl Member {
             standing,
             outlier: Mutex::default(),
             has_failures: AtomicBool::new(false),
-            ejected_until: AtomicU64::new(0),
+            probation: Probation::default(),
             returned: AtomicU64::new(NEVER),
             slow_start: pool.slow_start,
             next_live_probe: AtomicU64::new(0),
@@ -113,10 +113,12 @@ impl Member {
     pub(super) fn fitness(&self, now: Duration) -> Fitness {
         if self.standing() == Standing::Down {
             Fitness::Down
-        } else if millis(now) < self.ejected_until.load(Relaxed) {
-            Fitness::Ejected
         } else {
-            Fitness::Fit
+            match self.probation.phase(now) {
+                Phase::Ejected => Fitness::Ejected,
+                Phase::Probation if self.probation.is_on_trial() => Fitness::Ejected,
+                Phase::Probation | Phase::Free => Fitness::Fit,
+            }
         }
     }
 
@@ -142,39 +144,43 @@ impl Member {
         Some(transition)
     }
 
-    /// A request was answered after `took`.
-    pub(super) fn succeeded(&self, took: Duration, now: Duration) {
+    /// A request was answered after `took`. True if that ends the probation.
+    pub(super) fn succeeded(&self, took: Duration, now: Duration) -> bool {
         self.requests.increment();
         self.latency.observe(took, now);
         if self.has_failures.load(Relaxed) {
             self.has_failures.store(false, Relaxed);
             lock(&self.outlier).succeeded();
         }
+        let is_back = self.probation.succeeded(now);
+        if is_back {
+            self.returned.store(millis(now), Relaxed);
+        }
+        is_back
     }
 
-    /// A request failed. Says for how long that ejects the server, if
-    /// `ejection` says when, and `is_last` is false.
-    pub(super) fn failed(
-        &self,
-        error: String,
-        ejection: Option<&Ejection>,
-        is_last: bool,
-        now: Duration,
-    ) -> Option<Duration> {
+    /// A request failed. True if that was one too many by these rules; on
+    /// probation it always is.
+    pub(super) fn failed(&self, error: String, rules: Option<&Ejection>, now: Duration) -> bool {
         self.requests.increment();
         self.failures.increment();
         self.latency.observe(COST_OF_FAILURE, now);
         self.note_error(error);
-        let until = {
-            let mut outlier = lock(&self.outlier);
-            self.has_failures.store(true, Relaxed);
-            outlier.failed(now, ejection?)?
-        };
-        if is_last {
-            return None;
+        self.has_failures.store(true, Relaxed);
+        let Some(rules) = rules else { return false };
+        let totals = Totals { requests: self.requests.value(), failures: self.failures.value() };
+        match self.probation.phase(now) {
+            Phase::Free => lock(&self.outlier).failed(now, totals, rules),
+            Phase::Probation => true,
+            Phase::Ejected => false,
         }
-        self.ejected_until.store(millis(until), Relaxed);
-        Some(until - now)
+    }
+
+    /// Ejects it; says for how long.
+    pub(super) fn eject(&self, rules: &Ejection, now: Duration) -> Duration {
+        let length = lock(&self.outlier).eject(now, rules);
+        self.probation.eject(now + length);
+        length
     }
 
     /// Remembers what went wrong last.
@@ -197,11 +203,12 @@ impl Member {
 
     /// All of it for people to look at.
     pub(super) fn status(&self, now: Duration) -> ServerStatus {
-        let state = match (self.standing(), self.fitness(now)) {
+        let state = match (self.standing(), self.probation.phase(now)) {
             (Standing::Down, _) => ServerState::Down,
-            (_, Fitness::Ejected) => ServerState::Ejected,
-            (Standing::Unknown, _) => ServerState::Unknown,
-            (Standing::Up, _) => ServerState::Up,
+            (_, Phase::Ejected) => ServerState::Ejected,
+            (_, Phase::Probation) => ServerState::Probation,
+            (Standing::Unknown, Phase::Free) => ServerState::Unknown,
+            (Standing::Up, Phase::Free) => ServerState::Up,
         };
         ServerStatus {
             label: self.config.label.to_string(),

@@ -12,6 +12,7 @@ mod member;
 mod outlier;
 mod pick;
 mod pool;
+mod probation;
 mod retry;
 mod status;
 mod sticky;

@@ -5,17 +5,20 @@ mod choose;
 #[cfg(test)]
 mod tests;
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use tokio::sync::SetOnce;
 use tokio::time::{Instant, timeout};
 
+use choose::Picked;
+
 use super::budget::RetryBudget;
 use super::check::{self, error_chain};
 use super::health::{Outcome, Standing};
 use super::member::Member;
+use super::outlier::can_be_spared;
 use super::pick::{Fitness, RoundRobin, ServerIndex};
 use super::retry::{Attempt, Ending, may_retry};
 use super::status::PoolStatus;
@@ -47,6 +50,8 @@ pub struct Pool {
     config: Arc<PoolConfig>,
     members: Vec<Member>,
     turns: Mutex<RoundRobin>,
+    /// Held while it is decided whether a server may be ejected.
+    ejecting: Mutex<()>,
     budget: RetryBudget,
     pseudonym: Pseudonym,
     /// Set once some server is known to be up, or all are known not to be.
@@ -70,6 +75,7 @@ impl Pool {
         let members = members(&config, key, &clock, tasks, &metrics)
             .map_err(|source| BalanceError { pool: Arc::clone(&config.name), source })?;
         let pool = Self {
+            ejecting: Mutex::default(),
             turns: Mutex::new(RoundRobin::new(members.len())),
             budget: RetryBudget::new(config.retry.budget_percent),
             pseudonym: Pseudonym::random(),
@@ -157,12 +163,13 @@ impl Pool {
         let mut now = begun;
         let mut tried = Vec::new();
         let mut failure = None;
-        while let Some((index, member)) = self.pick(wish, &tried, now) {
+        while let Some(Picked { index, member, trial }) = self.pick(wish, &tried, now) {
             let number = u32::try_from(tried.len()).unwrap_or(u32::MAX).saturating_add(1);
             let sent = now;
             let mut result = member.origin.send(&mut req).await;
             now = self.now();
             self.observe(member, &mut result, number, now.saturating_sub(sent), now);
+            drop(trial);
             if let Ok(response) = &mut result {
                 response.facts.session = wish.tie(member);
             }
@@ -214,7 +221,10 @@ impl Pool {
                 if response.status.is_server_error() {
                     self.observe_failure(member, format!("status {}", response.status.as_u16()), now);
                 } else {
-                    member.succeeded(took, now);
+                    if member.succeeded(took, now) {
+                        let (pool, server) = (&self.config.name, &member.config.label);
+                        tracing::info!(%pool, %server, "origin server is no longer ejected");
+                    }
                     if member.standing() == Standing::Down {
                         self.observe_health(member, Outcome::Served);
                     }
@@ -231,14 +241,23 @@ impl Pool {
     }
 
     fn observe_failure(&self, member: &Member, error: String, now: Duration) {
-        let is_another_fit = |other: &Member| {
-            !Arc::ptr_eq(&other.origin, &member.origin) && other.fitness(now) == Fitness::Fit
-        };
-        let is_last = !self.members.iter().any(is_another_fit);
-        if let Some(time) = member.failed(error, self.config.eject.as_ref(), is_last, now) {
+        let rules = self.config.eject.as_ref();
+        let is_one_too_many = member.failed(error, rules, now);
+        let Some(rules) = rules.filter(|_| is_one_too_many) else { return };
+        // Two at a time could each be the last that may go.
+        let _turn = self.ejecting.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.can_spare(member, now) {
+            let time = member.eject(rules, now);
             let (pool, server) = (&self.config.name, &member.config.label);
             tracing::warn!(%pool, %server, ?time, "origin server ejected");
         }
+    }
+
+    fn can_spare(&self, member: &Member, now: Duration) -> bool {
+        let others = || self.members.iter().filter(|other| !Arc::ptr_eq(&other.origin, &member.origin));
+        let ejected = others().filter(|other| other.fitness(now) == Fitness::Ejected).count();
+        let is_another_fit = others().any(|other| other.fitness(now) == Fitness::Fit);
+        is_another_fit && can_be_spared(ejected, self.members.len())
     }
 }
 

@@ -44,6 +44,8 @@ pub enum ServerState {
     Unknown,
     /// Not for a while: it failed too many requests.
     Ejected,
+    /// One request at a time, until one succeeds: it was ejected.
+    Probation,
     /// No: its health checks fail.
     Down,
 }

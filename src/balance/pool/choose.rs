@@ -9,7 +9,10 @@ use http::HeaderValue;
 
 use crate::balance::affinity;
 use crate::balance::member::Member;
-use crate::balance::pick::{Candidate, ServerIndex, least_connections, of_session, power_of_two, rendezvous};
+use crate::balance::pick::{
+    Candidate, Fitness, ServerIndex, least_connections, of_session, power_of_two, rendezvous,
+};
+use crate::balance::probation::{Phase, Trial};
 use crate::base::random_below;
 use crate::config::model::Balance;
 use crate::exchange::{Request, Scheme};
@@ -22,6 +25,14 @@ pub(super) struct Wish {
     /// Its client has a session with the server of this tag.
     session: Option<u64>,
     scheme: Scheme,
+}
+
+/// A server that is to be asked.
+pub(super) struct Picked<'a> {
+    pub(super) index: ServerIndex,
+    pub(super) member: &'a Member,
+    /// Held until it is known what came of the request.
+    pub(super) trial: Option<Trial<'a>>,
 }
 
 impl Wish {
@@ -43,20 +54,28 @@ impl Pool {
     }
 
     /// The server to ask, of those not in `tried` if there is one.
-    pub(super) fn pick(
-        &self,
-        wish: Wish,
-        tried: &[ServerIndex],
-        now: Duration,
-    ) -> Option<(ServerIndex, &Member)> {
+    pub(super) fn pick(&self, wish: Wish, tried: &[ServerIndex], now: Duration) -> Option<Picked<'_>> {
+        loop {
+            let index = self.pick_once(wish, tried, now)?;
+            let member = self.members.get(index)?;
+            if member.probation.phase(now) != Phase::Probation || member.fitness(now) != Fitness::Fit {
+                return Some(Picked { index, member, trial: None });
+            }
+            // Another request that was faster makes this server unfit.
+            if let Some(trial) = member.probation.take_trial() {
+                return Some(Picked { index, member, trial: Some(trial) });
+            }
+        }
+    }
+
+    fn pick_once(&self, wish: Wish, tried: &[ServerIndex], now: Duration) -> Option<ServerIndex> {
         let candidates = self
             .members
             .iter()
             .enumerate()
             .map(|(index, member)| member.candidate(tried.contains(&index), now));
         let picked = self.pick_of(candidates, wish, now);
-        let index = picked.or_else(|| self.pick_though_down(tried, now))?;
-        Some((index, self.members.get(index)?))
+        picked.or_else(|| self.pick_though_down(tried, now))
     }
 
     fn pick_of(

@@ -1,6 +1,7 @@
 //! A pool before scripted origin servers.
 
 mod affinity;
+mod ejection;
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -15,7 +16,7 @@ use tokio::sync::Semaphore;
 use super::*;
 use crate::balance::ServerState;
 use crate::base::{ManualClock, SystemClock};
-use crate::config::model::{Balance, Ejection, HashKey, HealthCheck, RetryOn};
+use crate::config::model::{Balance, HashKey, HealthCheck, RetryOn};
 use crate::exchange::Body;
 use crate::upstream::test_origin::{self, TestOrigin, content, read_request, request};
 
@@ -164,38 +165,6 @@ async fn servers_alike_are_both_asked() {
     while seen.len() < 2 {
         seen.insert(asked(&pool).await);
     }
-}
-
-#[tokio::test]
-async fn failures_in_a_row_eject_a_server_but_never_the_last() {
-    let (broken, whole) = (TestOrigin::always(BROKEN).await, TestOrigin::always(OK).await);
-    let mut config = config(&[&broken, &whole]);
-    config.balance = Balance::RoundRobin;
-    let (within, duration) = (Duration::from_secs(10), Duration::from_secs(30));
-    config.eject = Some(Ejection { errors: 2, within, duration });
-    let clock = Arc::new(ManualClock::at(SystemTime::UNIX_EPOCH));
-    let pool = pool_with(config, Arc::clone(&clock) as Arc<dyn Clock>);
-    for _ in 0..4 {
-        asked(&pool).await;
-    }
-    assert_eq!(pool.snapshot().servers[0].state, ServerState::Ejected);
-    for _ in 0..5 {
-        assert_eq!(asked(&pool).await.as_ref(), whole.address.to_string());
-    }
-    clock.advance(duration);
-    assert_eq!(pool.snapshot().servers[0].state, ServerState::Up);
-
-    let alone = TestOrigin::always(BROKEN).await;
-    let mut config = self::config(&[&alone]);
-    config.eject = Some(Ejection { errors: 1, within, duration });
-    let pool = self::pool(config);
-    asked(&pool).await;
-    assert_eq!(pool.snapshot().servers[0].state, ServerState::Up);
-    let status = serde_json::to_value(pool.snapshot()).unwrap();
-    assert_eq!(
-        (&status["servers"][0]["state"], &status["servers"][0]["failures"]),
-        (&"up".into(), &1.into())
-    );
 }
 
 #[tokio::test]

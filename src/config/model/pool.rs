@@ -153,8 +153,14 @@ pub struct Ejection {
     pub errors: u32,
     /// ... within this time...
     pub within: Duration,
-    /// ... eject it for this long.
+    /// ... eject it for this long; each time longer, if it is soon ejected
+    /// again.
     pub duration: Duration,
+    /// As does this share of its requests within that time; `None`: no share
+    /// does...
+    pub rate_percent: Option<u32>,
+    /// ... if there are so many.
+    pub requests: u32,
 }
 
 /// When a request is tried again on another server.

@@ -12,7 +12,13 @@ use crate::config::read::{Fault, Table, Value, percent};
 /// Reads `eject`; `None`: no server is ejected.
 pub(super) fn eject(value: Option<Value<'_>>) -> Option<Ejection> {
     let seconds = Duration::from_secs;
-    let default = Ejection { errors: 5, within: seconds(10), duration: seconds(30) };
+    let default = Ejection {
+        errors: 5,
+        within: seconds(10),
+        duration: seconds(30),
+        rate_percent: Some(50),
+        requests: 50,
+    };
     let Some(value) = value else { return Some(default) };
     if value.is_false() {
         return None;
@@ -25,6 +31,19 @@ pub(super) fn eject(value: Option<Value<'_>>) -> Option<Ejection> {
         errors: table.number("errors", default.errors, 1..=1_000_000),
         within: table.duration("within", default.within, limits::timeout()),
         duration: table.duration("for", default.duration, limits::timeout()),
+        rate_percent: table.value("rate").map_or(default.rate_percent, |value| rate(&value)),
+        requests: table.number("requests", default.requests, 1..=1_000_000),
+    })
+}
+
+/// A share of the requests; `false`: none.
+fn rate(value: &Value<'_>) -> Option<u32> {
+    if value.is_false() {
+        return None;
+    }
+    value.parse("a percentage such as \"50%\", or false", |text| match percent(text)? {
+        share @ 1..=100 => Ok(share),
+        _ => Err(Fault::new("out of range: 1% to 100%")),
     })
 }
 
