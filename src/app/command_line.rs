@@ -10,6 +10,7 @@ use clap::{Args, Parser, Subcommand};
 use http::{Method, StatusCode};
 
 use super::look::{self, Explain};
+use super::origins::{self, Origins};
 use super::purge::{self, Purge};
 use super::{demo, process};
 use crate::config::{self, ConfigError};
@@ -46,8 +47,8 @@ enum Command {
     Demo(Demo),
     /// Show what a running edge does.
     Status(Shown),
-    /// Show the origin servers of a running edge.
-    Origins(Shown),
+    /// Show the origin servers of a running edge, or take one out and back.
+    Origins(Origins),
     /// Show the certificates of a running edge, or have one renewed.
     Certs(Certs),
     /// Print the metrics of a running edge in Prometheus' format.
@@ -109,12 +110,12 @@ pub(super) struct Running {
 }
 
 #[derive(Debug, Args)]
-struct Shown {
+pub(super) struct Shown {
     #[command(flatten)]
-    running: Running,
+    pub(super) running: Running,
     /// Print JSON.
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -142,7 +143,7 @@ pub fn run() -> ExitCode {
         Command::Check(file) => check(&file),
         Command::Demo(ports) => demo::run(&ports),
         Command::Status(shown) => show(&shown, "/v1/status", show::status),
-        Command::Origins(shown) => show(&shown, "/v1/origins", show::origins),
+        Command::Origins(origins) => origins::run(&origins),
         Command::Certs(certs) => show_certs(&certs),
         Command::Metrics(running) => {
             ask(&running, Method::GET, "/v1/metrics").and_then(|metrics| print(&metrics))
@@ -245,7 +246,12 @@ fn counted(count: usize, what: &str) -> String {
     format!("{count} {what}{plural}")
 }
 
-fn show(shown: &Shown, path: &str, render: fn(&serde_json::Value) -> String) -> Result<(), CommandError> {
+/// Shows what the running edge answers to a GET of `path`.
+pub(super) fn show(
+    shown: &Shown,
+    path: &str,
+    render: fn(&serde_json::Value) -> String,
+) -> Result<(), CommandError> {
     let answer = ask(&shown.running, Method::GET, path)?;
     match shown.json {
         true => print(&answer),

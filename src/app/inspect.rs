@@ -8,11 +8,11 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::edge::Edge;
-use crate::balance::{Pool, ServerState};
+use crate::balance::{Duty, Pool, ServerState};
 use crate::base::Clock;
 use crate::cache::Cache;
 use crate::certs::Certificates;
-use crate::control::{CacheUsage, Inspect, Lifecycle, Status};
+use crate::control::{Assigned, CacheUsage, Inspect, Lifecycle, Status};
 use crate::telemetry::Telemetry;
 use crate::telemetry::prometheus::{self, Family, Sample};
 
@@ -79,6 +79,15 @@ impl Lifecycle for Inspection {
     fn renew_certificates(&self, name: &str) -> usize {
         self.certificates.renew(name)
     }
+
+    fn assign(&self, server: &str, pool: Option<&str>, duty: Duty) -> Vec<Assigned> {
+        let meant = self.pools.iter().filter(|each| pool.is_none_or(|name| name == each.name()));
+        let assigned = meant.flat_map(|pool| {
+            let to_pool = |server| Assigned { pool: pool.name().to_owned(), server, duty };
+            pool.assign(server, duty).into_iter().map(to_pool)
+        });
+        assigned.collect()
+    }
 }
 
 impl Inspect for Inspection {
@@ -129,7 +138,7 @@ impl Inspect for Inspection {
             for server in &status.servers {
                 let labels = vec![("pool", status.name.to_string()), ("server", server.label.to_string())];
                 for (family, value) in [
-                    (ORIGIN_UP, f64::from(u8::from(server.state == ServerState::Up))),
+                    (ORIGIN_UP, f64::from(u8::from(is_up(server.state)))),
                     (ORIGIN_IN_FLIGHT, server.in_flight as f64),
                     (ORIGIN_REQUESTS, server.requests as f64),
                     (ORIGIN_FAILURES, server.failures as f64),
@@ -140,6 +149,11 @@ impl Inspect for Inspection {
         }
         prometheus::render(&self.telemetry.metrics, &samples)
     }
+}
+
+/// True if a server gets requests like the others, or will with the next one.
+fn is_up(state: ServerState) -> bool {
+    matches!(state, ServerState::Up | ServerState::Probation)
 }
 
 /// The path as it is for somebody in another directory.

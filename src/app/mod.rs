@@ -7,6 +7,7 @@ pub mod demo;
 mod edge;
 mod inspect;
 mod look;
+mod origins;
 mod process;
 mod purge;
 mod workers;

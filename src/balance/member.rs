@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::duty::{CurrentDuty, Duty};
 use super::health::{Health, Outcome, Standing, Transition};
 use super::latency::Latency;
 use super::outlier::{Outlier, Totals};
@@ -46,6 +47,7 @@ pub(super) struct Member {
     /// True if `outlier` has failures, which a success has to clear.
     has_failures: AtomicBool,
     pub(super) probation: Probation,
+    pub(super) duty: CurrentDuty,
     /// Milliseconds of the pool's time; when it last came back, or `NEVER`.
     returned: AtomicU64,
     slow_start: Duration,
@@ -82,6 +84,7 @@ impl Member {
             outlier: Mutex::default(),
             has_failures: AtomicBool::new(false),
             probation: Probation::default(),
+            duty: CurrentDuty::default(),
             returned: AtomicU64::new(NEVER),
             slow_start: pool.slow_start,
             next_live_probe: AtomicU64::new(0),
@@ -111,14 +114,19 @@ impl Member {
 
     /// How fit it is to be asked. Unchecked is fit: somebody has to be first.
     pub(super) fn fitness(&self, now: Duration) -> Fitness {
-        if self.standing() == Standing::Down {
-            Fitness::Down
-        } else {
-            match self.probation.phase(now) {
-                Phase::Ejected => Fitness::Ejected,
-                Phase::Probation if self.probation.is_on_trial() => Fitness::Ejected,
-                Phase::Probation | Phase::Free => Fitness::Fit,
-            }
+        let is_down = self.standing() == Standing::Down;
+        let is_ejected = match self.probation.phase(now) {
+            Phase::Free => false,
+            Phase::Ejected => true,
+            Phase::Probation => self.probation.is_on_trial(),
+        };
+        match self.duty.get() {
+            Duty::Disabled => Fitness::Withdrawn,
+            _ if is_down => Fitness::Down,
+            Duty::Draining if is_ejected => Fitness::Withdrawn,
+            Duty::Draining => Fitness::Draining,
+            Duty::Enabled if is_ejected => Fitness::Ejected,
+            Duty::Enabled => Fitness::Fit,
         }
     }
 
@@ -203,12 +211,14 @@ impl Member {
 
     /// All of it for people to look at.
     pub(super) fn status(&self, now: Duration) -> ServerStatus {
-        let state = match (self.standing(), self.probation.phase(now)) {
-            (Standing::Down, _) => ServerState::Down,
-            (_, Phase::Ejected) => ServerState::Ejected,
-            (_, Phase::Probation) => ServerState::Probation,
-            (Standing::Unknown, Phase::Free) => ServerState::Unknown,
-            (Standing::Up, Phase::Free) => ServerState::Up,
+        let state = match (self.duty.get(), self.standing(), self.probation.phase(now)) {
+            (Duty::Disabled, ..) => ServerState::Disabled,
+            (Duty::Draining, ..) => ServerState::Draining,
+            (_, Standing::Down, _) => ServerState::Down,
+            (_, _, Phase::Ejected) => ServerState::Ejected,
+            (_, _, Phase::Probation) => ServerState::Probation,
+            (_, Standing::Unknown, Phase::Free) => ServerState::Unknown,
+            (_, Standing::Up, Phase::Free) => ServerState::Up,
         };
         ServerStatus {
             label: self.config.label.to_string(),

@@ -6,6 +6,7 @@
 mod affinity;
 mod budget;
 mod check;
+mod duty;
 mod health;
 mod latency;
 mod member;
@@ -18,6 +19,7 @@ mod status;
 mod sticky;
 mod warmth;
 
+pub use duty::Duty;
 pub use pool::{BalanceError, Pool};
 pub use status::{PoolStatus, ServerState, ServerStatus};
 pub use sticky::{StickyKey, StickyKeyError};

@@ -21,6 +21,10 @@ pub(super) enum Fitness {
     Ejected,
     /// Its health checks fail.
     Down,
+    /// An operator wants it asked for the sessions that it has only.
+    Draining,
+    /// An operator wants it asked for nothing.
+    Withdrawn,
 }
 
 /// What matters of a server when one is picked.
@@ -51,7 +55,7 @@ impl Candidate {
             (Fitness::Fit, true, _) => Some(2),
             (Fitness::Ejected, false, _) => Some(3),
             (Fitness::Ejected, true, _) => Some(4),
-            (Fitness::Down, ..) => None,
+            (Fitness::Down | Fitness::Draining | Fitness::Withdrawn, ..) => None,
         }
     }
 }
@@ -108,7 +112,9 @@ pub(super) fn of_session(
     let mut candidates = candidates.enumerate();
     candidates
         .find(|(index, candidate)| {
-            candidate.fitness == Fitness::Fit && !candidate.was_tried && has_session(*index)
+            matches!(candidate.fitness, Fitness::Fit | Fitness::Draining)
+                && !candidate.was_tried
+                && has_session(*index)
         })
         .map(|(index, _)| index)
 }

@@ -16,6 +16,7 @@ use choose::Picked;
 
 use super::budget::RetryBudget;
 use super::check::{self, error_chain};
+use super::duty::Duty;
 use super::health::{Outcome, Standing};
 use super::member::Member;
 use super::outlier::can_be_spared;
@@ -101,6 +102,25 @@ impl Pool {
         let now = self.now();
         let servers = self.members.iter().map(|member| member.status(now)).collect();
         PoolStatus { name: self.config.name.to_string(), servers }
+    }
+
+    /// Its name in the config.
+    pub fn name(&self) -> &str {
+        &self.config.name
+    }
+
+    /// Gives the server this duty that the config writes so, or whose scheme,
+    /// host and port these are; says how the config writes it, if there is one.
+    pub fn assign(&self, server: &str, duty: Duty) -> Option<String> {
+        let is_meant = |member: &&Member| *member.config.label == *server || member.config.url() == server;
+        let member = self.members.iter().find(is_meant)?;
+        member.duty.set(duty);
+        let (pool, server) = (&self.config.name, &member.config.label);
+        tracing::info!(%pool, %server, ?duty, "an operator assigned an origin server");
+        if self.members.iter().all(|member| member.duty.get() != Duty::Enabled) {
+            tracing::warn!(%pool, "no origin server of the pool takes new requests");
+        }
+        Some(server.to_string())
     }
 
     pub(super) fn config(&self) -> &PoolConfig {
@@ -257,7 +277,8 @@ impl Pool {
         let others = || self.members.iter().filter(|other| !Arc::ptr_eq(&other.origin, &member.origin));
         let ejected = others().filter(|other| other.fitness(now) == Fitness::Ejected).count();
         let is_another_fit = others().any(|other| other.fitness(now) == Fitness::Fit);
-        is_another_fit && can_be_spared(ejected, self.members.len())
+        let wanted = self.members.iter().filter(|member| member.duty.get() == Duty::Enabled).count();
+        is_another_fit && can_be_spared(ejected, wanted)
     }
 }
 

@@ -48,4 +48,8 @@ pub enum ServerState {
     Probation,
     /// No: its health checks fail.
     Down,
+    /// Only for sessions that it has: an operator wants it so.
+    Draining,
+    /// No: an operator wants it so.
+    Disabled,
 }

@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::server::{Answer, content, refusal, wrong_method};
-use super::{Inspect, Lifecycle, look, purge};
+use super::{Inspect, Lifecycle, duty, look, purge};
+use crate::balance::Duty;
 use crate::router::Router;
 use crate::telemetry::prometheus;
 
@@ -33,6 +34,7 @@ impl AdminApi {
             Resource::Config => content("application/toml", self.inspect.config_text()),
             Resource::Metrics => content(prometheus::CONTENT_TYPE, self.inspect.metrics_text()),
             Resource::Origins => as_json(&self.inspect.origins()),
+            Resource::Assign(duty) => duty::answer(&*self.lifecycle, duty, content_of_req),
             Resource::Certificates => as_json(&self.inspect.certificates()),
             Resource::Renew => self.renew(content_of_req),
             Resource::Drain => self.drain(),
@@ -86,6 +88,7 @@ enum Resource {
     Config,
     Metrics,
     Origins,
+    Assign(Duty),
     Certificates,
     Renew,
     Drain,
@@ -110,6 +113,9 @@ impl Resource {
             "config" => Self::Config,
             "metrics" => Self::Metrics,
             "origins" => Self::Origins,
+            "origins/drain" => Self::Assign(Duty::Draining),
+            "origins/disable" => Self::Assign(Duty::Disabled),
+            "origins/enable" => Self::Assign(Duty::Enabled),
             "certificates" => Self::Certificates,
             "certificates/renew" => Self::Renew,
             "drain" => Self::Drain,
@@ -124,9 +130,13 @@ impl Resource {
 
     fn method(self) -> Method {
         match self {
-            Self::Renew | Self::Drain | Self::Purge | Self::Explain | Self::CacheList | Self::CacheShow => {
-                Method::POST
-            }
+            Self::Assign(_)
+            | Self::Renew
+            | Self::Drain
+            | Self::Purge
+            | Self::Explain
+            | Self::CacheList
+            | Self::CacheShow => Method::POST,
             Self::Status
             | Self::Config
             | Self::Metrics

@@ -5,6 +5,7 @@
 
 mod api;
 pub mod client;
+mod duty;
 mod error;
 mod look;
 mod metrics_endpoint;
@@ -20,6 +21,9 @@ mod tests;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::balance::Duty;
+
+pub use self::duty::Assigned;
 pub use self::error::ControlError;
 pub use self::metrics_endpoint::MetricsEndpoint;
 pub use self::socket::AdminSocket;
@@ -53,6 +57,10 @@ pub trait Lifecycle: Send + Sync + 'static {
     /// Has new certificates made for the site of this name, or those that have it
     /// among their names, and returns at once; says how many.
     fn renew_certificates(&self, name: &str) -> usize;
+
+    /// Gives the origin server that is called so this duty, in one pool or in
+    /// all that have it; says which those are.
+    fn assign(&self, server: &str, pool: Option<&str>, duty: Duty) -> Vec<Assigned>;
 }
 
 /// The process as a whole.

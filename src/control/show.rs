@@ -67,6 +67,15 @@ pub fn origins(pools: &Value) -> String {
     table::render(columns, &rows)
 }
 
+/// The answer of `/v1/origins/drain`, `disable` and `enable`.
+pub fn assigned(assigned: &Value) -> String {
+    let line = |server: &Value| {
+        let (pool, label, duty) = (cell(&server["pool"]), cell(&server["server"]), cell(&server["duty"]));
+        format!("{label} of {pool} is {duty}\n")
+    };
+    items(&assigned["servers"]).map(line).collect()
+}
+
 /// The answer of `/v1/certificates`.
 pub fn certificates(certificates: &Value) -> String {
     let told: Vec<_> = items(certificates).map(certificate).collect();
@@ -276,6 +285,13 @@ localhost
         assert_eq!(certificates(&value), expected);
         assert!(renewing(&json!({ "renewing": 2 })).starts_with("2 new certificates are being made"));
         assert!(renewing(&json!({ "renewing": 1 })).starts_with("a new certificate is being made"));
+    }
+
+    #[test]
+    fn what_is_wanted_of_a_server() {
+        let server = |pool| json!({ "pool": pool, "server": "10.0.0.1:80", "duty": "draining" });
+        let answer = json!({ "servers": [server("app"), server("api")] });
+        assert_eq!(assigned(&answer), "10.0.0.1:80 of app is draining\n10.0.0.1:80 of api is draining\n");
     }
 
     #[test]

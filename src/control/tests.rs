@@ -63,6 +63,12 @@ impl Lifecycle for Process {
     fn renew_certificates(&self, name: &str) -> usize {
         usize::from(name == "example.com")
     }
+
+    fn assign(&self, server: &str, pool: Option<&str>, duty: Duty) -> Vec<Assigned> {
+        let is_known = server == "10.0.0.1:80" && pool.is_none_or(|name| name == "app");
+        let known = Assigned { pool: "app".to_owned(), server: server.to_owned(), duty };
+        if is_known { vec![known] } else { Vec::new() }
+    }
 }
 
 /// A served admin socket.
@@ -151,6 +157,30 @@ async fn a_certificate_is_renewed_by_its_name() {
         assert_eq!(
             (answer["renewing"] == 1, answer["error"].is_string()),
             (status.is_success(), !status.is_success())
+        );
+    }
+    stop(served).await;
+}
+
+#[tokio::test]
+async fn origin_servers_are_taken_out_and_back() {
+    let served = serve();
+    let known = r#"{"server": "10.0.0.1:80"}"#;
+    for (order, content, expected) in [
+        ("drain", known, Some("draining")),
+        ("disable", r#"{"server": "10.0.0.1:80", "pool": "app"}"#, Some("disabled")),
+        ("enable", known, Some("enabled")),
+        ("enable", r#"{"server": "10.0.0.1:80", "pool": "api"}"#, None),
+        ("drain", r#"{"servers": []}"#, None),
+    ] {
+        let path = format!("/v1/origins/{order}");
+        let (status, body) =
+            client::request_with(&served.socket, Method::POST, &path, content.into()).await.unwrap();
+        let answer: Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(answer["servers"][0]["duty"].as_str(), expected);
+        assert_eq!(
+            (status.is_success(), answer["error"].is_string()),
+            (expected.is_some(), expected.is_none())
         );
     }
     stop(served).await;

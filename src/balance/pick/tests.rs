@@ -7,7 +7,13 @@ use crate::balance::warmth::WARM;
 use crate::base::random_below;
 
 fn candidate() -> impl Strategy<Value = Candidate> {
-    let fitness = prop_oneof![Just(Fitness::Fit), Just(Fitness::Ejected), Just(Fitness::Down)];
+    let fitness = prop_oneof![
+        Just(Fitness::Fit),
+        Just(Fitness::Ejected),
+        Just(Fitness::Down),
+        Just(Fitness::Draining),
+        Just(Fitness::Withdrawn),
+    ];
     (fitness, any::<bool>(), any::<bool>(), 1..20u32, 10..=WARM).prop_map(
         |(fitness, is_backup, was_tried, weight, warmth)| Candidate {
             fitness,
@@ -51,16 +57,16 @@ pub(super) fn shares_are_off(
 
 proptest! {
     #[test]
-    fn the_unfit_are_picked_only_when_nobody_else_is_left(
+    fn the_ejected_are_picked_only_when_nobody_else_is_left_and_others_never(
         candidates in prop::collection::vec(candidate(), 0..8),
     ) {
         let has = |test: fn(&Candidate) -> bool| candidates.iter().any(test);
         for picked in all(&candidates) {
             let Some(picked) = picked.map(|index| candidates[index]) else {
-                prop_assert!(!has(|server| server.fitness != Fitness::Down));
+                prop_assert!(!has(|server| matches!(server.fitness, Fitness::Fit | Fitness::Ejected)));
                 continue;
             };
-            prop_assert!(picked.fitness != Fitness::Down);
+            prop_assert!(matches!(picked.fitness, Fitness::Fit | Fitness::Ejected));
             if picked.fitness == Fitness::Ejected {
                 prop_assert!(!has(|server| server.fitness == Fitness::Fit));
             }
@@ -77,14 +83,15 @@ proptest! {
     }
 
     #[test]
-    fn a_session_is_followed_to_fit_servers_only(
+    fn a_session_is_followed_to_servers_that_work_only(
         candidates in prop::collection::vec(candidate(), 1..8),
         home in any::<prop::sample::Index>(),
     ) {
         let home = home.index(candidates.len());
         let picked = of_session(candidates.iter().copied(), |index| index == home);
         let Candidate { fitness, was_tried, .. } = candidates[home];
-        prop_assert_eq!(picked, (fitness == Fitness::Fit && !was_tried).then_some(home));
+        let is_followed = matches!(fitness, Fitness::Fit | Fitness::Draining) && !was_tried;
+        prop_assert_eq!(picked, is_followed.then_some(home));
     }
 
     #[test]

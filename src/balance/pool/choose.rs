@@ -8,6 +8,7 @@ use super::Pool;
 use http::HeaderValue;
 
 use crate::balance::affinity;
+use crate::balance::duty::Duty;
 use crate::balance::member::Member;
 use crate::balance::pick::{
     Candidate, Fitness, ServerIndex, least_connections, of_session, power_of_two, rendezvous,
@@ -58,7 +59,8 @@ impl Pool {
         loop {
             let index = self.pick_once(wish, tried, now)?;
             let member = self.members.get(index)?;
-            if member.probation.phase(now) != Phase::Probation || member.fitness(now) != Fitness::Fit {
+            let is_fit = matches!(member.fitness(now), Fitness::Fit | Fitness::Draining);
+            if member.probation.phase(now) != Phase::Probation || !is_fit {
                 return Some(Picked { index, member, trial: None });
             }
             // Another request that was faster makes this server unfit.
@@ -111,7 +113,10 @@ impl Pool {
         }
         let mut members = self.members.iter().enumerate();
         members
-            .find(|(index, member)| !tried.contains(index) && member.take_live_probe(now))
+            .find(|(index, member)| {
+                let is_wanted = member.duty.get() == Duty::Enabled && !tried.contains(index);
+                is_wanted && member.take_live_probe(now)
+            })
             .map(|(index, _)| index)
     }
 }

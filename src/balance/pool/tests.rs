@@ -1,6 +1,7 @@
 //! A pool before scripted origin servers.
 
 mod affinity;
+mod duty;
 mod ejection;
 
 use std::collections::HashSet;

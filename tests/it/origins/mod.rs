@@ -1,6 +1,7 @@
 //! Between the edge and its origin servers: what goes over these connections,
 //! and what never does.
 
+mod by_hand;
 mod sticky;
 
 use super::support::origin::Origin;

@@ -1,0 +1,60 @@
+//! Servers that an operator takes out and back.
+
+use super::*;
+use crate::balance::Duty;
+use crate::balance::pool::choose::Picked;
+
+fn states(pool: &Pool) -> Vec<ServerState> {
+    pool.snapshot().servers.iter().map(|server| server.state).collect()
+}
+
+#[tokio::test]
+async fn who_is_taken_out_gets_nothing_new_whatever_the_strategy() {
+    let origins = [TestOrigin::always(OK).await, TestOrigin::always(OK).await];
+    for balance in every_balance() {
+        let pool = pool(PoolConfig { balance, ..config(&[&origins[0], &origins[1]]) });
+        for (duty, state) in
+            [(Duty::Draining, ServerState::Draining), (Duty::Disabled, ServerState::Disabled)]
+        {
+            let label = origins[0].address.to_string();
+            assert_eq!(pool.assign(&format!("http://{label}"), duty), Some(label));
+            assert_eq!(states(&pool), [state, ServerState::Up]);
+            for _ in 0..10 {
+                assert_eq!(asked(&pool).await.as_ref(), origins[1].address.to_string());
+            }
+        }
+        assert_eq!(pool.assign("10.9.9.9:80", Duty::Disabled), None);
+    }
+}
+
+#[tokio::test]
+async fn nobody_is_asked_where_all_are_taken_out() {
+    let origin = TestOrigin::always(OK).await;
+    let pool = pool(config(&[&origin]));
+    let label = origin.address.to_string();
+    pool.assign(&label, Duty::Disabled);
+    pool.observe_health(&pool.members[0], Outcome::Failed);
+    assert_eq!(get(&pool).await.unwrap_err().kind, ProxyErrorType::DestinationUnavailable);
+    assert_eq!(origin.accepted(), 0);
+    pool.assign(&label, Duty::Enabled);
+    pool.observe_health(&pool.members[0], Outcome::Passed);
+    asked(&pool).await;
+}
+
+#[tokio::test]
+async fn a_drain_keeps_sessions_and_a_disabled_server_none() {
+    let mut config = test_origin::pool(&["10.0.0.1:80".parse().unwrap(), "10.0.0.2:80".parse().unwrap()]);
+    config.balance = Balance::Sticky("server".into());
+    let directory = tempfile::tempdir().unwrap();
+    let key = StickyKey::open(directory.path()).unwrap();
+    let pool = Pool::new(Arc::new(config), Some(&key), Arc::new(SystemClock), &Tasks::new(), Arc::default())
+        .unwrap();
+    let mut req = request(Method::GET, "/");
+    req.session = pool.members[0].tie.as_ref().map(|tie| tie.tag);
+    let wish = pool.wish(&req);
+    let picked = || pool.pick(wish, &[], pool.now()).map(|Picked { index, .. }| index);
+    for (duty, expected) in [(Duty::Enabled, 0), (Duty::Draining, 0), (Duty::Disabled, 1)] {
+        pool.assign("10.0.0.1:80", duty);
+        assert_eq!(picked(), Some(expected), "{duty:?}");
+    }
+}
