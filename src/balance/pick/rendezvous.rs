@@ -27,7 +27,7 @@ pub(in crate::balance) fn rendezvous(
     let (mut weights, mut requests) = (0, 0);
     for (index, candidate) in eligible.clone() {
         weights += candidate.share();
-        requests += in_flight(index);
+        requests = in_flight(index).saturating_add(requests);
     }
     let (mut first, mut best) = (Highest::default(), Highest::default());
     for (index, candidate) in eligible {
@@ -45,7 +45,7 @@ pub(in crate::balance) fn rendezvous(
 /// How many requests under way are too many for a server of this `weight`,
 /// where all servers together have `requests` and `weights`.
 fn bound(requests: usize, weight: usize, weights: usize) -> usize {
-    let quarters = (requests + 1).saturating_mul(weight).saturating_mul(BOUND_IN_QUARTERS);
+    let quarters = requests.saturating_add(1).saturating_mul(weight).saturating_mul(BOUND_IN_QUARTERS);
     quarters.div_ceil(weights.max(1).saturating_mul(4)).max(LIGHT)
 }
 

@@ -95,6 +95,15 @@ proptest! {
     }
 
     #[test]
+    fn idle_pools_are_shared_by_weight(weights in prop::collection::vec(1..20u32, 1..8)) {
+        let list = weights.iter().map(|weight| Candidate { weight: *weight, ..FIT });
+        let two = || power_of_two(list.clone(), |_| 1.0, random_below);
+        prop_assert_eq!(shares_are_off(&weights, 10_000, two), None);
+        let least = || least_connections(list.clone(), |_| 0, random_below);
+        prop_assert_eq!(shares_are_off(&weights, 10_000, least), None);
+    }
+
+    #[test]
     fn round_robin_keeps_to_the_weights(weights in prop::collection::vec(1..20u32, 1..8)) {
         let list = weights.iter().map(|weight| Candidate { weight: *weight, ..FIT });
         let mut turns = RoundRobin::new(weights.len());

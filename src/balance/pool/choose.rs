@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::Pool;
 use http::HeaderValue;
+use smallvec::SmallVec;
 
 use crate::balance::affinity;
 use crate::balance::duty::Duty;
@@ -57,10 +58,18 @@ impl Pool {
     /// The server to ask, of those not in `tried` if there is one.
     pub(super) fn pick(&self, wish: Wish, tried: &[ServerIndex], now: Duration) -> Option<Picked<'_>> {
         loop {
-            let index = self.pick_once(wish, tried, now)?;
-            let member = self.members.get(index)?;
-            let is_fit = matches!(member.fitness(now), Fitness::Fit | Fitness::Draining);
-            if member.probation.phase(now) != Phase::Probation || !is_fit {
+            // Judged once: the ranks of the best would change between two looks.
+            let candidates: SmallVec<[Candidate; 8]> = self
+                .members
+                .iter()
+                .enumerate()
+                .map(|(index, each)| each.candidate(tried.contains(&index), now))
+                .collect();
+            let picked = self.pick_of(candidates.iter().copied(), wish, now);
+            let index = picked.or_else(|| self.pick_though_down(tried, now))?;
+            let (member, fitness) = (self.members.get(index)?, candidates.get(index)?.fitness);
+            let is_fit = matches!(fitness, Fitness::Fit | Fitness::Draining);
+            if !is_fit || member.probation.phase(now) != Phase::Probation {
                 return Some(Picked { index, member, trial: None });
             }
             // Another request that was faster makes this server unfit.
@@ -68,16 +77,6 @@ impl Pool {
                 return Some(Picked { index, member, trial: Some(trial) });
             }
         }
-    }
-
-    fn pick_once(&self, wish: Wish, tried: &[ServerIndex], now: Duration) -> Option<ServerIndex> {
-        let candidates = self
-            .members
-            .iter()
-            .enumerate()
-            .map(|(index, member)| member.candidate(tried.contains(&index), now));
-        let picked = self.pick_of(candidates, wish, now);
-        picked.or_else(|| self.pick_though_down(tried, now))
     }
 
     fn pick_of(

@@ -2,6 +2,7 @@
 //! and what never does.
 
 mod by_hand;
+mod hash;
 mod sticky;
 
 use super::support::origin::Origin;

@@ -1,11 +1,11 @@
 //! Requests that belong to a server, by a key or by a session.
 
 use super::*;
-use crate::upstream::test_origin::request_with;
 
 /// Sends a GET with a cookie and says who answered.
-async fn asked_with(pool: &Arc<Pool>, cookie: &'static str) -> Arc<str> {
-    let req = request_with(Method::GET, &[("cookie", cookie)]);
+async fn asked_with(pool: &Arc<Pool>, cookie: &str) -> Arc<str> {
+    let mut req = request(Method::GET, "/");
+    req.fields.insert(http::header::COOKIE, cookie.parse().unwrap());
     let response = Arc::clone(pool).fetch(req).await.unwrap();
     let server = response.facts.origin_server.clone().unwrap();
     content(response).await.unwrap();
@@ -18,9 +18,9 @@ async fn a_key_has_a_server_until_that_fails() {
     let mut config = config(&[&origins[0], &origins[1], &origins[2]]);
     config.balance = Balance::Hash(HashKey::Cookie("id".into()));
     let pool = pool(config);
-    let cookies = ["id=1", "id=2", "id=3", "id=4", "id=5", "id=6", "id=7", "id=8"];
+    let cookies: Vec<_> = (0..40).map(|number| format!("id={number}")).collect();
     let mut homes = Vec::new();
-    for cookie in cookies {
+    for cookie in &cookies {
         let home = asked_with(&pool, cookie).await;
         for _ in 0..5 {
             assert_eq!(asked_with(&pool, cookie).await, home);
@@ -30,7 +30,7 @@ async fn a_key_has_a_server_until_that_fails() {
     assert!(homes.iter().collect::<HashSet<_>>().len() > 1, "{homes:?}");
     let lost = pool.members.iter().find(|member| member.config.label == homes[0]).unwrap();
     pool.observe_health(lost, Outcome::Failed);
-    for (cookie, home) in cookies.into_iter().zip(&homes) {
+    for (cookie, home) in cookies.iter().zip(&homes) {
         let now = asked_with(&pool, cookie).await;
         assert_eq!(now == *home, *home != homes[0], "{cookie}");
     }
