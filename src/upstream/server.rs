@@ -3,8 +3,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
 
-use http::Version;
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, Version};
 use hyper::body::Incoming;
 use hyper::client::conn;
 use rustls::ClientConfig;
@@ -46,6 +48,7 @@ pub struct OriginServer {
     pub(super) tasks: Tasks,
     proxy_protocol: Option<ProxyProtocol>,
     pub(super) timeouts: OriginTimeouts,
+    stream_idle: Duration,
     idle: IdleConnections,
     multiplexed: MultiplexedConnections,
     /// Number of fields of a response, which is not counted for HTTP/2.
@@ -103,6 +106,7 @@ impl OriginServer {
             tasks,
             proxy_protocol: pool.proxy_protocol,
             timeouts: pool.timeouts.clone(),
+            stream_idle: pool.stream_idle,
             idle: IdleConnections::new(pool.timeouts.keep_alive, pool.max_connections),
             multiplexed: MultiplexedConnections::new(),
             most_fields: pool.headers,
@@ -323,9 +327,19 @@ impl OriginServer {
             // request may have.
             in_use.use_no_more();
         }
-        response.body = content(incoming, in_use, self.timeouts.between_bytes);
+        let between_bytes = self.timeouts.between_bytes;
+        let silence =
+            if is_stream(&response.fields) { between_bytes.max(self.stream_idle) } else { between_bytes };
+        response.body = content(incoming, in_use, silence);
         Ok(response)
     }
+}
+
+/// True for content that is said piece by piece, whenever there is something to
+/// say.
+fn is_stream(fields: &HeaderMap) -> bool {
+    let Some(kind) = fields.get(CONTENT_TYPE) else { return false };
+    [&b"application/grpc"[..], b"text/event-stream"].iter().any(|stream| kind.as_bytes().starts_with(stream))
 }
 
 /// Which versions of HTTP a connection is opened for.

@@ -143,6 +143,7 @@ pub(crate) fn pool(addresses: &[SocketAddr]) -> PoolConfig {
             between_bytes: Duration::from_secs(60),
             keep_alive: Duration::from_secs(60),
         },
+        stream_idle: Duration::from_secs(60),
         tls: OriginTls { verify: true, ca: None, server_name: None, identity: None },
         proxy_protocol: None,
         header_bytes: 16 << 10,

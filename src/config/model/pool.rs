@@ -33,6 +33,9 @@ pub struct PoolConfig {
     pub queue: Queue,
     /// The deadlines of a request.
     pub timeouts: OriginTimeouts,
+    /// Without a byte of a response that is a stream (gRPC, events), in place of
+    /// `timeouts.between_bytes` where that is shorter.
+    pub stream_idle: Duration,
     /// TLS to the origin servers with `https://`.
     pub tls: OriginTls,
     /// How each connection tells whose it is; `None`: not at all.

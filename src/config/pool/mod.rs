@@ -160,6 +160,7 @@ pub(super) fn options(
         max_connections: table.number("max_connections", 512, 1..=65_536),
         queue: table.section("queue", queue),
         timeouts: table.section("timeouts", timeouts),
+        stream_idle: around.limits.stream_idle,
         tls: tls::tls(table, any_tls),
         proxy_protocol,
         header_bytes: around.limits.origin_header_bytes,

@@ -389,3 +389,23 @@ async fn old_connections_are_swept_away() {
         tokio::task::yield_now().await;
     }
 }
+
+#[tokio::test]
+async fn a_stream_may_be_silent_for_longer() {
+    for (kind, is_cut) in
+        [("text/html", true), ("text/event-stream; charset=utf-8", false), ("application/grpc", false)]
+    {
+        let origin = TestOrigin::start(move |_, mut stream| async move {
+            read_request(&mut stream).await;
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: 2\r\n\r\nh");
+            stream.write_all(head.as_bytes()).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(80)).await;
+            let _ = stream.write_all(b"i").await;
+        })
+        .await;
+        let mut config = pool(&[origin.address]);
+        config.timeouts.between_bytes = Duration::from_millis(10);
+        let res = send(&server(&config), request(Method::GET, "/")).await.unwrap();
+        assert_eq!(content(res).await.is_err(), is_cut, "{kind}");
+    }
+}

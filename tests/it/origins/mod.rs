@@ -3,6 +3,7 @@
 
 mod by_hand;
 mod hash;
+mod http2;
 mod sticky;
 
 use super::support::origin::Origin;
