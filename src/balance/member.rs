@@ -152,15 +152,16 @@ impl Member {
         Some(transition)
     }
 
-    /// A request was answered after `took`. True if that ends the probation.
-    pub(super) fn succeeded(&self, took: Duration, now: Duration) -> bool {
+    /// A request was answered after `took`. True if that ends the probation, which
+    /// only one that was a trial does: others may have been sent long before.
+    pub(super) fn succeeded(&self, took: Duration, is_trial: bool, now: Duration) -> bool {
         self.requests.increment();
         self.latency.observe(took, now);
         if self.has_failures.load(Relaxed) {
             self.has_failures.store(false, Relaxed);
             lock(&self.outlier).succeeded();
         }
-        let is_back = self.probation.succeeded(now);
+        let is_back = is_trial && self.probation.succeeded(now);
         if is_back {
             self.returned.store(millis(now), Relaxed);
         }
@@ -168,8 +169,14 @@ impl Member {
     }
 
     /// A request failed. True if that was one too many by these rules; on
-    /// probation it always is.
-    pub(super) fn failed(&self, error: String, rules: Option<&Ejection>, now: Duration) -> bool {
+    /// probation a trial always is, and nothing else.
+    pub(super) fn failed(
+        &self,
+        error: String,
+        rules: Option<&Ejection>,
+        is_trial: bool,
+        now: Duration,
+    ) -> bool {
         self.requests.increment();
         self.failures.increment();
         self.latency.observe(COST_OF_FAILURE, now);
@@ -179,7 +186,7 @@ impl Member {
         let totals = Totals { requests: self.requests.value(), failures: self.failures.value() };
         match self.probation.phase(now) {
             Phase::Free => lock(&self.outlier).failed(now, totals, rules),
-            Phase::Probation => true,
+            Phase::Probation => is_trial,
             Phase::Ejected => false,
         }
     }

@@ -188,9 +188,12 @@ impl Pool {
             let sent = now;
             let mut result = member.origin.send(&mut req).await;
             now = self.now();
-            self.observe(member, &mut result, number, now.saturating_sub(sent), now);
+            self.observe(member, &mut result, number, (sent, now), trial.is_some());
             drop(trial);
-            if let Ok(response) = &mut result {
+            // Nobody is tied to a server that fails.
+            if let Ok(response) = &mut result
+                && !response.status.is_server_error()
+            {
                 response.facts.session = wish.tie(member);
             }
             let ending = match &result {
@@ -230,18 +233,24 @@ impl Pool {
         member: &Member,
         result: &mut Result<Response, FetchError>,
         number: u32,
-        took: Duration,
-        now: Duration,
+        (sent, now): (Duration, Duration),
+        is_trial: bool,
     ) {
+        let took = now.saturating_sub(sent);
         match result {
             Ok(response) => {
                 response.facts.origin_server = Some(Arc::clone(&member.config.label));
                 response.facts.attempts = number;
                 response.facts.origin_time = Some(took);
                 if response.status.is_server_error() {
-                    self.observe_failure(member, format!("status {}", response.status.as_u16()), now);
+                    self.observe_failure(
+                        member,
+                        format!("status {}", response.status.as_u16()),
+                        is_trial,
+                        now,
+                    );
                 } else {
-                    if member.succeeded(took, now) {
+                    if member.succeeded(took, is_trial, now) {
                         let (pool, server) = (&self.config.name, &member.config.label);
                         tracing::info!(%pool, %server, "origin server is no longer ejected");
                     }
@@ -254,15 +263,15 @@ impl Pool {
                 error.origin_server = Some(Arc::clone(&member.config.label));
                 error.attempts = number;
                 if is_servers_fault(error) {
-                    self.observe_failure(member, error_chain(error), now);
+                    self.observe_failure(member, error_chain(error), is_trial, now);
                 }
             }
         }
     }
 
-    fn observe_failure(&self, member: &Member, error: String, now: Duration) {
+    fn observe_failure(&self, member: &Member, error: String, is_trial: bool, now: Duration) {
         let rules = self.config.eject.as_ref();
-        let is_one_too_many = member.failed(error, rules, now);
+        let is_one_too_many = member.failed(error, rules, is_trial, now);
         let Some(rules) = rules.filter(|_| is_one_too_many) else { return };
         // Two at a time could each be the last that may go.
         let _turn = self.ejecting.lock().unwrap_or_else(PoisonError::into_inner);

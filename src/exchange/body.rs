@@ -102,6 +102,9 @@ pub enum BodyError {
     /// The connection it came over failed or broke the framing.
     #[error("the connection failed while the content was read")]
     Connection(#[source] hyper::Error),
+    /// Its stream was ended by a reset, not by an end.
+    #[error("the content was cut")]
+    Cut,
     /// More than the limit on content allows.
     #[error("the content is larger than the limit of {limit} bytes")]
     TooLarge {

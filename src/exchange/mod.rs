@@ -9,6 +9,7 @@ mod limited;
 mod record;
 mod request;
 mod response;
+mod without_trailers;
 
 pub use body::{Body, BodyError};
 pub use error::{Failure, FetchError, RequestProgress};

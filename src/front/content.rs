@@ -31,6 +31,8 @@ pub(super) struct ContentPace {
 /// Content as it comes from a client.
 pub(super) struct Content {
     incoming: Incoming,
+    /// Of HTTP/2, where a reset without an error looks like an end.
+    is_stream: bool,
     pace: ContentPace,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
@@ -41,9 +43,9 @@ pub(super) struct Content {
 }
 
 impl Content {
-    /// Counts what comes into `received`.
+    /// Counts what comes into `received`; the flag is true for a stream of HTTP/2.
     pub(super) fn new(
-        incoming: Incoming,
+        (incoming, is_stream): (Incoming, bool),
         pace: ContentPace,
         clock: Arc<dyn Clock>,
         metrics: Arc<Metrics>,
@@ -51,6 +53,7 @@ impl Content {
     ) -> Self {
         Self {
             incoming,
+            is_stream,
             pace,
             clock,
             metrics,
@@ -105,6 +108,9 @@ impl HttpBody for Content {
         match Pin::new(&mut this.incoming).poll_frame(context) {
             Poll::Ready(Some(Ok(frame))) => Poll::Ready(Some(this.arrived(&frame).map(|()| frame))),
             Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(BodyError::Connection(error)))),
+            Poll::Ready(None) if this.is_stream && !this.incoming.is_end_stream() => {
+                Poll::Ready(Some(Err(BodyError::Cut)))
+            }
             Poll::Ready(None) => Poll::Ready(None),
             Poll::Pending => this.poll_timeout(context).map(|error| Some(Err(error))),
         }

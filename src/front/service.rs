@@ -115,7 +115,13 @@ impl ConnectionService {
             observation.bytes_in = Some(Arc::clone(&received));
             let metrics = Arc::clone(&front.telemetry.metrics);
             let pace = self.content_pace(head);
-            Body::boxed(Content::new(incoming, pace, Arc::clone(&front.clock), metrics, received))
+            Body::boxed(Content::new(
+                (incoming, head.version == Version::HTTP_2),
+                pace,
+                Arc::clone(&front.clock),
+                metrics,
+                received,
+            ))
         } else {
             Body::Empty
         };

@@ -45,6 +45,8 @@ impl Origin for Edited {
             // Before any edit, so that no client's Connection takes away a field
             // that the route sets. Without edits it is done once, on sending.
             hop_by_hop::remove(&mut req.fields);
+            // Nor does what a route takes away or sets come back behind the content.
+            req.body = std::mem::take(&mut req.body).without_trailers();
         }
         self.cleanse(&mut req.fields, req.trusted);
         apply(&self.route.request_fields, &mut req.fields);

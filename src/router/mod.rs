@@ -218,6 +218,7 @@ impl MapResponse for Handling<Result<Response, Failure>> {
         self.map(move |result| {
             let mut res = result?;
             edits::apply(&route.response_fields, &mut res.fields);
+            res.body = std::mem::take(&mut res.body).without_trailers();
             Ok(res)
         })
     }

@@ -141,6 +141,11 @@ impl HttpBody for ResponseContent {
                     this.in_use = None;
                     return Poll::Ready(Some(Err(BodyError::Connection(error))));
                 }
+                // A stream that was reset without an error ends as well (RFC 9113 s8.1).
+                Poll::Ready(None) if this.is_stream() && !this.incoming.is_end_stream() => {
+                    this.in_use = None;
+                    return Poll::Ready(Some(Err(BodyError::Cut)));
+                }
                 Poll::Ready(None) => {
                     this.end();
                     return Poll::Ready(None);
@@ -165,6 +170,10 @@ impl HttpBody for ResponseContent {
 }
 
 impl ResponseContent {
+    fn is_stream(&self) -> bool {
+        self.in_use.as_ref().is_some_and(|in_use| matches!(in_use.carrier, Carrier::Stream(_)))
+    }
+
     fn end(&mut self) {
         if let Some(in_use) = self.in_use.take() {
             in_use.give_back();

@@ -51,6 +51,7 @@ impl OriginServer {
         let gone = || FetchError::new(ProxyErrorType::ProxyInternalError, RequestProgress::Sent);
         let message = req.take_for_http2(scheme).ok_or_else(gone)?;
         let upload = self.upload(&message);
+        stream.upload.clone_from(&upload);
         self.metrics.origin_requests.increment();
         let message = message.map(|body| RequestContent::new(body, upload.clone()));
         let answer = stream.sender.try_send_request(message);

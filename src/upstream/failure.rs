@@ -31,6 +31,11 @@ fn is_io(error: &hyper::Error) -> bool {
     std::error::Error::source(error).is_some_and(<dyn std::error::Error>::is::<io::Error>)
 }
 
+/// A connection on which nothing can be sent.
+pub(super) fn not_sent(why: &'static str) -> FetchError {
+    FetchError { progress: RequestProgress::NotSent, ..malformed(why) }
+}
+
 /// A response that is refused, whatever the library made of it.
 pub(super) fn malformed(why: &'static str) -> FetchError {
     FetchError::new(ProxyErrorType::HttpProtocolError, RequestProgress::Answered).from_source(why)

@@ -11,15 +11,14 @@ use futures_util::FutureExt;
 use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper::rt::Executor;
 use hyper_util::rt::TokioIo;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::connection::OpenConnection;
-use super::failure::{fetch_error, malformed};
+use super::failure::{fetch_error, not_sent};
 use super::idle::{SHELVES, shelf_of_thread};
 use super::stream::{OriginStream, Transport};
-use super::upload::RequestContent;
+use super::upload::{RequestContent, Upload};
 use crate::base::Tasks;
-use crate::config::model::PoolConfig;
 use crate::exchange::{FetchError, Host, RequestProgress};
 
 /// Requests that a connection carries at a time, if the server allows so many.
@@ -32,9 +31,12 @@ const CONNECTION_WINDOW: u32 = STREAM_WINDOW * MOST_STREAMS as u32;
 /// How much of a request's content waits to be sent, in bytes.
 const SEND_BUFFER: usize = 64 << 10;
 
-/// Sends what goes over HTTP/2 connections.
+/// Runs what moves the bytes of one HTTP/2 connection, as long as somebody holds it.
 #[derive(Clone, Debug)]
-pub(super) struct Spawner(Tasks);
+pub(super) struct Spawner {
+    tasks: Tasks,
+    end: CancellationToken,
+}
 
 impl<F> Executor<F> for Spawner
 where
@@ -42,18 +44,19 @@ where
     F::Output: Send,
 {
     fn execute(&self, task: F) {
-        self.0.spawn(task);
+        let end = self.end.clone();
+        self.tasks.spawn(async move { end.run_until_cancelled(task).await });
     }
 }
 
-/// The settings of HTTP/2 with the servers of `pool`.
-pub(super) fn builder(pool: &PoolConfig, tasks: &Tasks) -> Builder<Spawner> {
-    let mut builder = Builder::new(Spawner(tasks.clone()));
+/// The settings of HTTP/2 with a server whose fields take so many bytes.
+fn builder(header_bytes: usize, spawner: Spawner) -> Builder<Spawner> {
+    let mut builder = Builder::new(spawner);
     builder
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buf_size(SEND_BUFFER)
-        .max_header_list_size(u32::try_from(pool.header_bytes).unwrap_or(u32::MAX));
+        .max_header_list_size(u32::try_from(header_bytes).unwrap_or(u32::MAX));
     builder
 }
 
@@ -70,6 +73,7 @@ pub(super) struct Multiplexed {
     is_retired: AtomicBool,
     /// True if no request was on it when it was last swept.
     was_idle: AtomicBool,
+    _end: DropGuard,
 }
 
 impl Multiplexed {
@@ -80,9 +84,12 @@ impl Multiplexed {
         transport: Transport,
         proven_host: Option<Host>,
         open: Option<OpenConnection>,
-        http: &Builder<Spawner>,
+        header_bytes: usize,
         tasks: &Tasks,
     ) -> Result<Arc<Self>, FetchError> {
+        let end = CancellationToken::new();
+        let http = builder(header_bytes, Spawner { tasks: tasks.clone(), end: end.clone() });
+        let ends_on_failure = end.clone().drop_guard();
         let heard = CancellationToken::new();
         let stream = OriginStream::telling(transport, heard.clone().drop_guard());
         let started = http.handshake(TokioIo::new(stream)).await;
@@ -92,13 +99,11 @@ impl Multiplexed {
         // Whoever reads from the connection gets to what was said.
         tokio::task::yield_now().await;
         if (&mut connection).now_or_never().is_some() {
-            return Err(FetchError {
-                progress: RequestProgress::NotSent,
-                ..malformed("the server does not speak HTTP/2")
-            });
+            return Err(not_sent("the server does not speak HTTP/2"));
         }
         let allowed = Arc::new(AtomicUsize::new(connection.current_max_send_streams()));
         let told = Arc::clone(&allowed);
+        let ends = ends_on_failure.disarm();
         tasks.spawn(async move {
             let _open = open;
             let ended = poll_fn(|context| {
@@ -106,7 +111,7 @@ impl Multiplexed {
                 told.store(connection.current_max_send_streams(), Relaxed);
                 polled
             });
-            if let Err(error) = ended.await {
+            if let Some(Err(error)) = ends.run_until_cancelled(ended).await {
                 // Whoever waits for a response is told by its sender.
                 tracing::debug!(error = &error as &dyn std::error::Error, "origin connection ended");
             }
@@ -118,6 +123,7 @@ impl Multiplexed {
             streams: AtomicUsize::new(0),
             is_retired: AtomicBool::new(false),
             was_idle: AtomicBool::new(false),
+            _end: end.drop_guard(),
         }))
     }
 
@@ -130,7 +136,7 @@ impl Multiplexed {
     pub(super) fn stream(self: &Arc<Self>) -> Option<Stream> {
         let most = self.allowed.load(Relaxed).min(MOST_STREAMS);
         let is_free = self.streams.fetch_add(1, Relaxed) < most;
-        let stream = Stream { connection: Arc::clone(self), sender: self.sender.clone() };
+        let stream = Stream { connection: Arc::clone(self), sender: self.sender.clone(), upload: None };
         self.was_idle.store(false, Relaxed);
         is_free.then_some(stream)
     }
@@ -150,10 +156,17 @@ impl Multiplexed {
 pub(super) struct Stream {
     pub(super) connection: Arc<Multiplexed>,
     pub(super) sender: SendRequest<RequestContent>,
+    /// The request's content, where it is sent as it comes.
+    pub(super) upload: Option<Arc<Upload>>,
 }
 
 impl Drop for Stream {
     fn drop(&mut self) {
+        // What is left of it would be held, and counted by the server, for as long as
+        // that does not read on.
+        if self.upload.as_ref().is_some_and(|upload| !upload.is_over()) {
+            self.connection.retire();
+        }
         self.connection.streams.fetch_sub(1, Relaxed);
     }
 }
@@ -194,8 +207,9 @@ impl MultiplexedConnections {
 
     /// Keeps `connection` for further requests.
     pub(super) fn put(&self, connection: Arc<Multiplexed>) {
+        let mut shelf = lock(self.own());
         if !self.is_closed.load(Relaxed) {
-            lock(self.own()).push(connection);
+            shelf.push(connection);
         }
     }
 
@@ -212,6 +226,17 @@ impl MultiplexedConnections {
                 let is_idle = connection.streams.load(Relaxed) == 0;
                 connection.is_usable() && !(connection.was_idle.swap(is_idle, Relaxed) && is_idle)
             });
+        }
+    }
+
+    /// Drops one that carries nothing, to make room for another connection.
+    pub(super) fn drop_one(&self) {
+        for shelf in &self.shelves {
+            let mut shelf = lock(shelf);
+            if let Some(idle) = shelf.iter().position(|it| it.streams.load(Relaxed) == 0) {
+                shelf.swap_remove(idle);
+                return;
+            }
         }
     }
 

@@ -65,7 +65,10 @@ impl OriginServer {
         };
         let header = self.introduction(None);
         let connected = connect(&self.address, &header, tls, check.timeout).await?;
-        let Some(path) = &check.path else { return Ok(()) };
+        let Some(path) = &check.path else {
+            self.learn(&connected);
+            return Ok(());
+        };
         let (head, content) = self.ask(connected, path, asked).await?.into_parts();
         let (least, most) = check.expect;
         if !(least..=most).contains(&head.status.as_u16()) {

@@ -18,8 +18,8 @@ use super::connect::{Address, ConnectError, Connected, connect};
 use super::connection::{Connection, Lease, OpenConnection};
 use super::content::{InUse, content};
 use super::exchange::may_use_new_connection;
-use super::failure::{fetch_error, malformed};
-use super::http2::{self, Multiplexed, MultiplexedConnections, Spawner, Stream};
+use super::failure::{fetch_error, not_sent};
+use super::http2::{Multiplexed, MultiplexedConnections, Stream};
 use super::idle::IdleConnections;
 use super::introduction::{self, ClientEnds};
 use super::slots::{Slot, Slots};
@@ -41,9 +41,9 @@ pub struct OriginServer {
     pub(super) address: Address,
     pub(super) tls: Option<OriginTlsClient>,
     pub(super) http1: conn::http1::Builder,
-    pub(super) http2: conn::http2::Builder<Spawner>,
+    header_bytes: usize,
     protocol: OriginProtocol,
-    /// True once the server did not agree to HTTP/2.
+    /// True if the server did not agree to HTTP/2 when it was last offered.
     speaks_http1: AtomicBool,
     pub(super) tasks: Tasks,
     proxy_protocol: Option<ProxyProtocol>,
@@ -96,7 +96,7 @@ impl OriginServer {
             },
             tls,
             http1,
-            http2: http2::builder(pool, &tasks),
+            header_bytes: pool.header_bytes,
             // A connection that is one client's carries no other's requests.
             protocol: match pool.proxy_protocol {
                 Some(_) => OriginProtocol::Http1,
@@ -128,7 +128,9 @@ impl OriginServer {
     pub async fn send(self: &Arc<Self>, req: &mut OutboundRequest) -> Result<Response, FetchError> {
         let slot = self.slots.take().await?;
         if self.may_multiplex(req) {
-            self.send_multiplexed(req, slot).await
+            // Boxed, as the one after the next is, so that a request on a connection that
+            // is there does not carry the state of what it does not need.
+            Box::pin(self.send_multiplexed(req, slot)).await
         } else {
             self.send_alone(req, slot).await
         }
@@ -150,10 +152,10 @@ impl OriginServer {
             }
         }
         let proven_host = self.proven_host(req).cloned();
-        let connection = match self.open(proven_host, client, Offer::Http1).await? {
+        let connection = match Box::pin(self.open(proven_host, client, Offer::Http1)).await? {
             Opened::Alone(connection) => connection,
             // It was not offered.
-            Opened::Multiplexed(_) => return Err(malformed("HTTP/2 without having been asked")),
+            Opened::Multiplexed(_) => return Err(not_sent("HTTP/2 without having been asked")),
         };
         let mut lease = Lease::new(connection, Arc::clone(self));
         let received = self.exchange(&mut lease, req).await?;
@@ -197,27 +199,41 @@ impl OriginServer {
     /// A stream of a connection that somebody opened meanwhile, or that is opened
     /// now; or a whole connection, if the server does not speak HTTP/2.
     async fn another_stream(&self, host: Option<&Host>) -> Result<Result<Stream, Connection>, FetchError> {
-        let one = async {
-            let _opening = self.multiplexed.open().await;
-            if let Some(stream) = self.multiplexed.take(host) {
-                return Ok(Ok(stream));
-            }
-            let offer = if self.speaks_http1.load(Relaxed) { Offer::Http1 } else { Offer::Both };
-            match self.open(host.cloned(), None, offer).await? {
+        let opening = timeout(self.timeouts.connect, self.multiplexed.open()).await;
+        // Whoever waits for others of its own has no word of the server.
+        let kind = ProxyErrorType::ConnectionLimitReached;
+        let opening = opening.map_err(|_| FetchError::new(kind, RequestProgress::NotSent))?;
+        if let Some(stream) = self.multiplexed.take(host) {
+            return Ok(Ok(stream));
+        }
+        if self.speaks_http1.load(Relaxed) {
+            drop(opening);
+            return match self.open(host.cloned(), None, Offer::Http1).await? {
                 Opened::Alone(connection) => Ok(Err(connection)),
-                Opened::Multiplexed(connection) => {
-                    let stream = connection.stream().ok_or_else(|| malformed("HTTP/2 without a stream"))?;
-                    self.multiplexed.put(connection);
-                    Ok(Ok(stream))
-                }
+                Opened::Multiplexed(_) => Err(not_sent("HTTP/2 without having been asked")),
+            };
+        }
+        match timeout(self.timeouts.connect, self.open(host.cloned(), None, Offer::Both)).await {
+            Err(_) => Err(ConnectError::TimedOut.into()),
+            Ok(Err(error)) => Err(error),
+            Ok(Ok(Opened::Alone(connection))) => Ok(Err(connection)),
+            Ok(Ok(Opened::Multiplexed(connection))) => {
+                let stream = connection.stream().ok_or_else(|| not_sent("HTTP/2 without a stream"))?;
+                self.multiplexed.put(connection);
+                Ok(Ok(stream))
             }
-        };
-        timeout(self.timeouts.connect, one).await.unwrap_or_else(|_| Err(ConnectError::TimedOut.into()))
+        }
     }
 
     /// Requests under way, those that wait for a connection included.
     pub fn in_flight(&self) -> usize {
         self.slots.in_use()
+    }
+
+    /// Connections in use or idle.
+    #[cfg(test)]
+    pub(super) fn open_connections(&self) -> usize {
+        self.open.load(Relaxed)
     }
 
     /// Closes idle connections that were not used for long enough.
@@ -256,6 +272,7 @@ impl OriginServer {
         let (open, before) = OpenConnection::count(&self.open);
         if before >= self.max_connections {
             self.idle.drop_one();
+            self.multiplexed.drop_one();
         }
         let tls = match &self.tls {
             Some(tls) => {
@@ -282,16 +299,23 @@ impl OriginServer {
         open: Option<OpenConnection>,
         offer: Offer,
     ) -> Result<Opened, FetchError> {
-        let Connected { transport, is_http2 } = connected;
         if offer == Offer::Both {
-            if is_http2 || self.protocol == OriginProtocol::Http2 {
-                let started = Multiplexed::start(transport, proven_host, open, &self.http2, &self.tasks);
-                return started.await.map(Opened::Multiplexed);
-            }
-            self.speaks_http1.store(true, Relaxed);
+            self.learn(&connected);
+        }
+        let Connected { transport, is_http2 } = connected;
+        if offer == Offer::Both && (is_http2 || self.protocol == OriginProtocol::Http2) {
+            let started = Multiplexed::start(transport, proven_host, open, self.header_bytes, &self.tasks);
+            return started.await.map(Opened::Multiplexed);
         }
         let started = Connection::start(transport, proven_host, open, &self.http1, &self.tasks);
         started.await.map(Opened::Alone).map_err(|error| fetch_error(error, RequestProgress::NotSent))
+    }
+
+    /// Notes whether a server that could agree to HTTP/2 did.
+    pub(super) fn learn(&self, connected: &Connected) {
+        if self.protocol == OriginProtocol::Negotiated {
+            self.speaks_http1.store(!connected.is_http2, Relaxed);
+        }
     }
 
     /// What is offered where nothing speaks against it.

@@ -79,20 +79,19 @@ fn server_table(table: &mut Table<'_>) -> Option<ServerConfig> {
     })
 }
 
-/// `http2 = false`, for a server that says in the TLS handshake that it speaks it,
-/// and should rather not.
+/// `http2 = true`, for a server that may agree to it in the TLS handshake.
 fn negotiated(value: &Value<'_>, server: &ServerConfig) -> Option<OriginProtocol> {
     match (value.flag()?, server.protocol) {
-        (true, protocol) if protocol != OriginProtocol::Http1 => Some(protocol),
-        (false, OriginProtocol::Http1 | OriginProtocol::Negotiated) => Some(OriginProtocol::Http1),
-        (true, _) => {
+        (true, OriginProtocol::Http1) if !server.tls => {
             value.fault(Fault::new("there is no TLS to agree on it in").help("write \"h2c://HOST:PORT\""));
             None
         }
-        (false, _) => {
+        (true, OriginProtocol::Http1) => Some(OriginProtocol::Negotiated),
+        (false, OriginProtocol::Http2) => {
             value.fault(Fault::new("`h2c://` is HTTP/2").help("write \"http://HOST:PORT\""));
             None
         }
+        (_, protocol) => Some(protocol),
     }
 }
 
@@ -133,15 +132,16 @@ fn socket(value: &Value<'_>, text: &str, path: &str) -> Option<ServerConfig> {
 /// Takes `host:port`, `http://host:port`, `https://host:port` and
 /// `h2c://host:port`.
 fn parse_server(text: &str) -> Result<ServerConfig, Fault> {
-    use OriginProtocol::{Http1, Http2, Negotiated};
+    use OriginProtocol::{Http1, Http2};
     let (tls, protocol, authority) = match text.split_once("://") {
         None => (false, Http1, text),
         Some(("http", rest)) => (false, Http1, rest),
-        Some(("https", rest)) => (true, Negotiated, rest),
+        Some(("https", rest)) => (true, Http1, rest),
         Some(("h2c", rest)) => (false, Http2, rest),
         Some((scheme, _)) => {
-            return Err(Fault::new(format!("unknown scheme `{scheme}`"))
-                .help("use http://, https:// (which speaks HTTP/2 where the server does) or h2c://"));
+            return Err(
+                Fault::new(format!("unknown scheme `{scheme}`")).help("use http://, https:// or h2c://")
+            );
         }
     };
     let authority = authority.strip_suffix('/').unwrap_or(authority);

@@ -17,7 +17,7 @@ use tokio::time::timeout;
 
 use super::*;
 use crate::base::SystemClock;
-use crate::config::model::OriginProtocol;
+use crate::config::model::{OriginProtocol, PoolConfig};
 use crate::exchange::{Body, BodyError, FetchError, RequestProgress, Response};
 use crate::fields::proxy_status::ProxyErrorType;
 use crate::upstream::OriginServer;
@@ -265,6 +265,73 @@ async fn content_that_was_cut_never_ends_as_if_it_were_whole() {
     assert_eq!(res.body.frame().await.unwrap().unwrap().into_data().unwrap(), "half");
     is_read.notify_one();
     assert!(matches!(content(res).await, Err(BodyError::Connection(_))));
+}
+
+/// RFC 9113 s8.1
+#[tokio::test]
+async fn a_reset_without_an_error_is_no_end() {
+    let is_read = Arc::new(Notify::new());
+    let cut = Arc::clone(&is_read);
+    let origin = answering(100, move |_, mut respond| {
+        let cut = Arc::clone(&cut);
+        async move {
+            let mut body = respond.send_response(head(200), false).unwrap();
+            body.send_data(Bytes::from_static(b"half"), false).unwrap();
+            cut.notified().await;
+            body.send_reset(Reason::NO_ERROR);
+        }
+    })
+    .await;
+    let mut res = send(&server(&origin), request(Method::GET, "/")).await.unwrap();
+    assert_eq!(res.body.frame().await.unwrap().unwrap().into_data().unwrap(), "half");
+    is_read.notify_one();
+    assert!(matches!(content(res).await, Err(BodyError::Cut)));
+}
+
+/// A server that answers and reads no further holds neither content nor streams.
+#[tokio::test]
+async fn what_is_still_sent_after_the_answer_ends_with_its_connection() {
+    let origin = answering(100, |req, mut respond| async move {
+        respond.send_response(head(413), true).unwrap();
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        drop(req);
+    })
+    .await;
+    let server = server(&origin);
+    let (held, gone) = tokio::sync::oneshot::channel::<()>();
+    let endless = futures_util::stream::unfold(held, |held| async move {
+        Some((Ok::<_, BodyError>(Frame::data(Bytes::from_static(&[0; 16 << 10]))), held))
+    });
+    let mut req = request(Method::POST, "/");
+    req.body = Body::boxed(StreamBody::new(Box::pin(endless)));
+    let res = send(&server, req).await.unwrap();
+    assert_eq!(res.status, StatusCode::PAYLOAD_TOO_LARGE);
+    content(res).await.unwrap();
+    text(send(&server_of(&answering(100, tell).await, |_| {}), request(Method::GET, "/")).await.unwrap())
+        .await;
+    // The next one looks at what is there.
+    let again = send(&server, request(Method::GET, "/")).await.unwrap();
+    assert_eq!(again.status, StatusCode::PAYLOAD_TOO_LARGE);
+    assert_eq!(origin.accepted(), 2);
+    timeout(Duration::from_secs(30), gone).await.expect("the content is let go").unwrap_err();
+}
+
+#[tokio::test]
+async fn no_more_connections_are_kept_than_are_allowed() {
+    let origin = answering(1, tell).await;
+    let server = server_of(&origin, |pool| pool.max_connections = 4);
+    for _ in 0..5 {
+        let four = join_all((0..4).map(|_| send(&server, request(Method::GET, "/")))).await;
+        join_all(four.into_iter().map(|res| text(res.unwrap()))).await;
+    }
+    assert!(server.open_connections() <= 4, "{}", server.open_connections());
+}
+
+#[tokio::test]
+async fn a_server_that_takes_no_requests_was_sent_none() {
+    let origin = answering(0, tell).await;
+    let error = failure(&server(&origin), request(Method::POST, "/")).await;
+    assert_eq!(error.progress, RequestProgress::NotSent);
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::*;
 use crate::base::{SystemClock, Tasks};
-use crate::config::model::{HealthCheck, PoolConfig};
+use crate::config::model::{HealthCheck, OriginProtocol, OriginTls, PoolConfig};
 use crate::exchange::{FetchError, Host, RequestProgress, Scheme};
 use crate::fields::proxy_status::ProxyErrorType;
 use crate::upstream::test_origin::{TestOrigin, content, echo, pool, request, send};
@@ -281,4 +281,23 @@ fn a_certificate_to_show_must_be_usable() {
     assert!(matches!(shown(&own.cert, &own.cert), Err(UpstreamError::Identity { .. })));
     assert!(matches!(shown(&own.key, &own.key), Err(UpstreamError::InvalidIdentity { .. })));
     assert!(matches!(shown(&own.cert, &foreign.key), Err(UpstreamError::InvalidIdentity { .. })));
+}
+
+/// Those who wait while it is found out which HTTP the server speaks.
+#[tokio::test]
+async fn a_crowd_at_a_server_without_http2_has_connections_at_once() {
+    let origin = TlsOrigin::start(&["site.test"]).await;
+    let mut config = pool(&[origin.origin.address]);
+    config.tls = trusting(origin.ca.path());
+    config.servers[0].tls = true;
+    config.servers[0].protocol = OriginProtocol::Negotiated;
+    let client = client_config(&config.tls).unwrap();
+    let (clock, tasks) = (Arc::new(SystemClock), Tasks::new());
+    let server = OriginServer::new(&config.servers[0], &config, Some(client), clock, tasks, Arc::default());
+    let server = server.unwrap();
+    let all = futures_util::future::join_all((0..40).map(|_| get(&server, "site.test"))).await;
+    for told in all {
+        assert!(told.unwrap().contains("host: site.test"));
+    }
+    assert!(origin.origin.accepted() > 1);
 }

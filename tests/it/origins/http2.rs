@@ -72,7 +72,7 @@ async fn a_server_that_speaks_http2_alone_is_asked_and_checked() {
 origins = ["h2c://{clear}"]
 health = "/page"
 [pool.secure]
-origins = ["https://{tls}"]
+origins = [{{ url = "https://{tls}", http2 = true }}]
 health = {{ path = "/page", host = "h2.test" }}
 tls = {{ ca = "{ca}", server_name = "h2.test" }}
 [site."secure.test"]

@@ -166,3 +166,19 @@ async fn a_share_of_failures_ejects_without_a_row() {
     assert_eq!(states(&pool), [ServerState::Ejected, ServerState::Up]);
     assert!(pool.snapshot().servers[0].requests >= 20);
 }
+
+/// Of requests that were sent before it was ejected.
+#[tokio::test]
+async fn late_outcomes_decide_nothing_on_probation() {
+    let (origin, whole) = (TestOrigin::always(OK).await, TestOrigin::always(OK).await);
+    let clock = clock();
+    let pool = turning(&clock, &[&origin, &whole]);
+    let member = &pool.members[0];
+    member.eject(&rules(), pool.now());
+    clock.advance(S(30));
+    assert!(!member.succeeded(S(31), false, pool.now()));
+    assert!(!member.failed("late".to_owned(), Some(&rules()), false, pool.now()));
+    assert_eq!(states(&pool)[0], ServerState::Probation);
+    assert!(member.succeeded(S(1), true, pool.now()));
+    assert_eq!(states(&pool)[0], ServerState::Up);
+}
