@@ -32,10 +32,18 @@ impl<T> ByHost<T> {
 
     /// The value for a host in normal form. A wildcard stands for one label.
     pub fn find(&self, host: &str) -> Option<&T> {
-        self.exact
-            .get(host)
-            .or_else(|| host.split_once('.').and_then(|(_, parent)| self.wildcards.get(parent)))
-            .or(self.any.as_ref())
+        self.find_named(host).or(self.any())
+    }
+
+    /// The same, unless only `*` stands for the host.
+    pub fn find_named(&self, host: &str) -> Option<&T> {
+        let by_wildcard = || host.split_once('.').and_then(|(_, parent)| self.wildcards.get(parent));
+        self.exact.get(host).or_else(by_wildcard)
+    }
+
+    /// The value for `*`.
+    pub fn any(&self) -> Option<&T> {
+        self.any.as_ref()
     }
 }
 

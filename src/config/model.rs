@@ -190,6 +190,14 @@ pub struct Acme {
     pub resolver: Option<SocketAddr>,
 }
 
+impl Acme {
+    /// True for a name that no certificate can be ordered for as it stands: `*`, and
+    /// a wildcard unless DNS can prove it.
+    pub fn is_open(&self, name: &str) -> bool {
+        name == "*" || name.starts_with("*.") && !self.challenges.contains(&AcmeChallenge::Dns01)
+    }
+}
+
 /// When certificates are ordered for hosts that clients name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OnDemand {
@@ -291,8 +299,8 @@ pub enum SiteTls {
     Off,
     /// Ordered from a certificate authority.
     Acme,
-    /// Ordered from a certificate authority for each host by itself, once a
-    /// client asks for it.
+    /// Ordered from a certificate authority: for exact names as for other sites, for
+    /// those that are open for each host by itself, once a client asks for it.
     OnDemand,
     /// Made by the local CA.
     Internal,

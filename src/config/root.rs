@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use toml::de::DeTable;
 
-use super::model::Config;
+use super::model::{Config, SiteTls};
 use super::read::{Diagnostic, Fault, Reading, Table, Value};
 use super::{Around, acme, admin, cache, limits, listen, log, pool, site};
 
@@ -27,11 +27,20 @@ fn config(root: &mut Table<'_>) -> Config {
     let state_dir = state_dir(root);
     let listen = root.section("listen", listen::read);
     let limits = root.section("limits", limits::read);
-    let acme = root.section("acme", |table| acme::read(table, &listen));
+    let (acme, on_demand) = root.section("acme", |table| {
+        (acme::read(table, &listen), table.value("on_demand").map(|value| value.span))
+    });
     let cache = root.section("cache", cache::read);
     let around = Around { listen: &listen, limits: &limits, acme: &acme, cache: &cache.rules };
     let mut pools = root.section("pool", |table| pool::read(table, &around));
     let sites = root.section("site", |table| site::read(table, &around, &mut pools));
+    if let Some(span) = on_demand.filter(|_| !sites.all.iter().any(|site| site.tls == SiteTls::OnDemand)) {
+        root.reading.report(
+            Diagnostic::warning("no site orders certificates on demand")
+                .at(span, "nobody is asked")
+                .help("add a [site.\"*\"], or leave it out"),
+        );
+    }
     Config {
         email: root.value("email").and_then(|value| value.parse("an address for mail", email)),
         workers: workers(root),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::name::{is_local, is_private};
-use crate::config::model::{AcmeChallenge, ClientAuth, PemPair, SiteTls};
+use crate::config::model::{ClientAuth, PemPair, SiteTls};
 use crate::config::read::{Diagnostic, Fault, Span, Table, Value, did_you_mean};
 use crate::config::{Around, pem};
 
@@ -66,31 +66,28 @@ fn automatic(table: &Table<'_>, names: &[Arc<str>], span: Span, around: &Around<
         table.reading.report(Diagnostic::error(title).at(span.clone(), label).help(help));
     };
     let own = "write tls = \"internal\" for the local authority, or tls = { cert = \"...\", key = \"...\" }";
-    let by_dns = around.acme.challenges.contains(&AcmeChallenge::Dns01);
-    let is_open = |name: &Arc<str>| &**name == "*" || name.starts_with("*.") && !by_dns;
-    if around.acme.on_demand.is_some() && names.iter().any(is_open) {
-        return SiteTls::OnDemand;
-    }
-    if names.iter().any(|name| &**name == "*") {
+    let is_open = |name: &Arc<str>| around.acme.is_open(name);
+    let on_demand = around.acme.on_demand.is_some() && names.iter().any(is_open);
+    if !on_demand && names.iter().any(|name| &**name == "*") {
         let help = format!("set `acme.on_demand`, to order for each host that you allow; or {own}");
         error("no certificate can be ordered for every host".to_owned(), "\"*\" is not a name", &help);
-    } else if let Some(wildcard) = names.iter().find(|name| name.starts_with("*.") && !locally(name))
-        && !by_dns
-    {
+    } else if !on_demand && let Some(wildcard) = names.iter().find(|name| is_open(name) && !locally(name)) {
         let title = format!("a certificate for `{wildcard}` needs dns-01");
         let help = format!("set `acme.dns`, so that a record can prove it, or `acme.on_demand`; or {own}");
         error(title, "a wildcard is ordered by dns-01 only", &help);
     } else if let Some(local) = names.iter().find(locally) {
         let title = format!("no authority gives one certificate for `{local}` and `{ordered}`");
         error(title, "the one is local, the other public", "make them two sites, or set `tls`");
-    } else if let Some(private) = names.iter().find(|name| is_private(name) && !around.acme.own_directory) {
+    } else if let Some(private) =
+        names.iter().find(|name| &***name != "*" && is_private(name) && !around.acme.own_directory)
+    {
         table.reading.report(
             Diagnostic::warning(format!("no public authority gives a certificate for `{private}`"))
                 .at(span, "the name is private")
                 .help(own),
         );
     }
-    SiteTls::Acme
+    if on_demand { SiteTls::OnDemand } else { SiteTls::Acme }
 }
 
 /// Files of one's own, a CA for clients, or both.

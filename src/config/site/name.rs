@@ -55,10 +55,15 @@ pub(super) fn is_private(name: &str) -> bool {
 }
 
 /// True for a host in normal form for which a certificate can be ordered: by name,
-/// and unless the directory is one's own, of a name that is public.
+/// which is one of hosts (RFC 1123 s2.1), and unless the directory is one's own, of
+/// a name that is public.
 pub fn is_orderable(host: &str, own_directory: bool) -> bool {
     let is_public = || !is_local(host) && !is_private(host);
-    check_labels(host).is_ok() && !is_address(host) && (own_directory || is_public())
+    let is_of_host = |label: &str| !label.contains('_') && !label.starts_with('-') && !label.ends_with('-');
+    check_labels(host).is_ok()
+        && !is_address(host)
+        && host.split('.').all(is_of_host)
+        && (own_directory || is_public())
 }
 
 fn is_address(host: &str) -> bool {
@@ -134,6 +139,21 @@ mod tests {
             assert!(host_pattern(text).is_err(), "{text}");
         }
         assert!(host_pattern(&"a".repeat(64)).is_err());
+    }
+
+    #[test]
+    fn what_no_authority_certifies_is_not_orderable() {
+        for host in ["example.com", "a-b.example.com", "xn--bcher-kva.example.com", "1.example.com"] {
+            assert!(is_orderable(host, false), "{host}");
+        }
+        for host in ["localhost", "intranet", "a.local", "a.test"] {
+            assert_eq!((is_orderable(host, false), is_orderable(host, true)), (false, true), "{host}");
+        }
+        for host in
+            ["a_b.example.com", "-a.example.com", "a-.example.com", "a.-.com", "1.2.3.4", "[::1]", "*"]
+        {
+            assert_eq!((is_orderable(host, false), is_orderable(host, true)), (false, false), "{host}");
+        }
     }
 
     #[test]
