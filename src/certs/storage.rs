@@ -8,6 +8,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use futures_util::future::BoxFuture;
 
 use super::error::CertError;
@@ -28,6 +29,11 @@ const ACME: &str = "acme";
 
 /// Nothing that is kept is larger, in bytes.
 const LARGEST: u64 = 1 << 20;
+
+/// A file name has at most 255 bytes in most file systems: longer ones than this
+/// leave no room for what is added, a temporary file's number at the most.
+const LONGEST_NAME: usize = 200;
+const SHOWN_OF_LONG_NAME: usize = 128;
 
 /// Something that is kept; its path is the same in every storage.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -72,10 +78,18 @@ fn acme_directory(url: &str) -> PathBuf {
 
 /// A file name that shows what it is for. `+`, which no host can have, stands
 /// for what does not suit one.
+/// Of one that is too long it shows the beginning, and `+` and a hash stand for the
+/// rest.
 fn file_name(name: &str) -> String {
     let suits =
         |char: char| char.is_ascii_alphanumeric() || matches!(char, '.' | '-' | '_' | ':' | '[' | ']');
-    name.chars().map(|char| if suits(char) { char } else { '+' }).collect()
+    let suited = name.chars().map(|char| if suits(char) { char } else { '+' });
+    if name.len() <= LONGEST_NAME {
+        return suited.collect();
+    }
+    let hash = digest(&SHA256, name.as_bytes());
+    let hash = hash.as_ref().iter().map(|byte| format!("{byte:02x}"));
+    suited.take(SHOWN_OF_LONG_NAME).chain(['+']).collect::<String>() + &hash.collect::<String>()
 }
 
 /// Where items are kept.
@@ -319,6 +333,21 @@ mod tests {
             .unwrap_err();
         assert!(error.to_string().starts_with("cannot write "), "{error}");
         assert!(error.to_string().ends_with("ca/key.pem"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn the_longest_name_has_a_file() {
+        let state = tempfile::tempdir().unwrap();
+        let storage = FileStorage::open(state.path()).unwrap();
+        let host = |first: &str| format!("{first}{}.test", ["a".repeat(60).as_str(); 4].join("."));
+        let items = ["1234", "5678"].map(|first| Item::order("https://ca.test/dir", &host(first)));
+        for (item, content) in items.iter().zip([1, 2]) {
+            let _lock = storage.lock(item).await.unwrap();
+            storage.store(item, vec![content]).await.unwrap();
+        }
+        assert_eq!(storage.load(&items[0]).await.unwrap(), Some(vec![1]));
+        let end = |end: &str| format!("{}{end}", "a".repeat(200));
+        assert_ne!(Item::internal_certificate(&end("b")), Item::internal_certificate(&end("c")));
     }
 
     #[test]
