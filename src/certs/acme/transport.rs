@@ -15,7 +15,7 @@ use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use instant_acme::{BodyWrapper, BytesResponse, Error, HttpClient};
 use rustls::ClientConfig;
 use serde::Deserialize;
@@ -34,14 +34,35 @@ const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
 /// The content of a response has at most so many bytes.
 const LARGEST_RESPONSE: usize = 1 << 20;
 
+/// The content of what a webhook answers is read so far, and for so long.
+const LARGEST_ANSWER: usize = 1 << 16;
+
+const END_DEADLINE: Duration = Duration::from_secs(1);
+
+/// So many connections for questions are kept, each for so long.
+const MOST_IDLE: usize = 16;
+const IDLE_AT_MOST: Duration = Duration::from_secs(30);
+
+/// Answers to who asks, or how often, and not to what.
+const NOT_OF_THE_HOST: [StatusCode; 4] = [
+    StatusCode::UNAUTHORIZED,
+    StatusCode::PROXY_AUTHENTICATION_REQUIRED,
+    StatusCode::REQUEST_TIMEOUT,
+    StatusCode::TOO_MANY_REQUESTS,
+];
+
 const PRODUCT: &str = concat!("seawall/", env!("CARGO_PKG_VERSION"));
 
 /// Opens connections to ACME servers, and to servers of the user's.
 #[derive(Debug)]
 pub(in crate::certs) struct Transport {
     tls: ClientConfig,
+    /// Questions come in crowds, so that their connections are used again.
+    asking: WebhookClient,
     clock: Arc<dyn Clock>,
 }
+
+type WebhookClient = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
 
 /// How long the server asked to be left alone when it last refused something.
 #[derive(Clone, Debug, Default)]
@@ -85,7 +106,8 @@ impl Transport {
             .map_err(CertError::Transport)?
             .with_root_certificates(roots)
             .with_no_client_auth();
-        Ok(Self { tls, clock })
+        let asking = webhook_client(&tls);
+        Ok(Self { tls, asking, clock })
     }
 
     /// Sends JSON to a webhook, or to what is at `path` under it, and waits for the
@@ -98,12 +120,15 @@ impl Transport {
         deadline: Duration,
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         let req = Request::post(format!("{url}{path}")).header(CONTENT_TYPE, "application/json");
-        let status = self.status(req, token.as_ref(), content, deadline).await?;
+        // A request that is not to be lost has a connection of its own.
+        let client = webhook_client(&self.tls);
+        let status = status(&client, req, token.as_ref(), content, deadline).await?;
         if status.is_success() { Ok(()) } else { Err(format!("it answered {status}").into()) }
     }
 
     /// Asks a webhook by GET about a host: true for a success, false where it
-    /// refuses; an error of its own is none of these.
+    /// refuses; an error of its own is none of these, nor is one that says nothing of
+    /// the host.
     pub(in crate::certs) async fn asks(
         &self,
         Webhook { url, token }: &Webhook,
@@ -112,31 +137,11 @@ impl Transport {
     ) -> Result<bool, Box<dyn std::error::Error + Send + Sync>> {
         let joint = if url.contains('?') { '&' } else { '?' };
         let req = Request::get(format!("{url}{joint}domain={host}"));
-        let status = self.status(req, token.as_ref(), String::new(), deadline).await?;
-        if status.is_server_error() {
+        let status = status(&self.asking, req, token.as_ref(), String::new(), deadline).await?;
+        if status.is_server_error() || NOT_OF_THE_HOST.contains(&status) {
             return Err(format!("it answered {status}").into());
         }
         Ok(status.is_success())
-    }
-
-    /// What a webhook answers.
-    async fn status(
-        &self,
-        mut req: http::request::Builder,
-        token: Option<&Secret>,
-        content: String,
-        deadline: Duration,
-    ) -> Result<StatusCode, Box<dyn std::error::Error + Send + Sync>> {
-        let tls = HttpsConnectorBuilder::new().with_tls_config(self.tls.clone());
-        let connector = tls.https_or_http().enable_http1().wrap_connector(tcp());
-        let client = Client::builder(TokioExecutor::new()).build::<_, Full<Bytes>>(connector);
-        if let Some(token) = token {
-            let mut credentials = HeaderValue::from_bytes(&[b"Bearer ", token.bytes()].concat())?;
-            credentials.set_sensitive(true);
-            req = req.header(AUTHORIZATION, credentials);
-        }
-        let req = req.header(USER_AGENT, PRODUCT).body(Full::from(content))?;
-        Ok(tokio::time::timeout(deadline, client.request(req)).await??.status())
     }
 
     /// A client that notes in `retry_after` how long it was asked to wait, and what
@@ -154,6 +159,37 @@ impl Transport {
             clock: Arc::clone(&self.clock),
         })
     }
+}
+
+/// For webhooks, each of which has a client only as long as it is asked, or all
+/// the time.
+fn webhook_client(tls: &ClientConfig) -> WebhookClient {
+    let tls = HttpsConnectorBuilder::new().with_tls_config(tls.clone());
+    let connector = tls.https_or_http().enable_http1().wrap_connector(tcp());
+    let mut client = Client::builder(TokioExecutor::new());
+    client.pool_timer(TokioTimer::new()).pool_idle_timeout(IDLE_AT_MOST).pool_max_idle_per_host(MOST_IDLE);
+    client.build(connector)
+}
+
+/// What a webhook answers.
+async fn status(
+    client: &WebhookClient,
+    mut req: http::request::Builder,
+    token: Option<&Secret>,
+    content: String,
+    deadline: Duration,
+) -> Result<StatusCode, Box<dyn std::error::Error + Send + Sync>> {
+    if let Some(token) = token {
+        let mut credentials = HeaderValue::from_bytes(&[b"Bearer ", token.bytes()].concat())?;
+        credentials.set_sensitive(true);
+        req = req.header(AUTHORIZATION, credentials);
+    }
+    let req = req.header(USER_AGENT, PRODUCT).body(Full::from(content))?;
+    let (head, body) = tokio::time::timeout(deadline, client.request(req)).await??.into_parts();
+    // Only after its end the connection can be used again.
+    let end = Limited::new(body, LARGEST_ANSWER).collect();
+    let _nobody_reads_it = tokio::time::timeout(END_DEADLINE, end).await;
+    Ok(head.status)
 }
 
 fn tcp() -> HttpConnector {
