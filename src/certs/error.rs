@@ -154,6 +154,9 @@ pub enum CertError {
         /// For how long.
         wait: std::time::Duration,
     },
+    /// Too many hosts want one at the same time.
+    #[error("too many hosts want a certificate at the same time")]
+    Crowded,
     /// None of several ACME servers issued a certificate, each for its reason.
     #[error("no ACME server issues a certificate: {}", all(_0))]
     EveryServer(Vec<(String, CertError)>),

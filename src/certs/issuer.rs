@@ -23,6 +23,15 @@ pub(super) enum Issuer {
     Files(FilePair),
 }
 
+/// What becomes of a stored certificate of an ACME server that is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Over {
+    /// It is served until there is another, for clients know best what to make of it.
+    IsServed,
+    /// A new one is waited for.
+    CountsAsNone,
+}
+
 /// What a site's certificate has to be.
 #[derive(Clone, Debug)]
 pub(super) struct Wanted {
@@ -32,6 +41,8 @@ pub(super) struct Wanted {
     pub(super) names: Vec<String>,
     /// True once a client got a placeholder in its place.
     pub(super) is_asked_for: Arc<AtomicBool>,
+    /// True for a host that clients named.
+    pub(super) is_on_demand: bool,
 }
 
 /// A certificate that may be served.
@@ -69,23 +80,27 @@ impl Issuer {
     }
 
     /// The stored certificate that lasts longest of those that may be used. A
-    /// broken one counts as none; one of an ACME server that is over is served
-    /// until there is another, for clients know best what to make of it.
+    /// broken one counts as none, and so does one that is over, unless `over` says
+    /// otherwise.
     pub(super) async fn stored(
         &self,
         wanted: &Wanted,
         storage: &dyn CertStorage,
         now: SystemTime,
+        over: Over,
     ) -> Option<Held> {
         let mut longest = None::<Held>;
         for (server, item) in self.items(&wanted.site) {
             let checked = match storage.load(&item).await {
                 Ok(None) => continue,
-                Ok(Some(bundle)) => self.check(&bundle, wanted, now),
+                Ok(Some(bundle)) => self.check(&bundle, wanted, now, over),
                 Err(error) => Err(error),
             };
             let certificate = match checked {
                 Ok(certificate) => certificate,
+                Err(CertError::Unfit(CertificateError::Expired)) if over == Over::CountsAsNone => {
+                    continue;
+                }
                 Err(error) => {
                     let (site, reason) = (&*wanted.site, error.story());
                     tracing::warn!(site, reason, "a stored certificate is not used: a new one is made");
@@ -100,10 +115,16 @@ impl Issuer {
         longest
     }
 
-    fn check(&self, bundle: &[u8], wanted: &Wanted, now: SystemTime) -> Result<Certificate, CertError> {
+    fn check(
+        &self,
+        bundle: &[u8],
+        wanted: &Wanted,
+        now: SystemTime,
+        over: Over,
+    ) -> Result<Certificate, CertError> {
         let certificate = Certificate::from_pem(bundle, bundle)?;
         match (certificate.check(&wanted.names, now), self) {
-            (Err(CertificateError::Expired), Self::Acme(_)) => {
+            (Err(CertificateError::Expired), Self::Acme(_)) if over == Over::IsServed => {
                 tracing::error!(
                     site = &*wanted.site,
                     "the certificate has expired and is served all the same"

@@ -249,8 +249,13 @@ impl Upkeep {
     }
 
     /// Serves what is `held` from the next handshake on.
+    pub(super) fn serve(&self, certificate: &SiteCertificate, held: &Held) {
+        self.resolver.install(&certificate.place, &held.certificate.certified);
+    }
+
+    /// Serves what was `issued` just now from the next handshake on.
     pub(super) fn install(&self, certificate: &SiteCertificate, issued: &Held) {
-        self.resolver.install(&certificate.place, &issued.certificate.certified);
+        self.serve(certificate, issued);
         let now = self.clock.wall();
         // However short its lifetime, an issuer is never asked without a pause.
         let earliest = now + self.backoff.first;
@@ -339,7 +344,8 @@ mod tests {
         let upkeep =
             Upkeep { clock, resolver, metrics: Arc::clone(&metrics), backoff, look_every, notices: None };
         let names = vec!["a.test".to_owned()];
-        let wanted = Wanted { site: "a.test".into(), names, is_asked_for: Arc::default() };
+        let wanted =
+            Wanted { site: "a.test".into(), names, is_asked_for: Arc::default(), is_on_demand: false };
         let place = Place::Slot(0);
         // It is due.
         let held = Held::own(self_signed::placeholder(&wanted.names, now() - 70 * DAY).unwrap());
@@ -386,9 +392,10 @@ mod tests {
         let (resolver, metrics) = (Arc::<Resolver>::default(), Arc::<Metrics>::default());
         let (look_every, backoff) = (Duration::from_millis(5), renewal::AFTER_FAILURE);
         let names = vec!["a.test".to_owned()];
-        let wanted = Wanted { site: "a.test".into(), names, is_asked_for: Arc::default() };
+        let wanted =
+            Wanted { site: "a.test".into(), names, is_asked_for: Arc::default(), is_on_demand: false };
         let mut server_names = ServerNames::default();
-        let place = server_names.add(["a.test".to_owned()].into_iter(), 1).places().next().unwrap();
+        let place = server_names.add(["a.test"], 1, |_| false).places().next().unwrap();
         let marks = pair.marks().await;
         let held = Held::own(pair.load(&wanted.names, now()).await.unwrap());
         resolver.replace(server_names, vec![Served::Own(Arc::clone(&held.certificate.certified))]);

@@ -10,9 +10,9 @@ use super::acme::{Acme, Challenges, Transport};
 use super::authority::LocalAuthority;
 use super::error::CertError;
 use super::files::FilePair;
-use super::issuer::{Held, Issuer, Wanted};
+use super::issuer::{Held, Issuer, Over, Wanted};
 use super::manage::{SiteCertificate, Upkeep};
-use super::names::{answered, certified};
+use super::names::{answered, certified, is_on_demand};
 use super::notice::Notices;
 use super::on_demand::OnDemand;
 use super::remember::Remembering;
@@ -68,12 +68,11 @@ impl Certificates {
         let (mut first, mut kept) = (Vec::new(), Vec::new());
         for site in &config.sites {
             let issuers = sources.issuers(site).await?;
-            if issuers.is_empty() && site.tls != SiteTls::OnDemand {
-                continue;
-            }
-            let slots = names.add(answered(site), issuers.len());
-            if config.tls_default.as_deref().is_some_and(|default| answered(site).any(|name| name == default))
-            {
+            let on_demand = |name: &str| is_on_demand(site, name, &config.acme);
+            let slots = names.add(answered(site), issuers.len(), on_demand);
+            let is_default =
+                config.tls_default.as_deref().is_some_and(|it| answered(site).any(|name| name == it));
+            if is_default && !issuers.is_empty() {
                 names.answer_unknown(slots);
             }
             for ((wanted, issuer), place) in issuers.into_iter().zip(slots.places()) {
@@ -140,12 +139,16 @@ struct Sources<'a> {
 impl Sources<'_> {
     /// What certificates a site wants and who makes each; none without TLS.
     async fn issuers(&mut self, site: &Site) -> Result<Vec<(Wanted, Issuer)>, CertError> {
-        let wanted = || {
-            let (site_name, names) = (Arc::clone(&site.name), certified(site));
-            Wanted { site: site_name, names, is_asked_for: Arc::default() }
+        let names = certified(site, &self.config.acme);
+        let wanted = || Wanted {
+            site: Arc::clone(&site.name),
+            names: names.clone(),
+            is_asked_for: Arc::default(),
+            is_on_demand: false,
         };
         Ok(match &site.tls {
-            SiteTls::Off | SiteTls::OnDemand => Vec::new(),
+            SiteTls::Off => Vec::new(),
+            SiteTls::OnDemand if names.is_empty() => Vec::new(),
             SiteTls::Files(pairs) => {
                 let issuer = |PemPair { cert, key }: &PemPair| {
                     Issuer::Files(FilePair { chain: cert.clone(), key: key.clone() })
@@ -153,13 +156,10 @@ impl Sources<'_> {
                 pairs.iter().map(|pair| (wanted(), issuer(pair))).collect()
             }
             SiteTls::Internal => vec![(wanted(), Issuer::Internal(self.authority().await?))],
-            SiteTls::Acme => {
-                let wanted = wanted();
-                if wanted.names.is_empty() {
-                    return Err(CertError::NoName { site: wanted.site.to_string() });
-                }
-                vec![(wanted, Issuer::Acme(self.acme()?))]
+            SiteTls::Acme if names.is_empty() => {
+                return Err(CertError::NoName { site: site.name.to_string() });
             }
+            SiteTls::Acme | SiteTls::OnDemand => vec![(wanted(), Issuer::Acme(self.acme()?))],
         })
     }
 
@@ -192,7 +192,7 @@ impl Sources<'_> {
     /// ordered.
     async fn held(&self, wanted: &Wanted, issuer: &Issuer) -> Result<Option<Held>, CertError> {
         let now = self.clock.wall();
-        if let Some(stored) = issuer.stored(wanted, &*self.storage, now).await {
+        if let Some(stored) = issuer.stored(wanted, &*self.storage, now, Over::IsServed).await {
             return Ok(Some(stored));
         }
         Ok(match issuer {
@@ -318,6 +318,27 @@ mod tests {
         let any_host = config(state.path(), &[("*", SiteTls::Acme)]);
         let error = start(&any_host, now(), &Tasks::new()).await.unwrap_err();
         assert!(matches!(error, CertError::NoName { .. }), "{error}");
+    }
+
+    #[tokio::test]
+    async fn dropping_the_certificates_ends_what_is_on_demand() {
+        // Nobody answers.
+        let gatekeeper = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let text = format!(
+            "[acme]\ndirectory = [\"https://127.0.0.1:9/directory\"]\n\
+             on_demand = {{ ask = \"http://{}\" }}\n[site.\"*\"]\norigins = [\"127.0.0.1:9\"]",
+            gatekeeper.local_addr().unwrap()
+        );
+        let state = tempfile::tempdir().unwrap();
+        let config = crate::config::parse("test", &text, state.path()).unwrap().config;
+        let config = Config { state_dir: state.path().to_owned(), ..config };
+        let tasks = Tasks::new();
+        let certs = start(&config, now(), &tasks).await.unwrap();
+        let ready = tokio::time::timeout(Duration::from_millis(50), certs.ready("a.example.com"));
+        assert!(ready.await.is_err());
+        assert_eq!(tasks.running(), 3);
+        drop(certs);
+        tokio::time::timeout(Duration::from_secs(2), tasks.wait()).await.unwrap();
     }
 
     #[tokio::test]

@@ -12,7 +12,7 @@ use rustls::SignatureScheme;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
-use super::names::ANY_HOST;
+use crate::config::ByHost;
 
 /// The protocol of a TLS-ALPN-01 challenge (RFC 8737 s6.2).
 pub const ACME_TLS_ALPN: &[u8] = b"acme-tls/1";
@@ -43,27 +43,30 @@ impl Slots {
 /// Which slots a server name leads to; the same as long as the config is.
 #[derive(Debug, Default)]
 pub(super) struct ServerNames {
-    exact: HashMap<String, Slots>,
-    /// By what follows `*.`
-    wildcard: HashMap<String, Slots>,
-    any_host: Option<Slots>,
+    /// But for names whose hosts get certificates on demand.
+    slots: ByHost<Slots>,
+    /// By every name of every site: whether its hosts get certificates on demand.
+    on_demand: ByHost<bool>,
     default: Option<Slots>,
     count: usize,
 }
 
 impl ServerNames {
     /// Makes `count` places for a site that answers for `names`: hosts, `*.` and a
-    /// host, or `*`. Where two sites claim a name the first one keeps it.
-    pub(super) fn add(&mut self, names: impl Iterator<Item = String>, count: usize) -> Slots {
+    /// host, or `*`, but for those that are `on_demand`.
+    pub(super) fn add<'a>(
+        &mut self,
+        names: impl IntoIterator<Item = &'a str>,
+        count: usize,
+        on_demand: impl Fn(&str) -> bool,
+    ) -> Slots {
         let slots = Slots { first: self.count, count };
         self.count += count;
         for name in names {
-            if name == ANY_HOST {
-                self.any_host.get_or_insert(slots);
-            } else if let Some(parent) = name.strip_prefix("*.") {
-                self.wildcard.entry(parent.to_owned()).or_insert(slots);
-            } else {
-                self.exact.entry(name).or_insert(slots);
+            let is_on_demand = on_demand(name);
+            self.on_demand.insert(name, is_on_demand);
+            if !is_on_demand && count > 0 {
+                self.slots.insert(name, slots);
             }
         }
         slots
@@ -76,12 +79,12 @@ impl ServerNames {
     }
 
     fn find(&self, name: Option<&str>) -> Option<Slots> {
-        name.and_then(|name| self.named(name)).or(self.default).or(self.any_host)
+        let named = name.and_then(|name| self.slots.find_named(name)).copied();
+        named.or(self.default).or(self.slots.any().copied())
     }
 
-    fn named(&self, name: &str) -> Option<Slots> {
-        let by_wildcard = || self.wildcard.get(name.split_once('.')?.1);
-        self.exact.get(name).or_else(by_wildcard).copied()
+    fn is_on_demand(&self, name: &str) -> bool {
+        self.on_demand.find(name) == Some(&true)
     }
 }
 
@@ -136,7 +139,18 @@ impl Table {
 #[derive(Debug)]
 struct HostCertificate {
     certified: Arc<CertifiedKey>,
+    /// Since it is there.
     is_used: AtomicBool,
+    /// Since the unused ones were looked for.
+    is_used_of_late: AtomicBool,
+}
+
+impl HostCertificate {
+    fn shown(&self) -> Arc<CertifiedKey> {
+        self.is_used.store(true, Relaxed);
+        self.is_used_of_late.store(true, Relaxed);
+        Arc::clone(&self.certified)
+    }
 }
 
 /// The table of the moment, as rustls asks it.
@@ -167,11 +181,22 @@ impl Resolver {
                 }
             }),
             Place::Host(host) => {
-                let certified = Arc::clone(certified);
-                let certificate = HostCertificate { certified, is_used: AtomicBool::new(false) };
-                self.hosts_mut().insert(Arc::clone(host), certificate);
+                let mut hosts = self.hosts_mut();
+                let before = hosts.get(host).map(|before| before.is_used_of_late.load(Relaxed));
+                let certificate = HostCertificate {
+                    certified: Arc::clone(certified),
+                    // The first one a client has asked for.
+                    is_used: AtomicBool::new(before.is_none()),
+                    is_used_of_late: AtomicBool::new(before.unwrap_or(true)),
+                };
+                hosts.insert(Arc::clone(host), certificate);
             }
         }
+    }
+
+    /// True for a host, in lower case, that gets its certificate on demand.
+    pub(super) fn is_on_demand(&self, host: &str) -> bool {
+        self.table.load().names.is_on_demand(host)
     }
 
     /// True if it has a certificate for a host that clients named.
@@ -179,9 +204,21 @@ impl Resolver {
         self.hosts().contains_key(host)
     }
 
-    /// True if that certificate was served to anybody.
+    /// True if that certificate was served to anybody, or is the first one.
     pub(super) fn is_used(&self, host: &str) -> bool {
         self.hosts().get(host).is_some_and(|certificate| certificate.is_used.load(Relaxed))
+    }
+
+    /// Hosts whose certificates were not served since this was asked last, `most` of
+    /// them at most.
+    pub(super) fn unused_of_late(&self, most: usize) -> Vec<Arc<str>> {
+        let mut unused = Vec::new();
+        for (host, certificate) in &*self.hosts() {
+            if !certificate.is_used_of_late.swap(false, Relaxed) && unused.len() < most {
+                unused.push(Arc::clone(host));
+            }
+        }
+        unused
     }
 
     /// Serves nothing for `host` any more.
@@ -219,11 +256,8 @@ impl Resolver {
         schemes: Option<&[SignatureScheme]>,
     ) -> Option<Arc<CertifiedKey>> {
         let table = self.table.load();
-        if let Some(name) = name.filter(|name| !table.names.exact.contains_key(*name))
-            && let Some(certificate) = self.hosts().get(name)
-        {
-            certificate.is_used.store(true, Relaxed);
-            return Some(Arc::clone(&certificate.certified));
+        if let Some(name) = name.filter(|name| table.names.is_on_demand(name)) {
+            return self.hosts().get(name).map(HostCertificate::shown);
         }
         table.certificate(table.names.find(name)?, schemes)
     }
@@ -273,7 +307,7 @@ mod tests {
     fn names(sites: &[&[&str]]) -> ServerNames {
         let mut server_names = ServerNames::default();
         for site in sites {
-            server_names.add(site.iter().map(ToString::to_string), 1);
+            server_names.add(site.iter().copied(), 1, |_| false);
         }
         server_names
     }
@@ -312,6 +346,45 @@ mod tests {
         names.answer_unknown(Slots { first: 1, count: 1 });
         assert_eq!(found(&names, None), Some(1));
         assert_eq!(found(&names, Some("other.test")), Some(1));
+    }
+
+    #[test]
+    fn only_open_names_are_on_demand() {
+        let mut names = ServerNames::default();
+        names.add(["*", "www.example.com"], 1, |name| name == "*");
+        names.add(["off.example.com"], 0, |_| false);
+        names.add(["*.example.org"], 0, |_| true);
+        for (name, is_on_demand) in [
+            ("www.example.com", false),
+            ("other.example.com", true),
+            ("off.example.com", false),
+            ("a.example.org", true),
+            ("a.b.example.org", true),
+        ] {
+            assert_eq!(names.is_on_demand(name), is_on_demand, "{name}");
+        }
+        assert_eq!(names.find(Some("www.example.com")), Some(Slots { first: 0, count: 1 }));
+        assert_eq!(names.find(Some("off.example.com")), None);
+    }
+
+    #[test]
+    fn what_is_used_of_late_stays() {
+        let resolver = Resolver::default();
+        let mut names = ServerNames::default();
+        names.add(["*"], 0, |_| true);
+        resolver.replace(names, Vec::new());
+        let certified = self_signed::placeholder(&["a.test".into()], now()).unwrap().certified;
+        let hosts = ["a.test", "b.test", "c.test"].map(Arc::<str>::from);
+        for host in &hosts {
+            resolver.install(&Place::Host(Arc::clone(host)), &certified);
+        }
+        assert!(resolver.unused_of_late(10).is_empty(), "clients asked for them just now");
+        resolver.certificate(Some("b.test"), None).unwrap();
+        // A renewal is no use of it.
+        resolver.install(&Place::Host(Arc::clone(&hosts[0])), &certified);
+        assert!(!resolver.is_used("a.test") && resolver.is_used("b.test"));
+        assert_eq!(resolver.unused_of_late(1).len(), 1);
+        assert_eq!(resolver.unused_of_late(10).len(), 3);
     }
 
     #[test]

@@ -110,6 +110,11 @@ impl Acme {
         self.warnings.of(site)
     }
 
+    /// Nobody is told of them any more.
+    pub(super) fn clear_warnings(&self, site: &str) {
+        self.warnings.clear(site);
+    }
+
     /// When a server wants what it issued to be renewed, and how soon it wants to
     /// be asked again (RFC 9773 s4); `None` if it has no suggestions. Cancel safe.
     pub(super) async fn suggestion(&self, of: &Issued) -> Result<Option<(Window, Duration)>, CertError> {
@@ -125,9 +130,9 @@ impl Acme {
     /// before others. Ends within twenty minutes a server of its turn. Cancel safe:
     /// the next call goes on where it can.
     pub(super) async fn issue(&self, wanted: &Wanted, in_use: Option<&Issued>) -> Result<Held, Failure> {
-        let Wanted { site, names, is_asked_for } = wanted;
+        let Wanted { site, names, is_asked_for, is_on_demand } = wanted;
         let (site, ordered) = (&**site, Ordered { site, names, in_use });
-        let _turn = self.queue.turn(is_asked_for).await;
+        let _turn = self.queue.turn(is_asked_for, *is_on_demand).await;
         let mut failures = Vec::new();
         for server in &self.servers {
             let directory = &*server.directory;

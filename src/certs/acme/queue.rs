@@ -1,5 +1,6 @@
 //! Who orders next: a few at a time, and of those who wait the sites first that
-//! clients ask for.
+//! clients ask for. Of other sites and of hosts that clients named one each goes in
+//! turn, so that neither many sites nor many hosts have the others wait for long.
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,11 +18,14 @@ pub(super) struct Queue(Mutex<State>);
 struct State {
     running: usize,
     waiting: Vec<Waiting>,
+    /// Who had the last turn that was nobody's before.
+    was_on_demand: bool,
 }
 
 #[derive(Debug)]
 struct Waiting {
     is_asked_for: Arc<AtomicBool>,
+    is_on_demand: bool,
     begin: oneshot::Sender<Turn>,
 }
 
@@ -31,9 +35,13 @@ struct Waiting {
 pub(super) struct Turn(Arc<Queue>);
 
 impl Queue {
-    /// Waits for a turn; whoever turns out to be asked for goes before others.
-    /// Cancel safe.
-    pub(super) async fn turn(self: &Arc<Self>, is_asked_for: &Arc<AtomicBool>) -> Option<Turn> {
+    /// Waits for a turn; whoever turns out to be asked for goes before others. Cancel
+    /// safe.
+    pub(super) async fn turn(
+        self: &Arc<Self>,
+        is_asked_for: &Arc<AtomicBool>,
+        is_on_demand: bool,
+    ) -> Option<Turn> {
         let begun = {
             let mut state = self.state();
             if state.running < AT_A_TIME {
@@ -41,7 +49,7 @@ impl Queue {
                 return Some(Turn(Arc::clone(self)));
             }
             let (begin, begun) = oneshot::channel();
-            state.waiting.push(Waiting { is_asked_for: Arc::clone(is_asked_for), begin });
+            state.waiting.push(Waiting { is_asked_for: Arc::clone(is_asked_for), is_on_demand, begin });
             begun
         };
         begun.await.ok()
@@ -55,8 +63,14 @@ impl Queue {
             state.running -= 1;
             return None;
         }
-        let asked_for = state.waiting.iter().position(|waiting| waiting.is_asked_for.load(Relaxed));
-        Some(state.waiting.remove(asked_for.unwrap_or(0)).begin)
+        let first = |is_next: &dyn Fn(&Waiting) -> bool| state.waiting.iter().position(is_next);
+        if let Some(asked_for) = first(&|waiting| waiting.is_asked_for.load(Relaxed)) {
+            return Some(state.waiting.remove(asked_for).begin);
+        }
+        let next = first(&|waiting| waiting.is_on_demand != state.was_on_demand).unwrap_or(0);
+        let next = state.waiting.remove(next);
+        state.was_on_demand = next.is_on_demand;
+        Some(next.begin)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -89,11 +103,11 @@ mod tests {
         let (plain, urgent) = (asked(false), asked(false));
         let mut running = Vec::new();
         for _ in 0..AT_A_TIME {
-            running.push(queue.turn(&plain).now_or_never().unwrap());
+            running.push(queue.turn(&plain, false).now_or_never().unwrap());
         }
-        let mut first = Box::pin(queue.turn(&plain));
-        let mut second = Box::pin(queue.turn(&urgent));
-        let mut third = Box::pin(queue.turn(&plain));
+        let mut first = Box::pin(queue.turn(&plain, false));
+        let mut second = Box::pin(queue.turn(&urgent, false));
+        let mut third = Box::pin(queue.turn(&plain, false));
         assert!(first.as_mut().now_or_never().is_none());
         assert!(second.as_mut().now_or_never().is_none());
         assert!(third.as_mut().now_or_never().is_none());
@@ -110,11 +124,43 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn sites_and_hosts_take_turns() {
+        let queue = Arc::<Queue>::default();
+        let (plain, urgent) = (asked(false), asked(true));
+        let mut running = Vec::new();
+        for _ in 0..AT_A_TIME {
+            running.push(queue.turn(&plain, false).now_or_never().unwrap().unwrap());
+        }
+        let who =
+            [("host 1", true), ("host 2", true), ("site 1", false), ("site 2", false), ("urgent", false)];
+        let mut waiting: Vec<_> = who
+            .map(|(who, is_on_demand)| {
+                let is_asked_for = if who == "urgent" { &urgent } else { &plain };
+                (who, Box::pin(queue.turn(is_asked_for, is_on_demand)))
+            })
+            .into();
+        assert!(waiting.iter_mut().all(|(_, turn)| turn.as_mut().now_or_never().is_none()));
+        let mut order = Vec::new();
+        while !waiting.is_empty() {
+            running.remove(0);
+            waiting.retain_mut(|(who, turn)| match turn.as_mut().now_or_never() {
+                Some(turn) => {
+                    order.push(*who);
+                    running.push(turn.unwrap());
+                    false
+                }
+                None => true,
+            });
+        }
+        assert_eq!(order, ["urgent", "host 1", "site 1", "host 2", "site 2"]);
+    }
+
+    #[tokio::test]
     async fn no_turn_is_lost() {
         let queue = Arc::<Queue>::default();
         let plain = asked(false);
         let turns = (0..100).map(async |_| {
-            let turn = queue.turn(&plain).await;
+            let turn = queue.turn(&plain, false).await;
             tokio::task::yield_now().await;
             assert!(queue.state().running <= AT_A_TIME);
             drop(turn);

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use crate::certs::acme::Transport;
@@ -14,11 +15,18 @@ use crate::config::model::{Frequency, OnDemand, Webhook};
 /// The server has so long to answer.
 const DEADLINE: Duration = Duration::from_secs(5);
 
+/// So many questions are asked at a time,
+const ASKED_AT_A_TIME: usize = 16;
+/// and so many wait for that, of hosts without a certificate.
+const MOST_WAITING: usize = 256;
+
 /// Asks, and counts.
 #[derive(Debug)]
 pub(super) struct Gate {
     ask: Webhook,
     transport: Arc<Transport>,
+    turns: Semaphore,
+    door: Semaphore,
     orders: Orders,
 }
 
@@ -26,7 +34,13 @@ impl Gate {
     /// As the config says.
     pub(super) fn new(config: &OnDemand, transport: &Arc<Transport>) -> Self {
         let orders = Orders { most: config.orders, begun: Mutex::default() };
-        Self { ask: config.ask.clone(), transport: Arc::clone(transport), orders }
+        Self {
+            ask: config.ask.clone(),
+            transport: Arc::clone(transport),
+            turns: Semaphore::new(ASKED_AT_A_TIME),
+            door: Semaphore::new(MOST_WAITING),
+            orders,
+        }
     }
 
     /// Asks whether `host` may have a certificate. Cancel safe.
@@ -35,11 +49,22 @@ impl Gate {
     /// [`CertError::NotAllowed`] if it may not; [`CertError::Ask`] if that is not
     /// known, and then it may not either.
     pub(super) async fn ask(&self, host: &str) -> Result<(), CertError> {
+        // INVARIANT: the semaphore is never closed.
+        let _turn = self.turns.acquire().await.ok();
         match self.transport.asks(&self.ask, host, DEADLINE).await {
             Ok(true) => Ok(()),
             Ok(false) => Err(CertError::NotAllowed { name: host.to_owned() }),
             Err(source) => Err(CertError::Ask { source }),
         }
+    }
+
+    /// The same for a host that any client may have made up. Cancel safe.
+    ///
+    /// # Errors
+    /// As [`Gate::ask`], and [`CertError::Crowded`] if too many wait for that.
+    pub(super) async fn ask_at_the_door(&self, host: &str) -> Result<(), CertError> {
+        let _place = self.door.try_acquire().map_err(|_| CertError::Crowded)?;
+        self.ask(host).await
     }
 
     /// Counts an order for another host.

@@ -4,40 +4,43 @@
 //! `gate`; a handshake that waits here has its own deadline.
 
 mod gate;
+mod hosts;
+mod keep;
 
-use std::collections::HashMap;
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
 use tokio::time::Instant;
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::sync::CancellationToken;
 
-use super::acme::{Acme, Failure, Transport};
+use super::acme::{Acme, Transport};
 use super::error::CertError;
-use super::issuer::{Held, Issuer, Wanted};
+use super::issuer::{Issuer, Over, Wanted};
 use super::manage::{SiteCertificate, Upkeep};
-use super::standing::Step;
+use super::renewal;
 use super::status::CertificateStatus;
 use super::storage::CertStorage;
 use super::table::Place;
 use crate::base::Tasks;
-use crate::config::model::{OnDemand as Settings, SiteTls};
-use crate::config::{ByHost, Config, is_orderable};
+use crate::config::model::OnDemand as Settings;
+use crate::config::{Config, is_orderable};
 use crate::telemetry::metrics::Limit;
 
 use gate::Gate;
+use hosts::Hosts;
 
 /// So many certificates are held at a time; one that is not used makes room.
 pub(super) const MOST_HOSTS: usize = 10_000;
 
-/// So many hosts wait for their turn; the clients of others are turned away.
+/// So many hosts wait until they are looked for in storage,
 const MOST_WAITING: usize = 1024;
-/// For so many at a time storage is looked into, and the gate asked.
-const AT_A_TIME: usize = 16;
+/// so many at a time are,
+const LOOKED_FOR_AT_A_TIME: usize = 16;
+/// and so many orders are under way; the clients of others are turned away.
+const MOST_ORDERS: usize = 64;
 
 /// So many hosts are remembered that got none.
 const MOST_REFUSED: u64 = 10_000;
@@ -49,8 +52,6 @@ const UNKNOWN_FOR: Duration = Duration::from_secs(5);
 /// The certificates of hosts that clients name.
 #[derive(Debug)]
 pub(super) struct OnDemand {
-    /// By every name of every site: whether its hosts get them.
-    sites: ByHost<bool>,
     /// Names that no public authority certifies may be ordered.
     own_directory: bool,
     gate: Gate,
@@ -60,30 +61,18 @@ pub(super) struct OnDemand {
     hosts: Mutex<Hosts>,
     refused: Cache<Arc<str>, Refused>,
     wanted: mpsc::Sender<Arc<str>>,
+    orders: Semaphore,
     tasks: Tasks,
     /// Ends them all.
     end: CancellationToken,
 }
 
-#[derive(Debug, Default)]
-struct Hosts {
-    /// Hosts whose certificate is on its way: cancelled when that has ended.
-    on_their_way: HashMap<Arc<str>, CancellationToken>,
-    held: HashMap<Arc<str>, HeldHost>,
-}
-
-#[derive(Debug)]
-struct HeldHost {
-    certificate: Arc<SiteCertificate>,
-    _ends_upkeep: DropGuard,
-}
-
-/// A host without a certificate.
-#[derive(Clone, Debug)]
+/// A host for which nothing was ordered.
+#[derive(Clone, Copy, Debug)]
 struct Refused {
     until: Instant,
-    /// How its order went, if there was one.
-    ordered: Option<Arc<SiteCertificate>>,
+    /// It stays so after that, until somebody allows it.
+    is_forbidden: bool,
 }
 
 /// Whose work it is to obtain what is wanted.
@@ -94,8 +83,8 @@ pub(super) struct Worker {
 }
 
 impl OnDemand {
-    /// Certificates for the sites of `config` that want theirs so. Nothing is
-    /// obtained before the worker runs.
+    /// Certificates for the hosts that the resolver has none for. Nothing is obtained
+    /// before the worker runs.
     pub(super) fn new(
         config: &Config,
         settings: &Settings,
@@ -104,16 +93,9 @@ impl OnDemand {
         upkeep: &Arc<Upkeep>,
         (tasks, end): (&Tasks, &CancellationToken),
     ) -> (Arc<Self>, Worker) {
-        let mut sites = ByHost::default();
-        for site in &config.sites {
-            for name in std::iter::once(&site.name).chain(&site.aliases) {
-                sites.insert(name, site.tls == SiteTls::OnDemand);
-            }
-        }
         let (sender, wanted) = mpsc::channel(MOST_WAITING);
         let refused = Cache::builder().max_capacity(MOST_REFUSED).eviction_policy(EvictionPolicy::lru());
         let on_demand = Arc::new(Self {
-            sites,
             own_directory: config.acme.own_directory,
             gate: Gate::new(settings, transport),
             acme: Arc::clone(acme),
@@ -122,6 +104,7 @@ impl OnDemand {
             hosts: Mutex::default(),
             refused: refused.build(),
             wanted: sender,
+            orders: Semaphore::new(MOST_ORDERS),
             tasks: tasks.clone(),
             end: end.clone(),
         });
@@ -133,7 +116,7 @@ impl OnDemand {
     /// that there will be none; ends at once for a host that has its own way to
     /// one. Cancel safe: what is on its way comes all the same.
     pub(super) async fn ready(&self, host: &str) {
-        let is_wanted = self.sites.find(host) == Some(&true)
+        let is_wanted = self.upkeep.resolver.is_on_demand(host)
             && !self.upkeep.resolver.has_host(host)
             && !self.is_refused(host)
             && is_orderable(host, self.own_directory);
@@ -143,11 +126,14 @@ impl OnDemand {
     }
 
     /// Has a certificate obtained, and says when that has ended; `None` if it
-    /// cannot begin.
+    /// cannot begin, or there is one.
     fn want(&self, host: Arc<str>) -> Option<CancellationToken> {
         let mut hosts = self.hosts();
         if let Some(ended) = hosts.on_their_way.get(&host) {
             return Some(ended.clone());
+        }
+        if hosts.held.contains_key(&host) {
+            return None;
         }
         if self.wanted.try_send(Arc::clone(&host)).is_err() {
             self.upkeep.metrics.limit(Limit::OnDemand);
@@ -159,135 +145,132 @@ impl OnDemand {
     }
 
     fn is_refused(&self, host: &str) -> bool {
-        self.refused.get(host).is_some_and(|refused| refused.until > self.upkeep.clock.now())
+        let now = self.upkeep.clock.now();
+        self.refused.get(host).is_some_and(|refused| refused.until > now)
+            || self.hosts().has_just_failed(host, now)
     }
 
-    /// Obtains a certificate and serves it; `turn` is over once it is known that it
-    /// has to be ordered, which takes long.
+    /// Obtains a certificate and serves it; `turn` is over once storage was looked
+    /// into, which no server of the user's can hold up.
     async fn obtain<T>(self: &Arc<Self>, host: &Arc<str>, turn: T) {
         let wanted = Wanted {
             site: Arc::clone(host),
             names: vec![host.to_string()],
-            is_asked_for: Arc::new(AtomicBool::new(true)),
+            is_asked_for: Arc::default(),
+            is_on_demand: true,
         };
         let issuer = Issuer::Acme(Arc::clone(&self.acme));
         let now = self.upkeep.clock.wall();
-        let held = issuer.stored(&wanted, &*self.storage, now).await;
-        let may_order = match &held {
-            Some(_) => Ok(()),
-            None => self.may_order(host).await,
-        };
+        let stored = issuer.stored(&wanted, &*self.storage, now, Over::CountsAsNone).await;
         drop(turn);
-        let certificate =
-            SiteCertificate::new(wanted, issuer, Place::Host(Arc::clone(host)), held.as_ref(), None, now);
-        let certificate = Arc::new(certificate);
-        match (may_order, held) {
-            (Ok(()), Some(held)) => self.hold(host, &certificate, &held),
-            (Ok(()), None) => match self.upkeep.issue(&certificate).await {
-                Ok(held) => self.hold(host, &certificate, &held),
-                Err(wait) => self.refuse(host, wait, Some(certificate)),
-            },
-            (Err(error), _) => {
-                tracing::debug!(host = &**host, reason = error.story(), "no certificate on demand");
-                let wait = match &error {
-                    CertError::NotAllowed { .. } => NOT_ALLOWED_FOR,
-                    CertError::TooManyHosts { wait } => {
-                        self.upkeep.metrics.limit(Limit::OnDemand);
-                        *wait
-                    }
-                    _ => UNKNOWN_FOR,
-                };
-                self.refuse(host, wait, None);
+        let certificate = |held| {
+            Arc::new(SiteCertificate::new(wanted, issuer, Place::Host(Arc::clone(host)), held, None, now))
+        };
+        let outcome = match stored {
+            Some(held) => {
+                // No matter by what chance it is renewed.
+                let is_due = renewal::due(&held.certificate.validity, 1.0) <= now;
+                let allowed = self.may_serve(host, is_due).await;
+                allowed.map(|()| {
+                    let certificate = certificate(Some(&held));
+                    self.hold(&certificate, |upkeep| upkeep.serve(&certificate, &held));
+                })
             }
+            None => self.order(host, || certificate(None)).await,
+        };
+        if let Err(error) = outcome {
+            self.refuse(host, &error);
         }
     }
 
-    async fn may_order(&self, host: &str) -> Result<(), CertError> {
-        self.gate.ask(host).await?;
-        self.gate.count_order(self.upkeep.clock.now())
+    /// What is stored is served without a question, unless it is to be renewed now or
+    /// was forbidden; and without an answer, unless it was forbidden.
+    async fn may_serve(&self, host: &str, is_due: bool) -> Result<(), CertError> {
+        let is_forbidden = self.is_forbidden(host);
+        if !is_due && !is_forbidden {
+            return Ok(());
+        }
+        match self.gate.ask_at_the_door(host).await {
+            Err(error) if is_forbidden || matches!(error, CertError::NotAllowed { .. }) => Err(error),
+            _ => Ok(()),
+        }
     }
 
-    fn refuse(&self, host: &Arc<str>, wait: Duration, ordered: Option<Arc<SiteCertificate>>) {
-        let until = self.upkeep.clock.now() + wait;
-        self.refused.insert(Arc::clone(host), Refused { until, ordered });
+    /// Orders a certificate, if that may be, and serves it.
+    async fn order(
+        self: &Arc<Self>,
+        host: &Arc<str>,
+        new: impl FnOnce() -> Arc<SiteCertificate>,
+    ) -> Result<(), CertError> {
+        let _room = self.may_order(host).await?;
+        // That of the last try knows how many have failed.
+        let failed = self.hosts().failed(host).cloned();
+        let certificate = failed.unwrap_or_else(new);
+        match self.upkeep.issue(&certificate).await {
+            Ok(issued) => self.hold(&certificate, |upkeep| upkeep.install(&certificate, &issued)),
+            Err(wait) => {
+                self.hosts().fail(&certificate, self.upkeep.clock.now(), wait);
+                self.forget_old_failures();
+            }
+        }
+        Ok(())
     }
 
-    /// Serves a certificate from the next handshake on, and keeps it up.
-    fn hold(self: &Arc<Self>, host: &Arc<str>, certificate: &Arc<SiteCertificate>, held: &Held) {
-        self.upkeep.install(certificate, held);
+    async fn may_order(&self, host: &str) -> Result<SemaphorePermit<'_>, CertError> {
+        self.gate.ask_at_the_door(host).await?;
         self.refused.invalidate(host);
-        let end = self.end.child_token();
-        let (on_demand, kept, ended) = (Arc::clone(self), Arc::clone(certificate), end.clone());
-        self.tasks.spawn_until_stopped(async move {
-            ended.run_until_cancelled(on_demand.keep(&kept)).await;
-        });
-        let mut hosts = self.hosts();
-        if hosts.held.len() >= MOST_HOSTS {
-            self.make_room(&mut hosts);
-        }
-        let held = HeldHost { certificate: Arc::clone(certificate), _ends_upkeep: end.drop_guard() };
-        hosts.held.insert(Arc::clone(host), held);
+        let room = self.orders.try_acquire().map_err(|_| CertError::Crowded)?;
+        self.gate.count_order(self.upkeep.clock.now())?;
+        Ok(room)
     }
 
-    /// What is let go is in storage still.
-    fn make_room(&self, hosts: &mut Hosts) {
-        let is_unused = |host: &&Arc<str>| !self.upkeep.resolver.is_used(host);
-        let any = || hosts.held.keys().next();
-        if let Some(host) = hosts.held.keys().find(is_unused).or_else(any).cloned() {
-            hosts.held.remove(&host);
-            self.upkeep.resolver.remove_host(&host);
+    fn refuse(&self, host: &Arc<str>, error: &CertError) {
+        tracing::debug!(host = &**host, reason = error.story(), "no certificate on demand");
+        let wait = match error {
+            CertError::NotAllowed { .. } => NOT_ALLOWED_FOR,
+            CertError::TooManyHosts { wait } => *wait,
+            _ => UNKNOWN_FOR,
+        };
+        if matches!(error, CertError::TooManyHosts { .. } | CertError::Crowded) {
+            self.upkeep.metrics.limit(Limit::OnDemand);
         }
+        let is_forbidden = matches!(error, CertError::NotAllowed { .. }) || self.is_forbidden(host);
+        let until = self.upkeep.clock.now() + wait;
+        self.refused.insert(Arc::clone(host), Refused { until, is_forbidden });
     }
 
-    /// Renews a certificate whenever it is due, as long as it is used and may be
-    /// had.
-    async fn keep(&self, certificate: &SiteCertificate) {
-        let host = certificate.site();
-        loop {
-            if self.upkeep.next_step(certificate).await == Step::Ask {
-                self.upkeep.ask(certificate, &self.acme).await;
-                continue;
-            }
-            if !self.upkeep.resolver.is_used(host) && !certificate.is_renewal_asked_for() {
-                tracing::debug!(host, "a certificate that nobody uses is not renewed");
-                return self.let_go(host);
-            }
-            match self.gate.ask(host).await {
-                Ok(()) => self.upkeep.renew(certificate).await,
-                Err(error @ CertError::NotAllowed { .. }) => {
-                    tracing::info!(host, reason = error.story(), "a certificate is not renewed");
-                    return self.let_go(host);
-                }
-                Err(error) => {
-                    self.upkeep.put_off(certificate, Failure { error, retry_after: None });
-                }
-            }
-        }
+    fn is_forbidden(&self, host: &str) -> bool {
+        self.refused.get(host).is_some_and(|refused| refused.is_forbidden)
     }
 
-    fn let_go(&self, host: &str) {
-        self.upkeep.resolver.remove_host(host);
-        self.hosts().held.remove(host);
+    fn forget_old_failures(&self) {
+        let over = self.hosts().forget_old_failures(self.upkeep.clock.now(), self.upkeep.backoff.most);
+        for host in over {
+            self.acme.clear_warnings(&host);
+        }
     }
 
     /// Has a new certificate made for `host`, if it has one or one was ordered; says
     /// whether.
     pub(super) fn renew(&self, host: &str) -> bool {
-        let held = self.hosts().held.get(host).map(|held| Arc::clone(&held.certificate));
-        if let Some(certificate) = held {
-            return certificate.renew_now(self.upkeep.clock.wall());
+        let (held, has_failed) = {
+            let hosts = self.hosts();
+            let held = hosts.held.get(host).map(|held| Arc::clone(&held.certificate));
+            (held, hosts.failed(host).is_some())
+        };
+        match held {
+            Some(certificate) => certificate.renew_now(self.upkeep.clock.wall()),
+            None => has_failed && self.want(host.into()).is_some(),
         }
-        let is_ordered = self.refused.get(host).is_some_and(|refused| refused.ordered.is_some());
-        is_ordered && self.want(host.into()).is_some()
     }
 
-    /// The certificate of each host, and how the orders of others went, by name.
+    /// The certificate of each host, and how the orders of others went of late, by
+    /// name.
     pub(super) fn status(&self) -> Vec<CertificateStatus> {
-        let held: Vec<_> = self.hosts().held.values().map(|held| Arc::clone(&held.certificate)).collect();
-        let failed = self.refused.iter().filter_map(|(_, refused)| refused.ordered);
-        let mut status: Vec<_> = held.into_iter().chain(failed).map(|host| host.status()).collect();
+        self.forget_old_failures();
+        let told = self.hosts().told(self.upkeep.clock.now());
+        let mut status: Vec<_> = told.into_iter().map(|host| host.status()).collect();
         status.sort_by(|one, other| one.site.cmp(&other.site));
-        status.dedup_by(|one, other| one.site == other.site);
         status
     }
 
@@ -299,7 +282,7 @@ impl OnDemand {
 impl Worker {
     /// Obtains what is wanted, until all ends.
     pub(super) async fn run(mut self) {
-        let turns = Arc::new(Semaphore::new(AT_A_TIME));
+        let turns = Arc::new(Semaphore::new(LOOKED_FOR_AT_A_TIME));
         let end = self.on_demand.end.clone();
         while let Some(Some(host)) = end.run_until_cancelled(self.wanted.recv()).await {
             // INVARIANT: the semaphore is never closed.
