@@ -9,7 +9,8 @@ use hyper::body::Incoming;
 use tokio::time::timeout;
 
 use super::connect::{Address, ConnectError, Connected, connect};
-use super::server::{Opened, OriginServer};
+use super::opening::Opened;
+use super::server::OriginServer;
 use super::upload::RequestContent;
 use crate::config::model::HealthCheck;
 use crate::exchange::{Body, FetchError, Host, Scheme};

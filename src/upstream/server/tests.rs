@@ -8,6 +8,7 @@ use http_body_util::StreamBody;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, Semaphore, oneshot};
+use tokio::time::timeout;
 
 use super::*;
 use crate::exchange::BodyError;
