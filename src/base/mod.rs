@@ -1,8 +1,9 @@
-//! The ground every floor stands on: time, tasks, chance and waiting longer
-//! after each failure. It knows nothing of HTTP.
+//! The ground every floor stands on: time, tasks, chance, waiting longer after
+//! each failure, and numbers as text. It knows nothing of HTTP.
 
 mod backoff;
 mod clock;
+pub mod numbers;
 mod random;
 mod tasks;
 

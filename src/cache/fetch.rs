@@ -82,22 +82,24 @@ impl Miss {
     /// The response, or why there is none. Dropping it leaves the fill that it
     /// leads or follows to run on.
     pub(super) async fn answer(mut self) -> Result<Response, Failure> {
-        if let Some(answer) = self.look_on_disk().await {
+        if self.cache.store.has_disk()
+            && let Some(answer) = Box::pin(self.look_on_disk()).await
+        {
             return answer;
         }
         if policy::only_if_cached(&self.asked.head()) {
             return Err(Failure::OnlyIfCached);
         }
         if self.asked.method == Method::HEAD {
-            return self.head().await;
+            return Box::pin(self.head()).await;
         }
         // What the request itself wants anew no other one can answer.
         self.plan.collapse &= self.plan.reason != ForwardReason::Request;
         while self.plan.collapse && self.refused.len() < MOST_REFUSED {
             match self.cache.fills.join(&self.plan.key, &self.refused, self.may_lead()) {
-                Role::Leader(guard) => return self.lead(guard).await,
+                Role::Leader(guard) => return Box::pin(self.lead(guard)).await,
                 Role::Alone => break,
-                Role::Follower(fill) => match self.follow(fill).await {
+                Role::Follower(fill) => match Box::pin(self.follow(fill)).await {
                     Break(answer) => return answer,
                     Continue(Next::Join) => {}
                     Continue(Next::GoAlone) => self.plan.collapse = false,
@@ -215,7 +217,7 @@ impl Miss {
         match received {
             Ok(Received::Opened(shared)) => {
                 let encoded = match self.short(&shared) {
-                    Some(short) => self.encoded_first(short).await,
+                    Some(short) => Box::pin(self.encoded_first(short)).await,
                     None => None,
                 };
                 Ok(self.opened(shared, encoded))

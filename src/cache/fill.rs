@@ -94,6 +94,8 @@ impl Fill {
     /// the request.
     pub(super) async fn receive(mut self) -> Result<Received, Arc<FetchError>> {
         self.cache.metrics.fills.increment();
+        // What follows a head is boxed where it stores something: what is only passed on
+        // does not carry the state of that.
         loop {
             let validating = self.validate.take();
             let sent = self.cache.clock.wall();
@@ -106,7 +108,7 @@ impl Fill {
             match validating {
                 Some(stored) if response.status == StatusCode::NOT_MODIFIED => {
                     if policy::matches_validator(&stored.head, &response.fields) {
-                        return Ok(self.freshen(&stored, response, timing).await);
+                        return Ok(Box::pin(self.freshen(&stored, response, timing)).await);
                     }
                     // It confirms something else than what is stored: ask for the whole.
                 }
@@ -179,7 +181,7 @@ impl Fill {
                 self.refuse(response, reason.as_str(), reason.is_of_request()).await
             }
             Storability::Store if response.status == StatusCode::PARTIAL_CONTENT => {
-                self.accept_part(response, timing).await
+                Box::pin(self.accept_part(response, timing)).await
             }
             // It may be the answer to the range only.
             Storability::Store if self.of_a_part && response.status != StatusCode::OK => {
@@ -188,7 +190,7 @@ impl Fill {
             Storability::Store
                 if let Some((head, sliced)) = self.head_of_slices(&response, length, timing) =>
             {
-                self.open_slices(response, head, sliced).await
+                Box::pin(self.open_slices(response, head, sliced)).await
             }
             Storability::Store if length.is_some_and(|length| length > self.max_object()) => {
                 self.refuse(response, "too-large", false).await
@@ -196,7 +198,7 @@ impl Fill {
             Storability::Store if contradicts(&response.body, length) => {
                 self.refuse(response, "length-mismatch", false).await
             }
-            Storability::Store => self.open(response, length, timing).await,
+            Storability::Store => Box::pin(self.open(response, length, timing)).await,
         }
     }
 
@@ -210,11 +212,11 @@ impl Fill {
         if policy::is_of_resource(status) {
             let store = &self.cache.store;
             if let Some(outdated) = self.validate.as_ref().filter(|_| !of_request) {
-                store.forget(&self.key, outdated).await;
+                Box::pin(store.forget(&self.key, outdated)).await;
             }
             // Of the whole a part says nothing.
             if self.collapse && !self.of_a_part {
-                store.mark(&self.key, self.cache.alone(of_request)).await;
+                Box::pin(store.mark(&self.key, self.cache.alone(of_request))).await;
             }
         }
         Received::Unshared(response, reason)

@@ -12,7 +12,7 @@ impl Miss {
     /// The response, if the disk has one that may answer; what has to be
     /// fetched or validated is the new plan.
     pub(super) async fn look_on_disk(&mut self) -> Option<Result<Response, Failure>> {
-        if self.plan.validate.is_some() || !self.cache.store.has_disk() {
+        if self.plan.validate.is_some() {
             return None;
         }
         let found = match self.cache.store.look_on_disk(&self.asked.head(), &self.plan.key).await {

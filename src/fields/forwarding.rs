@@ -141,11 +141,18 @@ fn is_trust_field(name: &str) -> bool {
 
 /// One element of a `Forwarded` field (RFC 7239 s4) for a request that came
 /// from the address `peer` for `host` by `scheme`.
-pub fn forwarded_element(peer: &str, host: &str, scheme: &str) -> String {
-    let (open, close) = if peer.contains(':') { ("\"[", "]\"") } else { ("", "") };
+pub fn forwarded_element(peer: &[u8], host: &str, scheme: &str) -> Vec<u8> {
+    let (open, close) = if peer.contains(&b':') { ("\"[", "]\"") } else { ("", "") };
     let is_token = host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
     let quote = if is_token { "" } else { "\"" };
-    ["for=", open, peer, close, ";host=", quote, host, quote, ";proto=", scheme].concat()
+    let mut element = Vec::with_capacity(96);
+    for part in [b"for=", open.as_bytes(), peer, close.as_bytes(), b";host=", quote.as_bytes()] {
+        element.extend_from_slice(part);
+    }
+    for part in [host, quote, ";proto=", scheme] {
+        element.extend_from_slice(part.as_bytes());
+    }
+    element
 }
 
 #[cfg(test)]
@@ -204,9 +211,9 @@ mod tests {
 
     #[test]
     fn elements_quote_what_is_no_token() {
-        let element = forwarded_element("192.0.2.1", "example.com", "https");
-        assert_eq!(element, "for=192.0.2.1;host=example.com;proto=https");
-        let element = forwarded_element("2001:db8::1", "example.com:8443", "http");
-        assert_eq!(element, "for=\"[2001:db8::1]\";host=\"example.com:8443\";proto=http");
+        let element = forwarded_element(b"192.0.2.1", "example.com", "https");
+        assert_eq!(element, b"for=192.0.2.1;host=example.com;proto=https");
+        let element = forwarded_element(b"2001:db8::1", "example.com:8443", "http");
+        assert_eq!(element, b"for=\"[2001:db8::1]\";host=\"example.com:8443\";proto=http");
     }
 }

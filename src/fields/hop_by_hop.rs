@@ -8,6 +8,7 @@ use http::header::{
     WWW_AUTHENTICATE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
+use smallvec::SmallVec;
 
 use super::client_cert::{CLIENT_CERT, CLIENT_CERT_CHAIN, CLIENT_CERT_SUBJECT};
 
@@ -57,8 +58,14 @@ const NEVER: [HeaderName; 24] = [
 /// names, except fields that are meant for every recipient. That the sender takes
 /// trailers stays said, in `TE` (RFC 9110 s10.1.4), for they are passed on.
 pub fn remove(fields: &mut HeaderMap) {
+    // There are fewer fields than lookups would be needed, and mostly none of these.
+    let present: SmallVec<[HeaderName; 4]> =
+        fields.keys().filter(|name| ALWAYS.contains(name)).cloned().collect();
+    if present.is_empty() {
+        return;
+    }
     let takes_trailers = fields.get_all(TE).iter().any(names_trailers);
-    for line in fields.get_all(CONNECTION).iter().cloned().collect::<Vec<_>>() {
+    for line in fields.get_all(CONNECTION).iter().cloned().collect::<SmallVec<[HeaderValue; 1]>>() {
         for option in line.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
             // What most of these lines say goes anyway.
             if !option.eq_ignore_ascii_case(b"keep-alive")
@@ -69,8 +76,6 @@ pub fn remove(fields: &mut HeaderMap) {
             }
         }
     }
-    // There are fewer fields than lookups would be needed.
-    let present: Vec<HeaderName> = fields.keys().filter(|name| ALWAYS.contains(name)).cloned().collect();
     for name in present {
         fields.remove(name);
     }

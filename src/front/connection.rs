@@ -34,6 +34,9 @@ const STREAM_SEND_BUFFER: usize = 32 * 1024;
 /// The least that hyper takes for its buffers of an HTTP/1 connection, in bytes.
 const SMALLEST_BUFFER: usize = 8 * 1024;
 
+/// Fields of a request that hyper takes unless it is told otherwise.
+const HEADERS_OF_HYPER: usize = 100;
+
 impl Front {
     /// Serves a connection until it ends. Dropping the future closes it.
     pub async fn serve<S>(
@@ -117,9 +120,12 @@ impl Front {
         let mut builder = http1::Builder::new();
         builder
             .header_read_timeout(None)
-            .max_headers(limits.headers)
             .max_buf_size((limits.header_bytes + limits.request_line).max(SMALLEST_BUFFER))
             .half_close(false);
+        // For a number that it is told, hyper fills tables of that length for each request.
+        if limits.headers != HEADERS_OF_HYPER {
+            builder.max_headers(limits.headers);
+        }
         builder
     }
 

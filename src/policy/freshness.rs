@@ -87,9 +87,8 @@ pub(super) fn lifetime(
     timing: Timing,
     rules: &CacheRules,
 ) -> FreshnessLifetime {
-    let made = date_of(fields, timing);
-    let (duration, source) = explicit(stated, fields, made)
-        .or_else(|| configured(stated, status, fields, made, rules))
+    let (duration, source) = explicit(stated, fields, timing)
+        .or_else(|| configured(stated, status, fields, timing, rules))
         .unwrap_or((Duration::ZERO, LifetimeSource::None));
     FreshnessLifetime { duration, source }
 }
@@ -97,7 +96,7 @@ pub(super) fn lifetime(
 type Found = Option<(Duration, LifetimeSource)>;
 
 /// RFC 9111 s4.2.1.
-fn explicit(stated: &Stated, fields: &HeaderMap, made: SystemTime) -> Found {
+fn explicit(stated: &Stated, fields: &HeaderMap, timing: Timing) -> Found {
     let source = |own| if stated.by == By::Targeted { LifetimeSource::Targeted } else { own };
     if let Some(seconds) = stated.directives.s_maxage {
         return Some((Duration::from_secs(seconds.into()), source(LifetimeSource::SharedMaxAge)));
@@ -107,6 +106,7 @@ fn explicit(stated: &Stated, fields: &HeaderMap, made: SystemTime) -> Found {
     }
     let expires = fields.get(header::EXPIRES).filter(|_| stated.by == By::CacheControl)?;
     // RFC 9111 s5.3: an invalid one, above all 0, is in the past.
+    let made = date_of(fields, timing);
     let lifetime = date::of(expires).and_then(|expires| expires.duration_since(made).ok());
     let longest = Duration::from_secs(crate::fields::delta_seconds::MAX.into());
     Some((lifetime.unwrap_or_default().min(longest), LifetimeSource::Expires))
@@ -118,7 +118,7 @@ fn configured(
     stated: &Stated,
     status: StatusCode,
     fields: &HeaderMap,
-    made: SystemTime,
+    timing: Timing,
     rules: &CacheRules,
 ) -> Found {
     if !status::is_heuristically_cacheable(status) && !stated.directives.public {
@@ -131,7 +131,7 @@ fn configured(
         return Some((ttl, LifetimeSource::Route));
     }
     if let Some(modified) = fields.get(header::LAST_MODIFIED).and_then(date::of) {
-        let unchanged = made.duration_since(modified).unwrap_or_default();
+        let unchanged = date_of(fields, timing).duration_since(modified).unwrap_or_default();
         let tenth = Duration::from_secs(unchanged.as_secs() / 10);
         return Some((tenth.min(LONGEST_HEURISTIC), LifetimeSource::Heuristic));
     }

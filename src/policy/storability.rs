@@ -1,5 +1,7 @@
 //! Whether a response is stored (RFC 9111 s3, s3.5).
 
+use std::cell::OnceCell;
+
 use http::{HeaderMap, Method, StatusCode, header};
 
 use super::stated::Stated;
@@ -152,7 +154,9 @@ pub(super) struct Case<'a> {
     pub(super) fields: &'a HeaderMap,
     pub(super) rules: &'a CacheRules,
     pub(super) stated: Stated,
-    pub(super) lifetime: FreshnessLifetime,
+    timing: Timing,
+    /// Found once a rule asks for it: dates take longer to read than all else.
+    lifetime: OnceCell<FreshnessLifetime>,
 }
 
 /// One rule: says why it forbids to store the response, if it does.
@@ -183,8 +187,14 @@ impl<'a> Case<'a> {
         rules: &'a CacheRules,
     ) -> Self {
         let stated = Stated::of(status, fields, rules);
-        let lifetime = freshness::lifetime(&stated, status, fields, timing, rules);
-        Self { req: *req, status, fields, rules, stated, lifetime }
+        Self { req: *req, status, fields, rules, stated, timing, lifetime: OnceCell::new() }
+    }
+
+    /// For how long the response is fresh.
+    pub(super) fn lifetime(&self) -> FreshnessLifetime {
+        *self.lifetime.get_or_init(|| {
+            freshness::lifetime(&self.stated, self.status, self.fields, self.timing, self.rules)
+        })
     }
 
     /// What each rule says that forbids to store it.
@@ -193,7 +203,7 @@ impl<'a> Case<'a> {
     }
 
     fn is_explicit(&self) -> bool {
-        self.lifetime.source.is_explicit()
+        self.lifetime().source.is_explicit()
     }
 }
 
@@ -273,7 +283,7 @@ fn by_set_cookie(case: &Case<'_>) -> Option<NoStoreReason> {
 /// stale, but only for a successful response: preconditions are not evaluated
 /// for any other (RFC 9110 s13.2.1).
 fn by_use(case: &Case<'_>) -> Option<NoStoreReason> {
-    let may_be_stored = case.lifetime.source != LifetimeSource::None
+    let may_be_stored = case.lifetime().source != LifetimeSource::None
         || case.stated.directives.public
         || status::is_heuristically_cacheable(case.status);
     let is_validated = case.status.is_success() && has_validator(case.fields);
@@ -281,7 +291,7 @@ fn by_use(case: &Case<'_>) -> Option<NoStoreReason> {
         None
     } else if case.stated.directives.no_cache == NoCache::Whole {
         Some(NoStoreReason::NoCache)
-    } else if !may_be_stored || case.lifetime.duration.is_zero() {
+    } else if !may_be_stored || case.lifetime().duration.is_zero() {
         Some(NoStoreReason::NoLifetime)
     } else {
         None

@@ -71,7 +71,7 @@ pub fn why(
     let case = Case::new(req, status, fields, timing, rules);
     let refusal =
         |reason: NoStoreReason| Refusal { reason, blame: blame(reason, &case), remedy: remedy(reason) };
-    Verdict { refusals: case.refusals().map(refusal).collect(), lifetime: case.lifetime }
+    Verdict { refusals: case.refusals().map(refusal).collect(), lifetime: case.lifetime() }
 }
 
 /// What would change a decision of this name: a reason for which a request goes

@@ -41,9 +41,12 @@ impl<'a> PathReading<'a> {
 }
 
 fn has_dot_segment(decoded: &str) -> bool {
+    // Few paths have a dot where a segment could begin: after a slash, however it is
+    // written.
+    let begins = |pair: &[u8]| matches!(pair, [b'/' | b'\\' | b'F', b'.']);
     let mut segments = decoded.split(['/', '\\']).flat_map(|segment| segment.split("%2F"));
-    // Few paths have a dot at all.
-    decoded.as_bytes().contains(&b'.') && segments.any(|segment| segment == "." || segment == "..")
+    (decoded.starts_with('.') || decoded.as_bytes().windows(2).any(begins))
+        && segments.any(|segment| segment == "." || segment == "..")
 }
 
 /// A path decoded, and the other readings it has: without decoding what need not

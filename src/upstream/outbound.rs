@@ -16,10 +16,14 @@ use http_body::Body as _;
 use super::Pseudonym;
 use super::introduction::ClientEnds;
 use super::upgrade::Upgrade;
+use crate::base::numbers;
 use crate::exchange::{Body, FetchError, Host, Request, RequestProgress, Scheme};
 use crate::fields::forwarding::forwarded_element;
 use crate::fields::hop_by_hop;
 use crate::fields::proxy_status::ProxyErrorType;
+
+/// So many fields a request has more when it leaves.
+const OWN_FIELDS: usize = 8;
 
 const ABOUT_TE: HeaderValue = HeaderValue::from_static("te");
 
@@ -47,6 +51,8 @@ impl OutboundRequest {
     /// Makes `req` ready. Fails if it came from this edge itself.
     pub fn new(req: Request, pseudonym: &Pseudonym) -> Result<Self, FetchError> {
         let mut fields = req.fields;
+        // At once, for what follows is added one by one.
+        fields.reserve(OWN_FIELDS);
         if pseudonym.was_passed(&fields) {
             return Err(FetchError::new(ProxyErrorType::ProxyLoopDetected, RequestProgress::NotSent));
         }
@@ -63,14 +69,17 @@ impl OutboundRequest {
         }
         let upgrade = req.upgrade.map(|protocol| Upgrade::ask(protocol, &mut fields));
         fields.append(VIA, pseudonym.entry(req.protocol));
-        let peer = req.connection.peer.ip().to_canonical().to_string();
+        let mut peer = Vec::with_capacity(40);
+        numbers::address(req.connection.peer.ip().to_canonical(), &mut peer);
         let scheme = req.target.scheme.as_str();
         append_to_list(&mut fields, FORWARDED, forwarded_element(&peer, host.as_str(), scheme));
         append_to_list(&mut fields, X_FORWARDED_FOR, peer);
         fields.entry(X_FORWARDED_PROTO).or_insert(HeaderValue::from_static(scheme));
         fields.entry(X_FORWARDED_HOST).or_insert_with(|| host.value().clone());
         if let Entry::Vacant(vacant) = fields.entry(X_REQUEST_ID) {
-            vacant.insert(text(req.id.to_string()));
+            let mut id = Vec::with_capacity(32);
+            req.id.write(&mut id);
+            vacant.insert(text(id));
         }
         let is_idempotent = req.method.is_idempotent();
         let is_copied = is_idempotent && matches!(body, Body::Empty | Body::Full(_));
@@ -205,7 +214,7 @@ pub(super) fn is_decimal(value: &HeaderValue) -> bool {
 
 /// Adds `entry` at the end of a list, which is one line afterwards: not every
 /// origin server reads a second one.
-fn append_to_list(fields: &mut HeaderMap, name: HeaderName, entry: String) {
+fn append_to_list(fields: &mut HeaderMap, name: HeaderName, entry: Vec<u8>) {
     match fields.entry(name) {
         Entry::Vacant(vacant) => {
             vacant.insert(text(entry));
@@ -216,7 +225,7 @@ fn append_to_list(fields: &mut HeaderMap, name: HeaderName, entry: String) {
                 list.extend_from_slice(line.as_bytes());
                 list.extend_from_slice(b", ");
             }
-            list.extend_from_slice(entry.as_bytes());
+            list.extend_from_slice(&entry);
             if let Ok(list) = HeaderValue::try_from(list) {
                 lines.insert(list);
             }
@@ -225,7 +234,7 @@ fn append_to_list(fields: &mut HeaderMap, name: HeaderName, entry: String) {
 }
 
 #[expect(clippy::expect_used, reason = "an address, a host and a number are of visible ASCII")]
-fn text(written: String) -> HeaderValue {
+fn text(written: Vec<u8>) -> HeaderValue {
     HeaderValue::try_from(written).expect("a field value")
 }
 

@@ -2,7 +2,8 @@
 
 use std::io::Write as _;
 
-use super::{Dates, Redaction, field_bytes, numbers};
+use super::{Dates, Redaction, field_bytes};
+use crate::base::numbers;
 use crate::exchange::ExchangeRecord;
 
 /// Appends `record` to `line`. What is not printable ASCII, a quote or a

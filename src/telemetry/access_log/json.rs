@@ -2,7 +2,8 @@
 //! the room in the buffer, and whatever a client sent, no control byte and no
 //! character that could rearrange a terminal gets through.
 
-use super::{Dates, Redaction, field_bytes, numbers};
+use super::{Dates, Redaction, field_bytes};
+use crate::base::numbers;
 use crate::exchange::ExchangeRecord;
 use crate::telemetry::metrics::cache_result;
 

@@ -7,7 +7,6 @@ mod buffers;
 mod combined;
 mod dates;
 mod json;
-mod numbers;
 mod output;
 mod redact;
 #[cfg(test)]

@@ -1,25 +1,26 @@
-//! Numbers and addresses as logs write them, without the detour of a formatter.
+//! Numbers and addresses as logs and fields write them, without the detour of a
+//! formatter.
 
 use std::io::Write as _;
 use std::net::IpAddr;
 
 /// Appends a number in decimal.
-pub(super) fn decimal(number: impl itoa::Integer, line: &mut Vec<u8>) {
-    line.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+pub fn decimal(number: impl itoa::Integer, into: &mut Vec<u8>) {
+    into.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
 /// Appends an address.
-pub(super) fn address(address: IpAddr, line: &mut Vec<u8>) {
+pub fn address(address: IpAddr, into: &mut Vec<u8>) {
     let IpAddr::V4(address) = address else {
         // Writing to a Vec cannot fail.
-        let _ = write!(line, "{address}");
+        let _ = write!(into, "{address}");
         return;
     };
     let [first, rest @ ..] = address.octets();
-    decimal(first, line);
+    decimal(first, into);
     for octet in rest {
-        line.push(b'.');
-        decimal(octet, line);
+        into.push(b'.');
+        decimal(octet, into);
     }
 }
 
