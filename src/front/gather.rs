@@ -3,6 +3,9 @@
 //! and are written once after each poll of their connection, or earlier when
 //! they reach a bound. What the client does not take then holds the connection
 //! up as it should.
+//!
+//! It also has a connection read a little at a time, so that what is read is
+//! taken by its streams before there is more of it.
 
 use std::io;
 use std::pin::Pin;
@@ -15,6 +18,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// in the buffer.
 const GATHERED: usize = 32 * 1024;
 
+/// Bytes that are read in one poll. h2 ends a connection on which small DATA frames
+/// pile up, and each of them has at least ten bytes: so many are fewer than that.
+const READ_AT_ONCE: usize = 16 * 1024;
+
 /// A stream whose writes are gathered: one handle for hyper, one for
 /// [`Gather::drive`].
 pub(super) struct Gather<S>(Arc<Mutex<Gathered<S>>>);
@@ -24,11 +31,13 @@ struct Gathered<S> {
     buffer: Vec<u8>,
     /// What of the buffer the stream has taken.
     written: usize,
+    /// What may still be read in this poll.
+    readable: usize,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Gather<S> {
     pub(super) fn new(stream: S) -> Self {
-        Self(Arc::new(Mutex::new(Gathered { stream, buffer: Vec::new(), written: 0 })))
+        Self(Arc::new(Mutex::new(Gathered { stream, buffer: Vec::new(), written: 0, readable: 0 })))
     }
 
     /// Another handle of the same stream.
@@ -43,6 +52,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Gather<S> {
         connection: Pin<&mut C>,
         context: &mut Context<'_>,
     ) -> Poll<Option<C::Output>> {
+        self.lock().readable = READ_AT_ONCE;
         let polled = connection.poll(context);
         match self.lock().poll_write_out(context) {
             Poll::Ready(Err(_)) if polled.is_pending() => Poll::Ready(None),
@@ -78,7 +88,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Gather<S> {
         context: &mut Context<'_>,
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.lock().stream).poll_read(context, into)
+        let mut gathered = self.lock();
+        if gathered.readable == 0 {
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let readable = gathered.readable.min(into.remaining());
+        let mut part = ReadBuf::new(into.initialize_unfilled_to(readable));
+        ready!(Pin::new(&mut gathered.stream).poll_read(context, &mut part))?;
+        let length = part.filled().len();
+        into.advance(length);
+        gathered.readable -= length;
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -182,6 +203,27 @@ mod tests {
         }
         drop(write);
         assert!(taken <= 1000 + GATHERED + 16 * 1024, "{taken}");
+    }
+
+    #[tokio::test]
+    async fn only_so_much_is_read_in_one_poll() {
+        let (near, mut far) = tokio::io::duplex(1 << 20);
+        far.write_all(&[7; 3 * READ_AT_ONCE]).await.unwrap();
+        let gather = Gather::new(near);
+        let mut io = gather.handle();
+        let mut taken = 0;
+        let mut read = Box::pin(async {
+            let mut space = [0; 6000];
+            loop {
+                taken += io.read(&mut space).await.unwrap();
+            }
+        });
+        for _ in 0..2 {
+            let polled = futures_util::poll!(poll_fn(|cx| gather.poll_driven(read.as_mut(), cx)));
+            assert!(polled.is_pending());
+        }
+        drop(read);
+        assert_eq!(taken, 2 * READ_AT_ONCE);
     }
 
     #[tokio::test]
