@@ -322,7 +322,10 @@ fn members(
 /// True if a failure says something about the server: not if the client's
 /// content was the reason, nor if the request never came as far.
 fn is_servers_fault(error: &FetchError) -> bool {
-    error.request_body.is_none()
+    let was_asked =
+        error.kind != ProxyErrorType::HttpUpgradeFailed || error.progress != RequestProgress::NotSent;
+    was_asked
+        && error.request_body.is_none()
         && !matches!(
             error.kind,
             ProxyErrorType::ConnectionLimitReached

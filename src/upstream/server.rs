@@ -112,6 +112,10 @@ impl OriginServer {
     /// whether it can be sent once more says [`OutboundRequest::is_at_hand`].
     /// Dropping the future closes the connection.
     pub async fn send(self: &Arc<Self>, req: &mut OutboundRequest) -> Result<Response, FetchError> {
+        if req.upgrade().is_some() && self.protocol == OriginProtocol::Http2 {
+            // It would take a connection of HTTP/1.1.
+            return Err(FetchError::new(ProxyErrorType::HttpUpgradeFailed, RequestProgress::NotSent));
+        }
         let slot = self.slots.take().await?;
         if self.may_multiplex(req) {
             // Boxed, as the one after the next is, so that a request on a connection that
