@@ -93,6 +93,9 @@ pub enum Failure {
     /// The method is refused here.
     #[error("the method {0} is not served")]
     MethodNotAllowed(Method),
+    /// A protocol that nobody here speaks was asked for in a CONNECT.
+    #[error("the protocol asked for is not spoken here")]
+    UnknownProtocol,
     /// Who asked may not do that, or did not say who it is.
     #[error("not authorized")]
     Unauthorized,

@@ -18,7 +18,7 @@ use super::gather::Gather;
 use super::pace::Pace;
 use super::paced::Paced;
 use super::service::ConnectionService;
-use super::stream_pace::{self, KeptMoving};
+use super::stream_pace::{self, KeptMoving, StreamPace};
 use super::{ConnectionProtocol, Front};
 use crate::base::{Clock, Tasks};
 use crate::exchange::ConnectionInfo;
@@ -140,6 +140,7 @@ impl Front {
         let mut builder = http2::Builder::new(streams);
         builder
             .max_concurrent_streams(limits.h2_streams)
+            .enable_connect_protocol()
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_send_buf_size(STREAM_SEND_BUFFER)
@@ -175,6 +176,11 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     fn execute(&self, stream: F) {
+        // The one thing that a stream runs is the sending side of its tunnel.
+        if let Some(opened_by) = StreamPace::current() {
+            self.tasks.spawn(opened_by.tunnel().run(stream));
+            return;
+        }
         let metrics = Arc::clone(&self.metrics);
         let clock = Arc::clone(&self.clock);
         let stream = KeptMoving::new(stream, clock, self.longest_wait, Arc::clone(&metrics));

@@ -5,12 +5,16 @@ use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING, 
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Version};
+use hyper::ext::Protocol;
 
 use crate::config::model::Limits;
 use crate::exchange::{Failure, Host, Scheme, Target};
 
 /// The longest method that is forwarded; registered ones have at most 17.
 const LONGEST_METHOD: usize = 32;
+
+/// The one protocol that can be changed to.
+const WEBSOCKET: &str = "websocket";
 
 /// The parts of a request in normal form.
 #[derive(Debug)]
@@ -21,17 +25,35 @@ pub(super) struct Normal {
 }
 
 /// Checks a head against RFC 9110 and RFC 9112 beyond what the parser did.
-/// Takes `Host` out of the fields. `scheme` is the one the client used, as far
+/// Takes `Host` out of the fields, and makes a CONNECT for a WebSocket the GET that
+/// it is in HTTP/1.1. `scheme` is the one the client used, as far
 /// as it is known from the connection or a trusted proxy.
 pub(super) fn normalize(head: &mut Parts, scheme: Scheme, limits: &Limits) -> Result<Normal, Failure> {
+    let asked_by_connect = connect(head)?;
     check_method(&head.method)?;
     check_sizes(head, limits)?;
     check_framing(head)?;
     check_expectation(&head.headers)?;
     let host = host(head, scheme)?;
     let path_and_query = path_and_query(head)?;
-    let upgrade = websocket(head);
+    let upgrade = asked_by_connect.or_else(|| websocket(head));
     Ok(Normal { target: Target { scheme, host, path_and_query }, upgrade })
+}
+
+/// The protocol that HTTP/2 changes to by a CONNECT that names it (RFC 8441 s4).
+/// What it would carry in place of any other cannot be left out.
+fn connect(head: &mut Parts) -> Result<Option<HeaderValue>, Failure> {
+    if head.method != Method::CONNECT {
+        return Ok(None);
+    }
+    match head.extensions.remove::<Protocol>() {
+        None => Ok(None),
+        Some(protocol) if protocol.as_str().eq_ignore_ascii_case(WEBSOCKET) => {
+            head.method = Method::GET;
+            Ok(Some(HeaderValue::from_static(WEBSOCKET)))
+        }
+        Some(_) => Err(Failure::UnknownProtocol),
+    }
 }
 
 fn check_method(method: &Method) -> Result<(), Failure> {
@@ -139,7 +161,7 @@ fn websocket(head: &Parts) -> Option<HeaderValue> {
     let upgrade = head.headers.get(UPGRADE)?;
     let asks = head.version == Version::HTTP_11
         && head.method == Method::GET
-        && upgrade.as_bytes().eq_ignore_ascii_case(b"websocket")
+        && upgrade.as_bytes().eq_ignore_ascii_case(WEBSOCKET.as_bytes())
         && head.headers.get_all(CONNECTION).iter().any(names_upgrade);
     asks.then(|| upgrade.clone())
 }
@@ -246,6 +268,23 @@ mod tests {
         assert!(h1("POST", "/ws", &asks).unwrap().upgrade.is_none());
         let h2c = [("host", "a.test"), ("connection", "upgrade"), ("upgrade", "h2c")];
         assert!(h1("GET", "/", &h2c).unwrap().upgrade.is_none());
+    }
+
+    #[test]
+    fn a_connect_for_a_websocket_becomes_a_get() {
+        let connect = |protocol: Option<&'static str>| {
+            let mut head = head(Version::HTTP_2, "CONNECT", "https://a.test/ws?x", &[]);
+            if let Some(protocol) = protocol {
+                head.extensions.insert(Protocol::from_static(protocol));
+            }
+            let normal = normalize(&mut head, Scheme::Https, &test_limits());
+            normal.map(|normal| (head.method, normal.target.to_string(), normal.upgrade))
+        };
+        let (method, target, upgrade) = connect(Some("websocket")).unwrap();
+        assert_eq!((method, target.as_str()), (Method::GET, "https://a.test/ws?x"));
+        assert_eq!(upgrade.unwrap(), "websocket");
+        assert!(matches!(connect(Some("connect-udp")), Err(Failure::UnknownProtocol)));
+        assert!(matches!(connect(None), Err(Failure::MethodNotAllowed(_))));
     }
 
     #[test]

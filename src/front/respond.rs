@@ -84,6 +84,8 @@ fn status_of(failure: &Failure) -> StatusCode {
         Failure::Misdirected => StatusCode::MISDIRECTED_REQUEST,
         Failure::OnlyIfCached => StatusCode::GATEWAY_TIMEOUT,
         Failure::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
+        // As RFC 9220 s3 has it for HTTP/3; RFC 8441 leaves it open.
+        Failure::UnknownProtocol => StatusCode::NOT_IMPLEMENTED,
         Failure::Unauthorized => StatusCode::UNAUTHORIZED,
         Failure::ContentTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
         Failure::BadRequest(_) => StatusCode::BAD_REQUEST,
@@ -130,7 +132,10 @@ fn closes(failure: &Failure, status: StatusCode) -> bool {
         | Failure::Panicked
         | Failure::ContentTooLarge { .. } => true,
         Failure::Fetch { .. } => status.is_client_error(),
-        Failure::UnknownHost | Failure::Misdirected | Failure::OnlyIfCached => false,
+        // HTTP/2 alone has the last.
+        Failure::UnknownHost | Failure::Misdirected | Failure::OnlyIfCached | Failure::UnknownProtocol => {
+            false
+        }
     }
 }
 
@@ -183,6 +188,7 @@ mod tests {
             (Failure::Misdirected, 421),
             (Failure::OnlyIfCached, 504),
             (Failure::MethodNotAllowed(Method::TRACE), 405),
+            (Failure::UnknownProtocol, 501),
             (Failure::Unauthorized, 401),
             (Failure::ContentTooLarge { limit: 1 }, 413),
             (Failure::BadRequest("x"), 400),

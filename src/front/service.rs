@@ -9,9 +9,11 @@ use std::sync::atomic::AtomicU64;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use http::header::{CONTENT_TYPE, REFERER, STRICT_TRANSPORT_SECURITY, UPGRADE, USER_AGENT};
+use http::header::{
+    CONNECTION, CONTENT_TYPE, REFERER, SEC_WEBSOCKET_ACCEPT, STRICT_TRANSPORT_SECURITY, UPGRADE, USER_AGENT,
+};
 use http::request::Parts;
-use http::{HeaderValue, Method, StatusCode, Version, header};
+use http::{HeaderValue, Method, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::service::Service;
 use hyper::upgrade::OnUpgrade;
@@ -20,12 +22,15 @@ use super::content::{Content, ContentPace};
 use super::observe::{Observation, Observed};
 use super::pace::Pace;
 use super::respond::{self, Outgoing};
-use super::{Front, challenge, identity, normalize, tunnel};
+use super::stream_pace::StreamPace;
+use super::tunnel::{self, ClientEnd};
+use super::{Front, challenge, identity, normalize};
 use crate::base::random_id;
 use crate::exchange::{
-    Answer, Body, ConnectionInfo, ExchangeEnd, ExchangeRecord, Facts, Failure, Handling, Protocol, Request,
-    RequestId, Response,
+    Answer, Body, ConnectionInfo, ExchangeEnd, ExchangeRecord, Facts, Failure, FetchError, Handling,
+    Protocol, Request, RequestId, RequestProgress, Response,
 };
+use crate::fields::proxy_status::ProxyErrorType;
 use crate::telemetry::metrics::Limit;
 
 /// The requests of one connection.
@@ -42,7 +47,8 @@ impl Service<http::Request<Incoming>> for ConnectionService {
 
     fn call(&self, mut req: http::Request<Incoming>) -> Exchange {
         self.pace.begin();
-        let upgrade = req.headers().contains_key(UPGRADE).then(|| hyper::upgrade::on(&mut req));
+        let is_change = req.method() == Method::CONNECT || req.headers().contains_key(UPGRADE);
+        let upgrade = is_change.then(|| hyper::upgrade::on(&mut req));
         let (mut head, incoming) = req.into_parts();
         let mut observation = self.observe(&head);
         let is_head = head.method == Method::HEAD;
@@ -193,6 +199,21 @@ fn failed(failure: Failure) -> Handling<Answer> {
     Handling::ready(Answer { site: None, hsts: false, result: Err(failure) })
 }
 
+/// An origin server that answers in HTTP has not changed to another protocol.
+fn no_switch(facts: Facts) -> Failure {
+    let mut error = FetchError::new(ProxyErrorType::HttpUpgradeFailed, RequestProgress::Answered);
+    (error.origin_server, error.attempts) = (facts.origin_server, facts.attempts);
+    Failure::Fetch { error, cache: facts.cache }
+}
+
+/// Says that the protocols were changed in the words of HTTP/2 (RFC 8441 s5).
+fn agree_to_connect<B>(switching: &mut http::Response<B>) {
+    *switching.status_mut() = StatusCode::OK;
+    for name in [CONNECTION, UPGRADE, SEC_WEBSOCKET_ACCEPT] {
+        switching.headers_mut().remove(name);
+    }
+}
+
 /// What `work` gives. A panic in it costs its own exchange and no other.
 fn caught<T>(front: &Front, work: impl FnOnce() -> T) -> Result<T, Failure> {
     std::panic::catch_unwind(AssertUnwindSafe(work)).map_err(|_| {
@@ -207,6 +228,7 @@ impl UnderWay {
         let mut outgoing = match answer.result {
             Ok(mut res) => match res.tunnel.take() {
                 Some(origin) => return self.tunnel(res, origin),
+                None if self.would_switch(res.status) => respond::failure(no_switch(res.facts)),
                 None => respond::response(res),
             },
             Err(failure) => {
@@ -227,12 +249,18 @@ impl UnderWay {
             body = Body::Empty;
         }
         if self.is_http1 && (close || self.observation.front.draining.is_cancelled()) {
-            fields.insert(header::CONNECTION, HeaderValue::from_static("close"));
+            fields.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         let mut res = http::Response::new(Observed::new(body, self.observation));
         *res.status_mut() = status;
         *res.headers_mut() = fields;
         res
+    }
+
+    /// True if the client would take `status` for the agreement to a tunnel: to a
+    /// CONNECT any that is successful (RFC 9110 s9.3.6).
+    fn would_switch(&self, status: StatusCode) -> bool {
+        !self.is_http1 && self.upgrade.is_some() && status.is_success()
     }
 
     /// Joins the two ends once both have changed protocols. The exchange lasts
@@ -242,10 +270,14 @@ impl UnderWay {
             return self.send(respond::failure(Failure::BadRequest("no protocol to change to")));
         };
         self.observation.pace.change_protocol();
-        self.note_head(res.status, res.facts);
         let mut switching = http::Response::new(Observed::unobserved());
         *switching.status_mut() = res.status;
         *switching.headers_mut() = res.fields;
+        if !self.is_http1 {
+            agree_to_connect(&mut switching);
+        }
+        self.note_head(switching.status(), res.facts);
+        let client = ClientEnd { upgrade: client, sending: StreamPace::current().map(|pace| pace.tunnel()) };
         let tasks = self.observation.front.tasks.clone();
         tasks.spawn(tunnel::join(client, origin, self.observation));
         switching

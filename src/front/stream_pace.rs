@@ -3,13 +3,14 @@
 //! as the connection lives.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::time::{Instant, Sleep};
 
+use super::tunnel::Sending;
 use crate::base::Clock;
 use crate::config::model::Limits;
 use crate::telemetry::Metrics;
@@ -34,12 +35,14 @@ pub(super) struct StreamPace {
     opened: Instant,
     /// In milliseconds from `opened`.
     given_at: AtomicU64,
+    /// Set once the stream is a tunnel, which has deadlines of its own.
+    tunnel: OnceLock<Sending>,
 }
 
 impl StreamPace {
     fn new(clock: Arc<dyn Clock>) -> Self {
         let opened = clock.now();
-        Self { clock, opened, given_at: AtomicU64::new(NEVER) }
+        Self { clock, opened, given_at: AtomicU64::new(NEVER), tunnel: OnceLock::new() }
     }
 
     /// That of the stream whose future is being polled; none in HTTP/1.
@@ -56,6 +59,11 @@ impl StreamPace {
     /// The stream asks for more.
     pub(super) fn took(&self) {
         self.given_at.store(NEVER, Relaxed);
+    }
+
+    /// The sending side of the tunnel that the stream becomes.
+    pub(super) fn tunnel(&self) -> Sending {
+        self.tunnel.get_or_init(Sending::default).clone()
     }
 
     fn waits_since(&self) -> Option<Instant> {

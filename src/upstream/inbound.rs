@@ -71,6 +71,7 @@ mod tests {
     use http::{HeaderName, HeaderValue, Version};
 
     use super::*;
+    use crate::exchange::Protocol;
 
     fn normalized(
         status: u16,
@@ -83,7 +84,8 @@ mod tests {
         }
         let mut asked = HeaderMap::new();
         asked.insert(SEC_WEBSOCKET_KEY, HeaderValue::from_static("dGhlIHNhbXBsZSBub25jZQ=="));
-        let upgrade = upgrade.map(|protocol| Upgrade::ask(HeaderValue::from_static(protocol), &mut asked));
+        let upgrade = upgrade
+            .map(|protocol| Upgrade::ask(HeaderValue::from_static(protocol), Protocol::Http11, &mut asked));
         normalize(&mut head, upgrade.as_ref()).map_err(|error| error.kind)?;
         Ok(head.headers)
     }

@@ -67,7 +67,7 @@ impl OutboundRequest {
             // It is about this connection, too (RFC 9110 s10.1.4).
             fields.insert(CONNECTION, ABOUT_TE);
         }
-        let upgrade = req.upgrade.map(|protocol| Upgrade::ask(protocol, &mut fields));
+        let upgrade = req.upgrade.map(|protocol| Upgrade::ask(protocol, req.protocol, &mut fields));
         fields.append(VIA, pseudonym.entry(req.protocol));
         let mut peer = Vec::with_capacity(40);
         numbers::address(req.connection.peer.ip().to_canonical(), &mut peer);

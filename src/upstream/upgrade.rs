@@ -3,9 +3,13 @@
 //! 6455 s4.2.2): what only seems to agree would let a client speak to it past
 //! everything that is checked here.
 
+use base64::prelude::{BASE64_STANDARD, Engine};
 use http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE};
 use http::{HeaderMap, HeaderValue};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+use crate::base::random_id;
+use crate::exchange::Protocol;
 
 /// A protocol that is asked for.
 #[derive(Clone, Debug)]
@@ -16,8 +20,14 @@ pub(super) struct Upgrade {
 }
 
 impl Upgrade {
-    /// Asks for `protocol` in a request with these fields.
-    pub(super) fn ask(protocol: HeaderValue, fields: &mut HeaderMap) -> Self {
+    /// Asks for `protocol` in a request with these fields. The key is that of the
+    /// client, who checks the proof as well, or a new one where it speaks HTTP/2, which
+    /// has none (RFC 8441 s5).
+    pub(super) fn ask(protocol: HeaderValue, by: Protocol, fields: &mut HeaderMap) -> Self {
+        if by == Protocol::Http2 {
+            fields.remove(SEC_WEBSOCKET_KEY);
+            fields.extend(new_key().map(|key| (SEC_WEBSOCKET_KEY, key)));
+        }
         let key = fields.get(SEC_WEBSOCKET_KEY).cloned();
         write(fields, protocol.clone());
         Self { protocol, key }
@@ -37,6 +47,11 @@ impl Upgrade {
     pub(super) fn confirm(&self, fields: &mut HeaderMap) {
         write(fields, self.protocol.clone());
     }
+}
+
+/// 16 bytes that no other handshake has (RFC 6455 s4.1).
+fn new_key() -> Option<HeaderValue> {
+    HeaderValue::try_from(BASE64_STANDARD.encode(random_id().to_be_bytes())).ok()
 }
 
 fn write(fields: &mut HeaderMap, protocol: HeaderValue) {
@@ -62,7 +77,8 @@ mod tests {
     }
 
     fn is_agreed(asked: &[(&'static str, &'static str)], answered: &[(&'static str, &'static str)]) -> bool {
-        let upgrade = Upgrade::ask(HeaderValue::from_static("websocket"), &mut fields(asked));
+        let upgrade =
+            Upgrade::ask(HeaderValue::from_static("websocket"), Protocol::Http11, &mut fields(asked));
         upgrade.is_agreed(&fields(answered))
     }
 
@@ -79,6 +95,18 @@ mod tests {
         for answered in wrong {
             assert!(!is_agreed(&asked, answered), "{answered:?}");
         }
+    }
+
+    #[test]
+    fn a_client_of_http2_needs_no_key_and_its_own_counts_for_nothing() {
+        let mut fields = fields(&[("sec-websocket-key", KEY)]);
+        let upgrade = Upgrade::ask(HeaderValue::from_static("websocket"), Protocol::Http2, &mut fields);
+        let key = fields[SEC_WEBSOCKET_KEY].as_bytes();
+        assert!(key != KEY.as_bytes() && BASE64_STANDARD.decode(key).unwrap().len() == 16);
+        let accept = derive_accept_key(key);
+        let answer = [(UPGRADE, "websocket".to_owned()), (SEC_WEBSOCKET_ACCEPT, accept)];
+        let answer = answer.map(|(name, value)| (name, HeaderValue::try_from(value).unwrap()));
+        assert!(upgrade.is_agreed(&HeaderMap::from_iter(answer)));
     }
 
     #[test]

@@ -1,9 +1,18 @@
 //! Headless Chromium before the edge: HTTP/2, no complaint, and a second visit
-//! that the origin servers do not notice.
+//! that the origin servers do not notice; and a WebSocket.
+
+use futures_util::{SinkExt, StreamExt};
+use serde_json::Value;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_tungstenite::tungstenite::protocol::Role;
 
 use super::Edge;
 use crate::support::chromium::{Chromium, Load, Loaded};
 use crate::support::client::{Alpn, Client};
+use crate::support::eventually;
+use crate::support::origin::{Origin, ok};
+use crate::support::process::Seawall;
 use crate::support::site;
 
 const PAGE: &str = "/library/json.html";
@@ -35,6 +44,54 @@ async fn a_page_loads_over_h2_and_again_from_the_cache() {
     assert!(second.responses.iter().all(is_hit), "{second:#?}");
     assert!(second.responses.iter().filter(|response| !response.from_own_cache).count() > 3, "{second:#?}");
     assert_eq!(edge.origin_requests(), before, "the origin servers saw nothing of the second visit");
+}
+
+/// RFC 8441: it goes as a stream of the connection that the page came by.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_websocket_shares_the_connection_of_its_page() {
+    let mut origin = Origin::start().await;
+    let seawall = Seawall::start(&format!(
+        "[site.\"localhost\"]\norigins = [\"{}\"]\nhealth = false\ntls = \"internal\"\n",
+        origin.address
+    ))
+    .await;
+    let client = Client::connect(seawall.https, &seawall.ca(), "localhost", Alpn::H2).await;
+    let mut chromium = Chromium::start(&client.certificate).await;
+    let tab = chromium.tab().await;
+    let serving = tokio::spawn(async move {
+        loop {
+            let mut arrival = origin.next().await;
+            let Some(key) = arrival.request.field("sec-websocket-key") else {
+                arrival.answer(ok("Content-Type: text/html\r\n", "<title>waits</title>")).await;
+                continue;
+            };
+            let accept = derive_accept_key(key.as_bytes());
+            arrival
+                .send(format!(
+                    "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                     Sec-WebSocket-Accept: {accept}\r\n\r\n"
+                ))
+                .await;
+            let stream = arrival.into_stream();
+            let mut socket = WebSocketStream::from_raw_socket(stream, Role::Server, None).await;
+            while let Some(Ok(message)) = socket.next().await {
+                if message.is_text() {
+                    socket.send(message).await.unwrap();
+                }
+            }
+        }
+    });
+    chromium.open(&tab, &format!("https://localhost:{}/", seawall.https.port())).await;
+    let speak = "window.socket ??= Object.assign(new WebSocket('/ws'), {
+                     onopen() { this.send('Ahoy'); },
+                     onmessage({data}) { document.title = data; this.close(); },
+                     onclose({wasClean}) { document.title += wasClean; },
+                 }), document.title";
+    chromium.evaluate(&tab, speak, |title| *title == "Ahoytrue").await;
+    let is_there = |record: &Value| record["path"] == "/ws";
+    let record = eventually("the tunnel is logged", || seawall.logged(is_there)).await;
+    assert_eq!((&record["protocol"], &record["status"]), (&"HTTP/2.0".into(), &200.into()), "{record}");
+    serving.abort();
 }
 
 fn assert_sound(load: &Load) {

@@ -1,6 +1,7 @@
 //! The edge of HTTP, byte by byte: what is refused, what is repaired, what
 //! reaches the origin server and what comes back.
 
+mod connect;
 mod connections;
 mod drain;
 mod failures;

@@ -15,6 +15,7 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use super::within;
 
@@ -47,14 +48,9 @@ impl Client {
 
     /// The same over a connection that is there.
     pub(crate) async fn over(stream: TcpStream, ca: &Path, name: &str, alpn: Alpn) -> Self {
-        stream.set_nodelay(true).unwrap();
         let port = stream.peer_addr().unwrap().port();
-        let connector = TlsConnector::from(Arc::new(trusting(ca, alpn)));
-        let server_name = ServerName::try_from(name.to_owned()).unwrap();
-        let tls = within("a handshake", connector.connect(server_name, stream)).await.unwrap();
-        let session = tls.get_ref().1;
-        assert_eq!(session.alpn_protocol(), Some(alpn.protocol()));
-        let certificate = session.peer_certificates().unwrap()[0].clone().into_owned();
+        let tls = secure(stream, ca, name, alpn).await;
+        let certificate = tls.get_ref().1.peer_certificates().unwrap()[0].clone().into_owned();
         let io = TokioIo::new(tls);
         let sender = match alpn {
             Alpn::H1 => {
@@ -97,6 +93,16 @@ impl Client {
         let content = within("the content", body.collect()).await?.to_bytes();
         Ok(Response::from_parts(head, content))
     }
+}
+
+/// TLS over `stream`, by which nothing is spoken yet.
+pub(crate) async fn secure(stream: TcpStream, ca: &Path, name: &str, alpn: Alpn) -> TlsStream<TcpStream> {
+    stream.set_nodelay(true).unwrap();
+    let connector = TlsConnector::from(Arc::new(trusting(ca, alpn)));
+    let server_name = ServerName::try_from(name.to_owned()).unwrap();
+    let tls = within("a handshake", connector.connect(server_name, stream)).await.unwrap();
+    assert_eq!(tls.get_ref().1.alpn_protocol(), Some(alpn.protocol()));
+    tls
 }
 
 impl Alpn {

@@ -248,6 +248,11 @@ impl Seawall {
         .await
     }
 
+    /// The first record of the access log that is the one, if there is one yet.
+    pub(crate) fn logged(&self, is_it: impl Fn(&Value) -> bool) -> Option<Value> {
+        self.access_log().into_iter().find(is_it)
+    }
+
     /// A metric by its name and labels, as the running program tells it.
     pub(crate) async fn metric(&self, name: &str) -> Option<u64> {
         let socket = self.directory().join("admin.sock");
