@@ -11,7 +11,7 @@ use tokio::time::sleep;
 
 use super::OutboundRequest;
 use super::connection::Lease;
-use super::failure::{fetch_error, is_refused};
+use super::failure::{fetch_error, is_go_away, progress_on_stream};
 use super::http2::Stream;
 use super::server::OriginServer;
 use super::stream::Traffic;
@@ -67,8 +67,10 @@ impl OriginServer {
             }
             None => {
                 let error = failed.into_error();
-                let was_refused = is_refused(&error);
-                let progress = if was_refused { RequestProgress::NotSent } else { RequestProgress::Sent };
+                if is_go_away(&error) {
+                    stream.connection.retire();
+                }
+                let progress = progress_on_stream(&error);
                 unsent(error, progress, upload.as_deref())
             }
         })

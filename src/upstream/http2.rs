@@ -49,14 +49,16 @@ where
     }
 }
 
-/// The settings of HTTP/2 with a server whose fields take so many bytes.
+/// The settings of HTTP/2 with a server whose fields take so many bytes at most. Up to
+/// twice as many are read, so that it can be said what is wrong with them: h2 resets
+/// the stream without a word, and beyond that the connection.
 fn builder(header_bytes: usize, spawner: Spawner) -> Builder<Spawner> {
     let mut builder = Builder::new(spawner);
     builder
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buf_size(SEND_BUFFER)
-        .max_header_list_size(u32::try_from(header_bytes).unwrap_or(u32::MAX));
+        .max_header_list_size(u32::try_from(2 * header_bytes).unwrap_or(u32::MAX));
     builder
 }
 
@@ -141,12 +143,8 @@ impl Multiplexed {
         is_free.then_some(stream)
     }
 
-    /// True once no request can be sent on it.
-    pub(super) fn is_over(&self) -> bool {
-        self.sender.is_closed()
-    }
-
-    fn is_usable(&self) -> bool {
+    /// True as long as requests may be sent on it.
+    pub(super) fn is_usable(&self) -> bool {
         !self.is_retired.load(Relaxed) && !self.sender.is_closed()
     }
 }

@@ -31,6 +31,11 @@ pub(super) fn normalize(head: &mut Parts, upgrade: Option<&Upgrade>) -> Result<(
     Ok(())
 }
 
+/// The bytes that HTTP/2 counts for these fields (RFC 9113 s6.5.2).
+pub(super) fn section_size(fields: &HeaderMap) -> usize {
+    fields.iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum()
+}
+
 /// Refuses what two recipients could frame differently (RFC 9112 s6.3).
 fn check_framing(fields: &HeaderMap) -> Result<(), FetchError> {
     let mut codings = fields.get_all(TRANSFER_ENCODING).iter();

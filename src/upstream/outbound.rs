@@ -34,9 +34,9 @@ const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// A request ready to be sent, as often as it takes.
 ///
-/// A request with an idempotent method whose content is at hand is copied each
-/// time it is sent. Any other one is given away, and comes back only if it is
-/// certain that nothing of it left.
+/// A request whose content is at hand is copied each time it is sent: whether it may
+/// be sent again is decided by how far it had come and its method. Any other one is
+/// given away, and comes back only if it is certain that nothing of it left.
 pub struct OutboundRequest {
     /// `None` once it was given away.
     message: Option<http::Request<Body>>,
@@ -82,7 +82,7 @@ impl OutboundRequest {
             vacant.insert(text(id));
         }
         let is_idempotent = req.method.is_idempotent();
-        let is_copied = is_idempotent && matches!(body, Body::Empty | Body::Full(_));
+        let is_copied = matches!(body, Body::Empty | Body::Full(_));
         let message = message(req.method, Uri::from(req.target.path_and_query), fields, body);
         let client = ClientEnds::of(&req.connection);
         Ok(Self { message: Some(message), host, client, upgrade, is_idempotent, is_copied })

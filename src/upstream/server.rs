@@ -166,7 +166,7 @@ impl OriginServer {
     ) -> Result<Response, FetchError> {
         if let Some(mut stream) = self.multiplexed.take(self.proven_host(req)) {
             match self.exchange_on(&mut stream, req).await {
-                Err(error) if stream.connection.is_over() && may_use_new_connection(&error, req) => {
+                Err(error) if !stream.connection.is_usable() && may_use_new_connection(&error, req) => {
                     drop(stream);
                 }
                 result => return self.response(result?, InUse::of_stream(stream, slot), req),
@@ -226,7 +226,9 @@ impl OriginServer {
         req: &OutboundRequest,
     ) -> Result<Response, FetchError> {
         let (mut head, incoming) = received.into_parts();
-        if head.headers.len() > self.most_fields {
+        let is_http2 = head.version == Version::HTTP_2;
+        let is_large = is_http2 && inbound::section_size(&head.headers) > self.header_bytes;
+        if is_large || head.headers.len() > self.most_fields {
             let kind = ProxyErrorType::HttpResponseHeaderSectionSize;
             return Err(FetchError::new(kind, RequestProgress::Answered));
         }

@@ -11,6 +11,7 @@ use http::header::{CONNECTION, HOST, TE, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::timeout;
@@ -240,6 +241,66 @@ async fn what_the_server_refused_is_not_processed_and_may_be_sent_again() {
     assert_eq!(origin.accepted(), 1);
 }
 
+/// Reads the next frame: its type, flags and stream (RFC 9113 s4.1).
+async fn frame(stream: &mut TcpStream) -> Option<(u8, u8, u32)> {
+    let mut head = [0; 9];
+    stream.read_exact(&mut head).await.ok()?;
+    let [a, b, c, kind, flags, rest @ ..] = head;
+    let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
+    stream.read_exact(&mut payload).await.ok()?;
+    Some((kind, flags, u32::from_be_bytes(rest)))
+}
+
+/// The other side of a connection on which two of three requests are processed.
+async fn go_away_after_the_second(mut stream: TcpStream) {
+    const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+    stream.write_all(&SETTINGS).await.unwrap();
+    stream.read_exact(&mut [0; 24]).await.unwrap();
+    // `:status: 200`, and the end of the stream.
+    let answer = |id: u32| [&[0, 0, 1, 1, 5], &id.to_be_bytes()[..], &[0x88]].concat();
+    let mut requests = 0;
+    while let Some((kind, _, id)) = frame(&mut stream).await {
+        if kind != 1 {
+            continue;
+        }
+        requests += 1;
+        if requests == 3 {
+            let last = (id - 2).to_be_bytes();
+            let gone = [&[0, 0, 8, 7, 0, 0, 0, 0, 0], &last[..], &[0, 0, 0, 0]].concat();
+            stream.write_all(&[gone, answer(id - 2)].concat()).await.unwrap();
+        } else if requests == 1 {
+            stream.write_all(&answer(id)).await.unwrap();
+        }
+    }
+}
+
+/// RFC 9113 s6.8
+#[tokio::test]
+async fn what_came_after_a_goaway_goes_out_on_a_new_connection() {
+    let origin = TestOrigin::start(|number, stream| async move {
+        if number == 0 {
+            return go_away_after_the_second(stream).await;
+        }
+        let mut connection = Builder::new().handshake::<_, Bytes>(stream).await.unwrap();
+        while let Some(Ok((req, respond))) = connection.accept().await {
+            tell(req, respond).await;
+        }
+    })
+    .await;
+    let server = server(&origin);
+    let post = || crate::exchange::Request {
+        body: Body::Full(Bytes::from_static(b"content")),
+        ..request(Method::POST, "/")
+    };
+    text(send(&server, post()).await.unwrap()).await;
+    let both = async { tokio::join!(send(&server, post()), send(&server, post())) };
+    let (one, other) = timeout(Duration::from_secs(30), both).await.unwrap();
+    let mut texts = [text(one.unwrap()).await, text(other.unwrap()).await];
+    texts.sort();
+    assert_eq!(texts, ["", "POST http://site.test/ []"]);
+    assert_eq!(origin.accepted(), 2);
+}
+
 async fn failure(server: &Arc<OriginServer>, req: crate::exchange::Request) -> FetchError {
     match send(server, req).await {
         Err(error) => error,
@@ -419,6 +480,30 @@ async fn too_many_fields_are_refused() {
     .await;
     let error = failure(&server(&origin), request(Method::GET, "/")).await;
     assert_eq!(error.kind, ProxyErrorType::HttpResponseHeaderSectionSize);
+}
+
+/// As by HTTP/1.1, and no other server is asked for the same.
+#[tokio::test]
+async fn fields_that_are_too_large_are_refused() {
+    let origin = answering(100, |req, mut respond| async move {
+        let length = req.uri().query().unwrap().parse().unwrap();
+        let mut res = head(200);
+        res.headers_mut().insert("x-large", "a".repeat(length).parse().unwrap());
+        respond.send_response(res, true).unwrap();
+    })
+    .await;
+    // The limit is 16 KiB.
+    let server = server(&origin);
+    assert!(send(&server, request(Method::GET, "/?16000")).await.is_ok());
+    for (path, kind) in [
+        ("/?16400", ProxyErrorType::HttpResponseHeaderSectionSize),
+        ("/?32000", ProxyErrorType::HttpResponseHeaderSectionSize),
+        ("/?33000", ProxyErrorType::HttpProtocolError),
+    ] {
+        let error = failure(&server, request(Method::GET, path)).await;
+        assert_eq!((error.kind, error.progress), (kind, RequestProgress::Answered), "{path}");
+    }
+    assert_eq!(origin.accepted(), 1);
 }
 
 #[tokio::test]

@@ -123,9 +123,12 @@ fn only_an_upgrade_that_is_wanted_is_asked_for() {
 
 #[test]
 fn what_may_be_sent_again_is_kept() {
-    let mut get = OutboundRequest::new(request(Method::GET, "/"), &Pseudonym::random()).unwrap();
-    assert!(get.take().is_some() && get.take().is_some() && get.is_at_hand());
-    let mut post = OutboundRequest::new(request(Method::POST, "/"), &Pseudonym::random()).unwrap();
+    for method in [Method::GET, Method::POST] {
+        let mut req = OutboundRequest::new(request(method, "/"), &Pseudonym::random()).unwrap();
+        assert!(req.take().is_some() && req.take().is_some() && req.is_at_hand());
+    }
+    let post = Request { body: streamed(), ..request(Method::POST, "/") };
+    let mut post = OutboundRequest::new(post, &Pseudonym::random()).unwrap();
     let message = post.take().unwrap();
     assert!(post.take().is_none() && !post.is_at_hand());
     post.put_back(message);
