@@ -1,13 +1,12 @@
 //! Certificates that the config brings as PEM files, and how new ones in their
 //! place are noticed.
 
-use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::certificate::Certificate;
 use super::error::{CertError, CertificateError};
+use crate::base::FileMark;
 
 /// A chain and its key, each in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,13 +17,9 @@ pub(super) struct FilePair {
     pub(super) key: PathBuf,
 }
 
-/// What tells a file from what was in its place before: its number, length and
-/// time.
-type Mark = (u64, u64, i64, i64);
-
 /// The files as they were at some moment; `None` for one that is not there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Marks([Option<Mark>; 2]);
+pub(super) struct Marks([Option<FileMark>; 2]);
 
 impl FilePair {
     /// Reads both. A certificate that is over, or not made for one of `names`,
@@ -45,14 +40,11 @@ impl FilePair {
     /// The files as they are now.
     pub(super) async fn marks(&self) -> Marks {
         let pair = self.clone();
-        let looked = tokio::task::spawn_blocking(move || Marks([mark(&pair.chain), mark(&pair.key)]));
+        let looked = tokio::task::spawn_blocking(move || {
+            Marks([&pair.chain, &pair.key].map(|path| FileMark::of(path)))
+        });
         looked.await.unwrap_or(Marks([None, None]))
     }
-}
-
-fn mark(path: &Path) -> Option<Mark> {
-    let file = fs::metadata(path).ok()?;
-    Some((file.ino(), file.len(), file.mtime(), file.mtime_nsec()))
 }
 
 async fn read(path: &Path) -> Result<Vec<u8>, CertError> {
