@@ -6,6 +6,7 @@ mod acme;
 mod admin;
 mod by_host;
 mod cache;
+mod changes;
 mod compress;
 mod dns;
 mod key;
@@ -23,13 +24,13 @@ mod serve;
 mod site;
 mod webhook;
 
-use std::cell::RefCell;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::string::FromUtf8Error;
 
 pub use by_host::ByHost;
+pub use changes::{Change, ChangeKind, Changes};
 #[cfg(all(test, feature = "dns-providers"))]
 pub(crate) use dns::PROVIDERS as DNS_PROVIDERS;
 pub use machine::Machine;
@@ -131,14 +132,16 @@ pub fn parse_for(
 }
 
 /// The admin socket of the edge that runs with the config in `path`. The files
-/// this names are not looked into: who asks may not be allowed to read them.
+/// this names are not looked into: who asks may not be allowed to read them. Nor
+/// do errors elsewhere in it count: the edge may run with what it held before.
 ///
 /// # Errors
-/// When the config cannot be read or holds errors.
+/// When the config cannot be read.
 pub fn admin_socket(path: &Path) -> Result<PathBuf, ConfigError> {
     let base_dir = path.parent().unwrap_or(Path::new(""));
-    let loaded = parse(&path.display().to_string(), &read_file(path)?, base_dir)?;
-    Ok(loaded.config.admin.socket)
+    let machine = Machine::detect();
+    let reading = Reading::new(&machine, base_dir, Files::Trust);
+    Ok(root::read(&reading, &read_file(path)?).admin.socket)
 }
 
 /// The admin socket of an edge that runs without a config.
@@ -186,7 +189,7 @@ fn check(
     machine: &Machine,
     files: Files,
 ) -> Result<Loaded, ConfigError> {
-    let reading = Reading { diagnostics: RefCell::new(Diagnostics::default()), machine, base_dir, files };
+    let reading = Reading::new(machine, base_dir, files);
     let config = root::read(&reading, text);
     let rendered = read::render(reading.diagnostics.into_inner(), file_name, text);
     if rendered.errors == 0 {

@@ -268,7 +268,7 @@ pub struct DiskConfig {
 }
 
 /// A site.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Site {
     /// Its name in the config: a host, `*.` and a host, or `*`; lower case.
     pub name: Arc<str>,
@@ -327,7 +327,7 @@ pub struct ClientAuth {
 }
 
 /// A route of a site.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
     /// Which requests it takes.
     pub matches: RouteMatch,

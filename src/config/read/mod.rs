@@ -43,7 +43,12 @@ pub(crate) enum Files {
     Trust,
 }
 
-impl Reading<'_> {
+impl<'a> Reading<'a> {
+    /// Nothing was found yet.
+    pub(crate) fn new(machine: &'a Machine, base_dir: &'a Path, files: Files) -> Self {
+        Self { diagnostics: RefCell::new(Diagnostics::default()), machine, base_dir, files }
+    }
+
     /// Notes a finding.
     pub(crate) fn report(&self, diagnostic: Diagnostic) {
         self.diagnostics.borrow_mut().push(diagnostic);

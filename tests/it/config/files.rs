@@ -98,3 +98,14 @@ fn who_only_asks_for_the_admin_socket_needs_none_of_the_keys() {
     assert_eq!(config::admin_socket(&path).unwrap(), directory.path().join("run/admin.sock"));
     assert!(config::load_for(&super::machine(), &path).is_err());
 }
+
+#[test]
+fn the_admin_socket_of_an_edge_is_found_whatever_became_of_its_config() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("seawall.toml");
+    for wrong in ["nonsense = true", "this is no TOML", "[site.\"example.com\"]\norigins = []"] {
+        fs::write(&path, format!("admin.socket = \"run/admin.sock\"\n{wrong}\n")).unwrap();
+        assert_eq!(config::admin_socket(&path).unwrap(), directory.path().join("run/admin.sock"));
+        assert!(config::load_for(&super::machine(), &path).is_err());
+    }
+}
