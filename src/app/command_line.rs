@@ -14,7 +14,7 @@ use super::origins::{self, Origins};
 use super::purge::{self, Purge};
 use super::{demo, process};
 use crate::config::{self, ConfigError};
-use crate::control::{ControlError, client, show};
+use crate::control::{ControlError, client, show, show_changes};
 
 /// A caching edge proxy: automatic certificates, an RFC 9111 cache and load
 /// balancing in front of your website.
@@ -38,7 +38,7 @@ Examples:
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the edge that a config describes.
-    Run(ConfigFile),
+    Run(Run),
     /// Run the edge for one site, without a config.
     Serve(Serve),
     /// Read a config and report every error in it.
@@ -59,6 +59,10 @@ enum Command {
     Cache(look::Shown),
     /// Have a running edge forget stored responses, or make them stale.
     Purge(Purge),
+    /// Tell what a reload would change in a running edge.
+    Plan(Shown),
+    /// Have a running edge read its config anew; a wrong one changes nothing.
+    Reload(Shown),
     /// Have a running edge finish its exchanges and stop.
     Drain(Running),
 }
@@ -68,6 +72,15 @@ pub(super) struct ConfigFile {
     /// The config [default: ./seawall.toml, else /etc/seawall/seawall.toml]
     #[arg(short, long, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct Run {
+    #[command(flatten)]
+    file: ConfigFile,
+    /// Read the config anew whenever its file changes, as `seawall reload` has it.
+    #[arg(long)]
+    watch: bool,
 }
 
 #[derive(Debug, Args)]
@@ -138,7 +151,7 @@ enum CertsCommand {
 /// Runs what the process was started with.
 pub fn run() -> ExitCode {
     let outcome = match CommandLine::parse().command {
-        Command::Run(file) => load(&file).and_then(|(_, loaded)| run_config(loaded)),
+        Command::Run(run) => load(&run.file).and_then(|(_, loaded)| run_config(loaded, run.watch)),
         Command::Serve(serve) => serve_site(&serve),
         Command::Check(file) => check(&file),
         Command::Demo(ports) => demo::run(&ports),
@@ -151,6 +164,8 @@ pub fn run() -> ExitCode {
         Command::Explain(explain) => look::explain(&explain),
         Command::Cache(shown) => look::cache(&shown),
         Command::Purge(purge) => purge::run(&purge),
+        Command::Plan(shown) => show(&shown, "/v1/plan", show_changes::plan),
+        Command::Reload(shown) => reload(&shown),
         Command::Drain(running) => ask(&running, Method::POST, "/v1/drain")
             .and_then(|_| print("the edge takes no new connections, finishes its exchanges and ends")),
     };
@@ -172,6 +187,11 @@ fn report(error: &(dyn std::error::Error + 'static)) {
         let _ = writeln!(io::stderr(), "{rendered}");
         return;
     }
+    let _ = writeln!(io::stderr(), "error: {}", story(error));
+}
+
+/// An error with what it comes from, as far as it does not say that itself.
+pub(super) fn story(error: &(dyn std::error::Error + 'static)) -> String {
     let mut message = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
@@ -181,7 +201,7 @@ fn report(error: &(dyn std::error::Error + 'static)) {
         }
         source = cause.source();
     }
-    let _ = writeln!(io::stderr(), "error: {message}");
+    message
 }
 
 /// Prints `text` as lines. That nobody reads to the end, as `head` does not, is
@@ -217,8 +237,8 @@ fn default_config() -> Option<PathBuf> {
     DEFAULT_CONFIGS.map(PathBuf::from).into_iter().find(|path| path.exists())
 }
 
-fn run_config(loaded: config::Loaded) -> Result<(), CommandError> {
-    process::run(loaded, |_| {
+fn run_config(loaded: config::Loaded, watched: bool) -> Result<(), CommandError> {
+    process::run(loaded, watched, |_| {
         process::warn_of_root();
         Ok(())
     })
@@ -231,7 +251,7 @@ fn serve_site(serve: &Serve) -> Result<(), CommandError> {
     if serve.print_config {
         return print(&text);
     }
-    run_config(loaded)
+    run_config(loaded, false)
 }
 
 fn check(file: &ConfigFile) -> Result<(), CommandError> {
@@ -256,6 +276,14 @@ pub(super) fn show(
     match shown.json {
         true => print(&answer),
         false => print(&render(&serde_json::from_str(&answer)?)),
+    }
+}
+
+fn reload(shown: &Shown) -> Result<(), CommandError> {
+    let answer = ask_with(&shown.running, Method::POST, "/v1/reload", Bytes::new())?;
+    match shown.json {
+        true => print(&answer),
+        false => print(&show_changes::reloaded(&serde_json::from_str(&answer)?)),
     }
 }
 

@@ -1,30 +1,28 @@
 //! One edge: everything a configuration describes, started as a whole or not at
-//! all.
+//! all, and changed as a whole or not at all.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
 
-use super::workers::{self, Workers};
-use crate::balance::{BalanceError, Pool, StickyKey, StickyKeyError};
+use super::generation::{Generation, Ground};
+use super::sockets::Sockets;
+use super::workers::Workers;
+use crate::balance::{BalanceError, StickyKeyError};
 use crate::base::{Clock, SystemClock, Tasks};
 use crate::cache::Cache;
-use crate::certs::{CertError, Certificates};
-use crate::config::Config;
-use crate::config::model::Balance;
-use crate::exchange::{Handler, Origin};
+use crate::certs::CertError;
+use crate::config::{Changes, ConfigError, Loaded};
 use crate::front::Front;
-use crate::listener::{self, BindError, Bound, ConnectionLimits};
-use crate::router::Router;
+use crate::listener::{BindError, ConnectionLimits};
 use crate::telemetry::metrics::Limit;
 use crate::telemetry::{AccessLogWriter, Telemetry, TelemetryError};
 use crate::tls::{ClientAuthError, Tls};
 
-/// An edge does not start.
+/// An edge does not start, or does not become what another configuration says.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "each says what it wraps")]
 pub enum StartError {
@@ -44,128 +42,178 @@ pub enum StartError {
     Worker(#[source] io::Error),
 }
 
+/// The configuration in force stays.
+#[derive(Debug, thiserror::Error)]
+pub enum ReloadError {
+    /// There is no file to read it from.
+    #[error("the config was not read from a file: there is nothing to read anew")]
+    NoFile,
+    /// The file cannot be read, or holds errors.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// What it describes cannot be made.
+    #[error(transparent)]
+    Start(Box<StartError>),
+}
+
+impl From<StartError> for ReloadError {
+    fn from(error: StartError) -> Self {
+        Self::Start(Box::new(error))
+    }
+}
+
 /// A running edge.
 pub struct Edge {
-    pub(super) clock: Arc<dyn Clock>,
-    pub(super) telemetry: Arc<Telemetry>,
-    pub(super) certificates: Arc<Certificates>,
-    pub(super) cache: Arc<Cache>,
-    pub(super) router: Arc<Router>,
-    pub(super) pools: Vec<Arc<Pool>>,
-    /// Where cleartext comes in.
+    live: Arc<Live>,
+    access_log: AccessLogWriter,
+    /// Where cleartext came in at the start.
     pub http: Vec<SocketAddr>,
-    /// Where TLS comes in.
+    /// Where TLS came in at the start.
     pub https: Vec<SocketAddr>,
+}
+
+/// What of an edge others look into, and change.
+pub(super) struct Live {
+    pub(super) ground: Ground,
+    pub(super) telemetry: Arc<Telemetry>,
+    generation: ArcSwap<Generation>,
+    front: Arc<Front>,
+    tls: Arc<ArcSwap<Tls>>,
+    limits: Arc<ConnectionLimits>,
+    /// Held while another configuration comes into force.
+    sockets: tokio::sync::Mutex<Sockets>,
     draining: CancellationToken,
     /// What a drain waits for: connections, exchanges, tunnels, fills.
     exchanges: Tasks,
-    /// What it does not: checks, renewals, connections to origin servers.
-    background: Tasks,
     workers: Workers,
-    access_log: AccessLogWriter,
 }
 
 impl Edge {
     /// Starts everything on the workers' runtimes and, for what is not on the
     /// way of a request, on the current one. Nothing is left running on an
     /// error.
-    pub async fn start(config: &Config) -> Result<Self, StartError> {
+    pub async fn start(loaded: Loaded) -> Result<Self, StartError> {
+        let config = &loaded.config;
         let workers = config.workers.get();
-        let http = bind_all(&config.listen.http, workers)?;
-        let https = bind_all(&config.listen.https, workers)?;
+        let bound = Sockets::bind(&config.listen, workers)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let (exchanges, background) = (Tasks::new(), Tasks::new());
         let (telemetry, access_log) = Telemetry::start(&config.log)?;
-        let metrics = &telemetry.metrics;
-        let certificates =
-            Certificates::start(config, Arc::clone(&clock), &background, Arc::clone(metrics)).await?;
-        let tls = Tls::new(config, &certificates)?;
-        let cache = Cache::new(&config.cache, Arc::clone(&clock), &exchanges, Arc::clone(metrics));
-        let is_any_sticky = config.pools.values().any(|pool| matches!(pool.balance, Balance::Sticky(_)));
-        let key = if is_any_sticky { Some(StickyKey::open(&config.state_dir)?) } else { None };
-        let mut pools = Vec::new();
-        let mut origins: BTreeMap<Arc<str>, Arc<dyn Origin>> = BTreeMap::new();
-        for (name, pool) in &config.pools {
-            let (pool, key) = (Arc::clone(pool), key.as_ref());
-            let pool = Pool::new(pool, key, Arc::clone(&clock), &background, Arc::clone(metrics))?;
-            origins.insert(Arc::clone(name), Arc::clone(&pool) as Arc<dyn Origin>);
-            pools.push(pool);
-        }
-        let router = Arc::new(Router::new(config, &origins, Arc::clone(&cache), metrics));
+        let metrics = Arc::clone(&telemetry.metrics);
+        let cache = Cache::new(&config.cache, Arc::clone(&clock), &exchanges, Arc::clone(&metrics));
+        let limits = Arc::new(ConnectionLimits::new(config));
+        let ground = Ground { clock, metrics, cache, background };
+        let (generation, tls) = Generation::prepare(loaded, &ground, None).await?;
         let draining = CancellationToken::new();
         let front = Arc::new(Front::new(
-            config,
-            Arc::clone(&router) as Arc<dyn Handler>,
-            Arc::clone(&certificates),
+            generation.serving(),
             Arc::clone(&telemetry),
-            Arc::clone(&clock),
+            Arc::clone(&ground.clock),
             exchanges.clone(),
             draining.clone(),
         ));
-        let addresses = |bound: &[Bound]| bound.iter().map(|bound| bound.address).collect();
-        let (http_addresses, https_addresses) = (addresses(&http), addresses(&https));
-        let limits = Arc::new(ConnectionLimits::new(config));
-        let proxies = config.listen.proxy_protocol_from.as_slice().into();
-        let sockets = workers::Sockets { http, https, tls: Arc::new(tls), proxies };
-        let workers = workers::start(workers, sockets, &front, &limits)?;
-        for pool in &pools {
-            pool.start_checks();
-        }
-        Ok(Self {
-            clock,
+        let workers = Workers::start(workers, &front, &limits)?;
+        let tls = Arc::new(ArcSwap::from_pointee(tls));
+        let (http, https) = bound.addresses();
+        let mut sockets = Sockets::new(Arc::clone(&tls), draining.clone());
+        sockets.listen(bound.listen()?, &workers);
+        generation.start_checks(None);
+        let live = Arc::new(Live {
+            ground,
             telemetry,
-            certificates,
-            cache,
-            router,
-            pools,
-            http: http_addresses,
-            https: https_addresses,
+            generation: ArcSwap::from_pointee(generation),
+            front,
+            tls,
+            limits,
+            sockets: tokio::sync::Mutex::new(sockets),
             draining,
             exchanges,
-            background,
             workers,
-            access_log,
-        })
+        });
+        Ok(Self { live, access_log, http, https })
     }
 
-    /// Stops to accept, lets exchanges end for as long as `within`, and ends the
-    /// rest. True if none had to be cut.
-    pub async fn drain(self, within: Duration) -> bool {
-        self.draining.cancel();
-        let is_clean = tokio::time::timeout(within, self.exchanges.wait()).await.is_ok();
+    /// What others may look into and change.
+    pub(super) fn live(&self) -> &Arc<Live> {
+        &self.live
+    }
+
+    /// Stops to accept, lets exchanges end for as long as the configuration says,
+    /// and ends the rest. True if none had to be cut.
+    pub async fn drain(self) -> bool {
+        let Self { live, access_log, .. } = self;
+        live.draining.cancel();
+        let within = live.generation().config.limits.drain_timeout;
+        let is_clean = tokio::time::timeout(within, live.exchanges.wait()).await.is_ok();
         if !is_clean {
-            self.telemetry.metrics.limit(Limit::DrainTimeout);
-            tracing::warn!(left = self.exchanges.running(), "the drain took too long; the rest is cut");
+            live.telemetry.metrics.limit(Limit::DrainTimeout);
+            tracing::warn!(left = live.exchanges.running(), "the drain took too long; the rest is cut");
         }
-        self.cache.close().await;
-        self.background.stop();
-        self.workers.stop();
-        self.access_log.finish();
+        live.ground.cache.close().await;
+        live.ground.background.stop();
+        live.workers.stop();
+        access_log.finish();
         is_clean
     }
+}
 
-    /// Cancelled once a drain has begun.
-    pub(super) fn draining(&self) -> &CancellationToken {
-        &self.draining
+impl Live {
+    /// The configuration in force.
+    pub(super) fn generation(&self) -> Arc<Generation> {
+        self.generation.load_full()
+    }
+
+    /// What a reload would change.
+    pub(super) fn plan(&self) -> Result<Changes, ReloadError> {
+        let in_force = self.generation();
+        let loaded = read_anew(&in_force)?;
+        Ok(Changes::between(&in_force.config, &loaded.config))
+    }
+
+    /// Reads the file of the configuration anew and has it in force from then on.
+    /// Exchanges and tunnels under way end as they began; connections stay, and
+    /// their next requests are served as the new one says. On an error nothing has
+    /// changed.
+    pub(super) async fn reload(&self) -> Result<Changes, ReloadError> {
+        let mut sockets = self.sockets.lock().await;
+        let in_force = self.generation();
+        let loaded = read_anew(&in_force)?;
+        let changes = Changes::between(&in_force.config, &loaded.config);
+        let bound =
+            sockets.bind_new(&loaded.config.listen, self.workers.count()).map_err(StartError::from)?;
+        let prepared = Generation::prepare(loaded, &self.ground, Some(&in_force)).await;
+        let (generation, tls) = prepared?;
+        let listening = bound.listen().map_err(StartError::from)?;
+        // Nothing fails from here on.
+        self.limits.become_those_of(&generation.config);
+        self.front.serve_so(generation.serving());
+        self.tls.store(Arc::new(tls));
+        sockets.listen(listening, &self.workers);
+        sockets.close_all_but(&generation.config.listen);
+        generation.start_checks(Some(&in_force));
+        in_force.leave_to(&generation);
+        self.generation.store(Arc::new(generation));
+        Ok(changes)
+    }
+
+    /// True once a drain has begun.
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining.is_cancelled()
     }
 
     /// How many worker threads there are.
     pub(super) fn workers(&self) -> usize {
         self.workers.count()
     }
+}
 
-    /// Tasks that a drain does not wait for.
-    pub(super) fn background(&self) -> &Tasks {
-        &self.background
-    }
+fn read_anew(in_force: &Generation) -> Result<Loaded, ReloadError> {
+    let source = in_force.source.as_deref().ok_or(ReloadError::NoFile)?;
+    Ok(crate::config::load(source)?)
 }
 
 impl std::fmt::Debug for Edge {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Edge").field("http", &self.http).field("https", &self.https).finish_non_exhaustive()
     }
-}
-
-fn bind_all(addresses: &[SocketAddr], workers: usize) -> Result<Vec<Bound>, BindError> {
-    addresses.iter().map(|address| listener::bind(*address, workers)).collect()
 }

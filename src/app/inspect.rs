@@ -1,19 +1,20 @@
-//! What the admin socket tells about a running edge.
+//! What the admin socket tells about a running edge, and has it do.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use serde_json::Value;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::edge::Edge;
-use crate::balance::{Duty, Pool, ServerState};
-use crate::base::Clock;
-use crate::cache::Cache;
-use crate::certs::Certificates;
-use crate::control::{Assigned, CacheUsage, Inspect, Lifecycle, Status};
-use crate::telemetry::Telemetry;
+use super::edge::{Live, ReloadError};
+use super::{command_line, reload};
+use crate::balance::{Duty, ServerState};
+use crate::config::Changes;
+use crate::control::{Assigned, CacheUsage, Inspect, Lifecycle, ReloadRefused, Reloaded, Status};
+use crate::router::Router;
 use crate::telemetry::prometheus::{self, Family, Sample};
 
 const ORIGIN_UP: Family =
@@ -26,6 +27,8 @@ const ORIGIN_FAILURES: Family =
     Family::counter("seawall_origin_server_failures_total", "Requests the origin server failed to answer.");
 const CACHE_CAPACITY: Family =
     Family::gauge("seawall_cache_capacity_bytes", "Bytes the memory tier may hold.");
+const CONFIG_GENERATION: Family =
+    Family::gauge("seawall_config_generation", "How many configs were in force, this one included.");
 
 const CERTIFICATE_NOT_AFTER: Family = Family::gauge(
     "seawall_certificate_not_after_seconds",
@@ -36,38 +39,17 @@ const CERTIFICATE_FAILING: Family = Family::gauge(
     "1 if the last try to make a new certificate failed, 0 if it did not.",
 );
 
-/// Looks into an edge.
+/// Looks into an edge, and does to it what it is told.
 pub(super) struct Inspection {
-    source: Option<PathBuf>,
-    text: String,
-    clock: Arc<dyn Clock>,
+    edge: Arc<Live>,
     started: Instant,
-    workers: usize,
-    telemetry: Arc<Telemetry>,
-    certificates: Arc<Certificates>,
-    cache: Arc<Cache>,
-    pools: Vec<Arc<Pool>>,
     stop: CancellationToken,
-    draining: CancellationToken,
 }
 
 impl Inspection {
-    /// Looks into `edge`, which runs with `text`, read from `source`; `stop` is cancelled when the admin socket asks for a
-    /// drain.
-    pub(super) fn new(edge: &Edge, source: Option<PathBuf>, text: String, stop: CancellationToken) -> Self {
-        Self {
-            source,
-            text,
-            clock: Arc::clone(&edge.clock),
-            started: edge.clock.now(),
-            workers: edge.workers(),
-            telemetry: Arc::clone(&edge.telemetry),
-            certificates: Arc::clone(&edge.certificates),
-            cache: Arc::clone(&edge.cache),
-            pools: edge.pools.clone(),
-            stop,
-            draining: edge.draining().clone(),
-        }
+    /// Looks into `edge`; `stop` is cancelled when the admin socket asks for a drain.
+    pub(super) fn new(edge: &Arc<Live>, stop: CancellationToken) -> Self {
+        Self { edge: Arc::clone(edge), started: edge.ground.clock.now(), stop }
     }
 }
 
@@ -76,12 +58,21 @@ impl Lifecycle for Inspection {
         self.stop.cancel();
     }
 
+    fn reload(&self) -> BoxFuture<'_, Result<Reloaded, ReloadRefused>> {
+        async {
+            let changes = reload::now(&self.edge).await.map_err(|error| refused(&error))?;
+            Ok(Reloaded { generation: self.edge.generation().number, changes })
+        }
+        .boxed()
+    }
+
     fn renew_certificates(&self, name: &str) -> usize {
-        self.certificates.renew(name)
+        self.edge.generation().certificates.renew(name)
     }
 
     fn assign(&self, server: &str, pool: Option<&str>, duty: Duty) -> Vec<Assigned> {
-        let meant = self.pools.iter().filter(|each| pool.is_none_or(|name| name == each.name()));
+        let generation = self.edge.generation();
+        let meant = generation.pools.iter().filter(|each| pool.is_none_or(|name| name == each.name()));
         let assigned = meant.flat_map(|pool| {
             let to_pool = |server| Assigned { pool: pool.name().to_owned(), server, duty };
             pool.assign(server, duty).into_iter().map(to_pool)
@@ -90,42 +81,56 @@ impl Lifecycle for Inspection {
     }
 }
 
+fn refused(error: &ReloadError) -> ReloadRefused {
+    ReloadRefused(command_line::story(error))
+}
+
 impl Inspect for Inspection {
     fn status(&self) -> Status {
-        let usage = self.cache.usage();
+        let (edge, generation) = (&self.edge, self.edge.generation());
+        let usage = edge.ground.cache.usage();
         Status {
             version: env!("CARGO_PKG_VERSION"),
             pid: std::process::id(),
-            uptime_seconds: self.clock.now().saturating_duration_since(self.started).as_secs(),
-            generation: 1,
-            config_file: self.source.as_deref().map(whole_path),
-            workers: self.workers,
-            connections_open: u64::try_from(self.telemetry.metrics.connections_open.value()).unwrap_or(0),
+            uptime_seconds: edge.ground.clock.now().saturating_duration_since(self.started).as_secs(),
+            generation: generation.number,
+            config_file: generation.source.as_deref().map(whole_path),
+            workers: edge.workers(),
+            connections_open: u64::try_from(edge.telemetry.metrics.connections_open.value()).unwrap_or(0),
             cache: CacheUsage { bytes: usage.bytes, limit: usage.capacity, objects: usage.objects },
-            draining: self.draining.is_cancelled(),
+            draining: edge.is_draining(),
         }
     }
 
     fn config_text(&self) -> String {
-        self.text.clone()
+        self.edge.generation().text.clone()
+    }
+
+    fn plan(&self) -> Result<Changes, ReloadRefused> {
+        self.edge.plan().map_err(|error| refused(&error))
+    }
+
+    fn router(&self) -> Arc<Router> {
+        Arc::clone(&self.edge.generation().router)
     }
 
     fn origins(&self) -> Value {
-        let pools: Vec<_> = self.pools.iter().map(|pool| pool.snapshot()).collect();
+        let pools: Vec<_> = self.edge.generation().pools.iter().map(|pool| pool.snapshot()).collect();
         serde_json::to_value(pools).unwrap_or_default()
     }
 
     fn certificates(&self) -> Value {
-        serde_json::to_value(self.certificates.status()).unwrap_or_default()
+        serde_json::to_value(self.edge.generation().certificates.status()).unwrap_or_default()
     }
 
     fn metrics_text(&self) -> String {
-        let mut samples = vec![Sample {
-            family: CACHE_CAPACITY,
-            labels: Vec::new(),
-            value: self.cache.usage().capacity as f64,
-        }];
-        for certificate in self.certificates.status() {
+        let generation = self.edge.generation();
+        let plain = |family, value| Sample { family, labels: Vec::new(), value };
+        let mut samples = vec![
+            plain(CACHE_CAPACITY, self.edge.ground.cache.usage().capacity as f64),
+            plain(CONFIG_GENERATION, generation.number as f64),
+        ];
+        for certificate in generation.certificates.status() {
             let labels = vec![("site", certificate.site)];
             let is_failing = f64::from(u8::from(certificate.last_error.is_some()));
             samples.push(Sample { family: CERTIFICATE_FAILING, labels: labels.clone(), value: is_failing });
@@ -133,7 +138,7 @@ impl Inspect for Inspection {
                 samples.push(Sample { family: CERTIFICATE_NOT_AFTER, labels, value: not_after as f64 });
             }
         }
-        for pool in &self.pools {
+        for pool in &generation.pools {
             let status = pool.snapshot();
             for server in &status.servers {
                 let labels = vec![("pool", status.name.to_string()), ("server", server.label.to_string())];
@@ -147,7 +152,7 @@ impl Inspect for Inspection {
                 }
             }
         }
-        prometheus::render(&self.telemetry.metrics, &samples)
+        prometheus::render(&self.edge.telemetry.metrics, &samples)
     }
 }
 

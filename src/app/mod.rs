@@ -5,11 +5,14 @@ pub mod command_line;
 pub mod demo;
 
 mod edge;
+mod generation;
 mod inspect;
 mod look;
 mod origins;
 mod process;
 mod purge;
+mod reload;
+mod sockets;
 mod workers;
 
-pub use edge::{Edge, StartError};
+pub use edge::{Edge, ReloadError, StartError};

@@ -2,14 +2,14 @@
 
 use std::io::{self, Write};
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::command_line::CommandError;
-use super::edge::Edge;
+use super::edge::{Edge, Live};
 use super::inspect::Inspection;
+use super::reload;
 use crate::config::Loaded;
 use crate::config::model::Admin;
 use crate::control::{AdminSocket, ControlError, Inspect, MetricsEndpoint};
@@ -19,26 +19,31 @@ use crate::telemetry::diagnostics;
 /// called once it serves.
 pub(super) fn run(
     loaded: Loaded,
+    watched: bool,
     started: impl FnOnce(&Edge) -> Result<(), CommandError>,
 ) -> Result<(), CommandError> {
-    let Loaded { config, source, text, .. } = loaded;
-    diagnostics::init(&config.log.level);
+    diagnostics::init(&loaded.config.log.level);
     raise_open_files();
     // For libraries that ask the process; ours are told.
     let _ = (*crate::certs::provider()).clone().install_default();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut signals = Signals::new()?;
-        let endpoints = Endpoints::bind(&config.admin)?;
-        let edge = Edge::start(&config).await?;
+        let endpoints = Endpoints::bind(&loaded.config.admin)?;
+        let file = loaded.source.clone().filter(|_| watched);
+        let edge = Edge::start(loaded).await?;
         let stop = CancellationToken::new();
-        let inspection = Arc::new(Inspection::new(&edge, source, text, stop.clone()));
-        endpoints.serve(&inspection, &edge);
+        endpoints.serve(edge.live(), &stop);
+        if let Some(file) = file {
+            let live = Arc::clone(edge.live());
+            let watch = async move { reload::whenever_changed(&live, file).await };
+            edge.live().ground.background.spawn_until_stopped(watch);
+        }
         tracing::info!(http = ?edge.http, https = ?edge.https, "serving");
         started(&edge)?;
-        signals.until_stop(&edge, &stop).await;
+        signals.until_stop(edge.live(), &stop).await;
         tracing::info!("draining");
-        end(edge, config.limits.drain_timeout, &mut signals).await;
+        end(edge, &mut signals).await;
         Ok(())
     })
 }
@@ -58,11 +63,11 @@ impl Endpoints {
     }
 
     /// Answers on them until the background tasks of `edge` are stopped.
-    fn serve(self, inspection: &Arc<Inspection>, edge: &Edge) {
-        let (tasks, router) = (edge.background(), Arc::clone(&edge.router));
-        let inspect: Arc<dyn Inspect> = Arc::clone(inspection) as _;
-        let lifecycle = Arc::clone(inspection) as _;
-        tasks.spawn(noted(self.admin.serve(Arc::clone(&inspect), lifecycle, router, tasks.clone())));
+    fn serve(self, edge: &Arc<Live>, stop: &CancellationToken) {
+        let tasks = &edge.ground.background;
+        let inspection = Arc::new(Inspection::new(edge, stop.clone()));
+        let inspect: Arc<dyn Inspect> = Arc::clone(&inspection) as _;
+        tasks.spawn(noted(self.admin.serve(Arc::clone(&inspect), inspection, tasks.clone())));
         if let Some(endpoint) = self.metrics {
             tasks.spawn(noted(endpoint.serve(inspect, tasks.clone())));
         }
@@ -76,9 +81,9 @@ async fn noted(served: impl Future<Output = Result<(), ControlError>>) {
 }
 
 /// Drains; a second signal ends the process at once.
-async fn end(edge: Edge, within: Duration, signals: &mut Signals) {
+async fn end(edge: Edge, signals: &mut Signals) {
     tokio::select! {
-        is_clean = edge.drain(within) => tracing::info!(is_clean, "stopped"),
+        is_clean = edge.drain() => tracing::info!(is_clean, "stopped"),
         () = signals.another() => {
             let _ = writeln!(io::stderr(), "ended at once by a second signal");
             std::process::exit(1);
@@ -91,6 +96,7 @@ struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
+    user1: Signal,
 }
 
 impl Signals {
@@ -99,18 +105,24 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hangup: signal(SignalKind::hangup())?,
+            user1: signal(SignalKind::user_defined1())?,
         })
     }
 
-    /// Waits for SIGTERM, SIGINT or `stop`. SIGHUP opens the access log anew, as
-    /// logrotate wants it.
-    async fn until_stop(&mut self, edge: &Edge, stop: &CancellationToken) {
+    /// Waits for SIGTERM, SIGINT or `stop`. SIGUSR1 opens the access log anew, as
+    /// logrotate wants it; SIGHUP does so, too, and reads the config anew.
+    async fn until_stop(&mut self, edge: &Live, stop: &CancellationToken) {
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => return,
                 _ = self.interrupt.recv() => return,
                 () = stop.cancelled() => return,
-                _ = self.hangup.recv() => edge.telemetry.reopen(),
+                _ = self.user1.recv() => edge.telemetry.reopen(),
+                _ = self.hangup.recv() => {
+                    edge.telemetry.reopen();
+                    // What came of it has been said.
+                    let _ = reload::now(edge).await;
+                }
             }
         }
     }

@@ -5,63 +5,64 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use ipnet::IpNet;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio_util::sync::CancellationToken;
 
 use super::StartError;
 use crate::front::Front;
-use crate::listener::{Bound, ConnectionLimits, Listener, Transport};
-use crate::tls::Tls;
-
-/// What the workers listen on.
-pub(super) struct Sockets {
-    pub(super) http: Vec<Bound>,
-    pub(super) https: Vec<Bound>,
-    pub(super) tls: Arc<Tls>,
-    /// Networks whose connections begin with a PROXY header.
-    pub(super) proxies: Arc<[IpNet]>,
-}
+use crate::listener::{ConnectionLimits, Listener, Transport};
 
 /// The running workers.
 pub(super) struct Workers {
     threads: Vec<JoinHandle<()>>,
+    /// What each is to listen on next.
+    shares: Vec<UnboundedSender<Share>>,
     end: CancellationToken,
 }
 
-/// Starts `count` workers.
-pub(super) fn start(
-    count: usize,
-    sockets: Sockets,
-    front: &Arc<Front>,
-    limits: &Arc<ConnectionLimits>,
-) -> Result<Workers, StartError> {
-    let mut shares: Vec<Vec<(TcpListener, Transport)>> = (0..count).map(|_| Vec::new()).collect();
-    let tls = Transport::Tls(sockets.tls);
-    for (bound, transport) in [(sockets.http, Transport::Cleartext), (sockets.https, tls)] {
-        for bound in bound {
-            for (share, socket) in shares.iter_mut().zip(bound.listen()?) {
-                share.push((socket, transport.clone()));
-            }
-        }
-    }
-    let mut workers = Workers { threads: Vec::new(), end: CancellationToken::new() };
-    for (index, share) in shares.into_iter().enumerate() {
-        let worker = Worker {
-            share,
-            front: Arc::clone(front),
-            limits: Arc::clone(limits),
-            proxies: Arc::clone(&sockets.proxies),
-            end: workers.end.clone(),
-        };
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Worker)?;
-        let thread = std::thread::Builder::new().name(format!("worker-{index}"));
-        workers.threads.push(thread.spawn(move || worker.run(&runtime)).map_err(StartError::Worker)?);
-    }
-    Ok(workers)
+/// A socket for one worker.
+struct Share {
+    socket: TcpListener,
+    transport: Transport,
+    /// Cancelled when no more connections are taken there.
+    end: CancellationToken,
 }
 
 impl Workers {
+    /// Starts `count` workers, which listen on nothing yet.
+    pub(super) fn start(
+        count: usize,
+        front: &Arc<Front>,
+        limits: &Arc<ConnectionLimits>,
+    ) -> Result<Self, StartError> {
+        let mut workers = Self { threads: Vec::new(), shares: Vec::new(), end: CancellationToken::new() };
+        for index in 0..count {
+            let (sender, shares) = unbounded_channel();
+            let worker = Worker {
+                shares,
+                front: Arc::clone(front),
+                limits: Arc::clone(limits),
+                end: workers.end.clone(),
+            };
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .map_err(StartError::Worker)?;
+            let thread = std::thread::Builder::new().name(format!("worker-{index}"));
+            workers.threads.push(thread.spawn(move || worker.run(&runtime)).map_err(StartError::Worker)?);
+            workers.shares.push(sender);
+        }
+        Ok(workers)
+    }
+
+    /// Has each worker take connections from one of `sockets` until `end`.
+    pub(super) fn listen(&self, sockets: Vec<TcpListener>, transport: &Transport, end: &CancellationToken) {
+        for (worker, socket) in self.shares.iter().zip(sockets) {
+            // A worker that has ended takes no connections.
+            let _ = worker.send(Share { socket, transport: transport.clone(), end: end.clone() });
+        }
+    }
+
     /// Ends every worker, whatever it does.
     pub(super) fn stop(&self) {
         self.end.cancel();
@@ -83,30 +84,34 @@ impl Drop for Workers {
 }
 
 struct Worker {
-    share: Vec<(TcpListener, Transport)>,
+    shares: UnboundedReceiver<Share>,
     front: Arc<Front>,
     limits: Arc<ConnectionLimits>,
-    proxies: Arc<[IpNet]>,
     end: CancellationToken,
 }
 
 impl Worker {
-    fn run(self, runtime: &tokio::runtime::Runtime) {
+    fn run(mut self, runtime: &tokio::runtime::Runtime) {
         runtime.block_on(async {
-            for (socket, transport) in self.share {
-                match tokio::net::TcpListener::from_std(socket) {
-                    Ok(socket) => {
-                        let (front, limits) = (Arc::clone(&self.front), Arc::clone(&self.limits));
-                        let proxies = Arc::clone(&self.proxies);
-                        let listener = Listener { socket, transport, front, limits, proxies };
-                        self.front.tasks().spawn(listener.run());
-                    }
-                    Err(error) => {
-                        tracing::error!(error = &error as &dyn std::error::Error, "a socket cannot be used");
-                    }
+            loop {
+                tokio::select! {
+                    () = self.end.cancelled() => return,
+                    Some(share) = self.shares.recv() => self.listen(share),
                 }
             }
-            self.end.cancelled().await;
         });
+    }
+
+    fn listen(&self, share: Share) {
+        match tokio::net::TcpListener::from_std(share.socket) {
+            Ok(socket) => {
+                let (front, limits) = (Arc::clone(&self.front), Arc::clone(&self.limits));
+                let listener = Listener { socket, transport: share.transport, front, limits, end: share.end };
+                self.front.tasks().spawn(listener.run());
+            }
+            Err(error) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "a socket cannot be used");
+            }
+        }
     }
 }

@@ -123,6 +123,11 @@ impl Pool {
         Some(server.to_string())
     }
 
+    /// True if it was made for `config`.
+    pub fn is_of(&self, config: &PoolConfig) -> bool {
+        *self.config == *config
+    }
+
     pub(super) fn config(&self) -> &PoolConfig {
         &self.config
     }
@@ -135,7 +140,9 @@ impl Pool {
         self.members.iter().for_each(|member| member.origin.sweep_idle());
     }
 
-    pub(super) fn close_idle(&self) {
+    /// Closes the connections that carry nothing, and others once they do: nothing
+    /// new is to be sent.
+    pub fn close_idle(&self) {
         self.members.iter().for_each(|member| member.origin.close_idle());
     }
 

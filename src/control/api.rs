@@ -11,21 +11,19 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::server::{Answer, content, refusal, wrong_method};
-use super::{Inspect, Lifecycle, duty, look, purge};
+use super::{Inspect, Lifecycle, ReloadRefused, duty, look, purge};
 use crate::balance::Duty;
-use crate::router::Router;
 use crate::telemetry::prometheus;
 
 /// Answers on the admin socket.
 pub(super) struct AdminApi {
     inspect: Arc<dyn Inspect>,
     lifecycle: Arc<dyn Lifecycle>,
-    router: Arc<Router>,
 }
 
 impl AdminApi {
-    pub(super) fn new(inspect: Arc<dyn Inspect>, lifecycle: Arc<dyn Lifecycle>, router: Arc<Router>) -> Self {
-        Self { inspect, lifecycle, router }
+    pub(super) fn new(inspect: Arc<dyn Inspect>, lifecycle: Arc<dyn Lifecycle>) -> Self {
+        Self { inspect, lifecycle }
     }
 
     async fn resource(&self, resource: Resource, content_of_req: &[u8]) -> Response<Full<Bytes>> {
@@ -37,12 +35,19 @@ impl AdminApi {
             Resource::Assign(duty) => duty::answer(&*self.lifecycle, duty, content_of_req),
             Resource::Certificates => as_json(&self.inspect.certificates()),
             Resource::Renew => self.renew(content_of_req),
+            Resource::Plan => {
+                self.inspect.plan().map_or_else(|why| not_taken(&why), |changes| as_json(&changes))
+            }
+            Resource::Reload => {
+                let reloaded = self.lifecycle.reload().await;
+                reloaded.map_or_else(|why| not_taken(&why), |reloaded| as_json(&reloaded))
+            }
             Resource::Drain => self.drain(),
-            Resource::Purge => purge::answer(&self.router, content_of_req).await,
-            Resource::Explain => look::explain(&self.router, content_of_req).await,
-            Resource::CacheList => look::list(&self.router, content_of_req).await,
-            Resource::CacheShow => look::show(&self.router, content_of_req).await,
-            Resource::CacheStat => as_json(&self.router.cache().stat()),
+            Resource::Purge => purge::answer(&self.inspect.router(), content_of_req).await,
+            Resource::Explain => look::explain(&self.inspect.router(), content_of_req).await,
+            Resource::CacheList => look::list(&self.inspect.router(), content_of_req).await,
+            Resource::CacheShow => look::show(&self.inspect.router(), content_of_req).await,
+            Resource::CacheStat => as_json(&self.inspect.router().cache().stat()),
         }
     }
 
@@ -91,6 +96,8 @@ enum Resource {
     Assign(Duty),
     Certificates,
     Renew,
+    Plan,
+    Reload,
     Drain,
     Purge,
     Explain,
@@ -118,6 +125,8 @@ impl Resource {
             "origins/enable" => Self::Assign(Duty::Enabled),
             "certificates" => Self::Certificates,
             "certificates/renew" => Self::Renew,
+            "plan" => Self::Plan,
+            "reload" => Self::Reload,
             "drain" => Self::Drain,
             "purge" => Self::Purge,
             "explain" => Self::Explain,
@@ -132,6 +141,7 @@ impl Resource {
         match self {
             Self::Assign(_)
             | Self::Renew
+            | Self::Reload
             | Self::Drain
             | Self::Purge
             | Self::Explain
@@ -142,9 +152,15 @@ impl Resource {
             | Self::Metrics
             | Self::Origins
             | Self::Certificates
+            | Self::Plan
             | Self::CacheStat => Method::GET,
         }
     }
+}
+
+/// The configuration in the file is none that could be in force (RFC 9110 s15.5.21).
+fn not_taken(why: &ReloadRefused) -> Response<Full<Bytes>> {
+    refusal(StatusCode::UNPROCESSABLE_ENTITY, &why.0)
 }
 
 /// An answer as JSON.

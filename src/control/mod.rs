@@ -13,15 +13,21 @@ mod purge;
 mod server;
 pub mod show;
 pub mod show_cache;
+pub mod show_changes;
 mod socket;
 mod table;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::balance::Duty;
+use crate::config::Changes;
+use crate::router::Router;
 
 pub use self::duty::Assigned;
 pub use self::error::ControlError;
@@ -36,6 +42,12 @@ pub trait Inspect: Send + Sync + 'static {
 
     /// The configuration in force, as TOML.
     fn config_text(&self) -> String;
+
+    /// What a reload would change.
+    fn plan(&self) -> Result<Changes, ReloadRefused>;
+
+    /// The routes in force.
+    fn router(&self) -> Arc<Router>;
 
     /// An array of pools: `{ name, servers: [{ label, state, in_flight,
     /// latency_ms, requests, failures, last_error }] }`.
@@ -54,6 +66,10 @@ pub trait Lifecycle: Send + Sync + 'static {
     /// Begins a graceful stop and returns at once. Further calls do nothing.
     fn drain(&self);
 
+    /// Reads the configuration anew and has it in force from then on, or changes
+    /// nothing.
+    fn reload(&self) -> BoxFuture<'_, Result<Reloaded, ReloadRefused>>;
+
     /// Has new certificates made for the site of this name, or those that have it
     /// among their names, and returns at once; says how many.
     fn renew_certificates(&self, name: &str) -> usize;
@@ -62,6 +78,19 @@ pub trait Lifecycle: Send + Sync + 'static {
     /// all that have it; says which those are.
     fn assign(&self, server: &str, pool: Option<&str>, duty: Duty) -> Vec<Assigned>;
 }
+
+/// A configuration that came into force.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Reloaded {
+    /// How many were in force, this one included.
+    pub generation: u64,
+    /// What is other than in the one before.
+    pub changes: Changes,
+}
+
+/// Why the configuration in force stays, as text for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReloadRefused(pub String);
 
 /// The process as a whole.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

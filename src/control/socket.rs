@@ -14,7 +14,6 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use super::api::AdminApi;
 use super::{ControlError, Inspect, Lifecycle, server};
 use crate::base::Tasks;
-use crate::router::Router;
 
 const OWNER_ONLY: u32 = 0o600;
 const BACKLOG: i32 = 64;
@@ -51,13 +50,12 @@ impl AdminSocket {
         self,
         inspect: Arc<dyn Inspect>,
         lifecycle: Arc<dyn Lifecycle>,
-        router: Arc<Router>,
         tasks: Tasks,
     ) -> Result<(), ControlError> {
         let Self { listener, file } = self;
         let listener = tokio::net::UnixListener::from_std(listener)
             .map_err(|source| ControlError::Bind { path: file.path.clone(), source })?;
-        server::serve(listener, Arc::new(AdminApi::new(inspect, lifecycle, router)), tasks).await;
+        server::serve(listener, Arc::new(AdminApi::new(inspect, lifecycle)), tasks).await;
         Ok(())
     }
 }

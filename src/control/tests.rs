@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -14,13 +15,13 @@ use tokio::net::{TcpStream, UnixStream};
 use super::*;
 use crate::base::{SystemClock, Tasks};
 use crate::cache::Cache;
-use crate::config;
+use crate::config::{self, Change, ChangeKind};
 use crate::router::Router;
 use crate::telemetry::Metrics;
 
-#[derive(Default)]
 struct Process {
     drains: AtomicUsize,
+    router: Arc<Router>,
 }
 
 impl Inspect for Process {
@@ -42,6 +43,15 @@ impl Inspect for Process {
         "workers = 4\n".to_owned()
     }
 
+    fn plan(&self) -> Result<Changes, ReloadRefused> {
+        let change = Change { kind: ChangeKind::Added, what: "site b.test".to_owned(), keys: Vec::new() };
+        Ok(Changes { reloaded: vec![change], after_restart: vec!["workers".to_owned()] })
+    }
+
+    fn router(&self) -> Arc<Router> {
+        Arc::clone(&self.router)
+    }
+
     fn origins(&self) -> Value {
         json!([{ "name": "app" }])
     }
@@ -60,6 +70,10 @@ impl Lifecycle for Process {
         self.drains.fetch_add(1, SeqCst);
     }
 
+    fn reload(&self) -> BoxFuture<'_, Result<Reloaded, ReloadRefused>> {
+        std::future::ready(Err(ReloadRefused("seawall.toml:7:1: unknown key".to_owned()))).boxed()
+    }
+
     fn renew_certificates(&self, name: &str) -> usize {
         usize::from(name == "example.com")
     }
@@ -69,6 +83,10 @@ impl Lifecycle for Process {
         let known = Assigned { pool: "app".to_owned(), server: server.to_owned(), duty };
         if is_known { vec![known] } else { Vec::new() }
     }
+}
+
+fn process(tasks: &Tasks) -> Arc<Process> {
+    Arc::new(Process { drains: AtomicUsize::new(0), router: router(tasks) })
 }
 
 /// A served admin socket.
@@ -82,9 +100,10 @@ struct Served {
 fn serve() -> Served {
     let directory = tempfile::tempdir().unwrap();
     let socket = directory.path().join("admin.sock");
-    let (process, tasks) = (Arc::new(Process::default()), Tasks::new());
+    let tasks = Tasks::new();
+    let process = process(&tasks);
     let admin = AdminSocket::bind(&socket).unwrap();
-    tasks.spawn(admin.serve(process.clone(), process.clone(), router(&tasks), tasks.clone()));
+    tasks.spawn(admin.serve(process.clone(), process.clone(), tasks.clone()));
     Served { process, tasks, socket, _directory: directory }
 }
 
@@ -115,6 +134,19 @@ async fn raw(mut stream: impl AsyncReadExt + AsyncWriteExt + Unpin, req: &[u8]) 
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer).await;
     String::from_utf8(answer).unwrap()
+}
+
+#[tokio::test]
+async fn a_plan_is_told_and_a_config_that_is_not_taken_says_why() {
+    let served = serve();
+    let plan =
+        json!({ "reloaded": [{ "kind": "added", "what": "site b.test" }], "after_restart": ["workers"] });
+    assert_eq!(json_of(&served.socket, "/v1/plan").await, plan);
+    let (status, body) = client::request(&served.socket, Method::POST, "/v1/reload").await.unwrap();
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+    let why: Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!(why, json!({ "error": "seawall.toml:7:1: unknown key" }));
+    stop(served).await;
 }
 
 #[tokio::test]
@@ -329,7 +361,7 @@ async fn prometheus_reads_metrics_and_nothing_else() {
     let endpoint = MetricsEndpoint::bind(([127, 0, 0, 1], 0).into()).unwrap();
     let address = endpoint.address();
     assert!(matches!(MetricsEndpoint::bind(address), Err(ControlError::Metrics { .. })));
-    tasks.spawn(endpoint.serve(Arc::new(Process::default()), tasks.clone()));
+    tasks.spawn(endpoint.serve(process(&tasks), tasks.clone()));
     for (line, status) in [
         ("GET /metrics", "200"),
         ("GET /metrics?x", "200"),

@@ -21,6 +21,7 @@ use super::service::ConnectionService;
 use super::stream_pace::{self, KeptMoving, StreamPace};
 use super::{ConnectionProtocol, Front};
 use crate::base::{Clock, Tasks};
+use crate::config::model::Limits;
 use crate::exchange::ConnectionInfo;
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::Limit;
@@ -47,7 +48,8 @@ impl Front {
     ) where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let pace = Arc::new(Pace::new(Arc::clone(&self.clock), protocol, &self.limits));
+        let limits = self.limits();
+        let pace = Arc::new(Pace::new(Arc::clone(&self.clock), protocol, &limits));
         let stream = Paced::new(stream, Arc::clone(&pace));
         let peer = connection.peer;
         let service = ConnectionService {
@@ -58,23 +60,24 @@ impl Front {
         let served = match protocol {
             ConnectionProtocol::Http1 => {
                 let io = TokioIo::new(stream);
-                let mut connection = pin!(self.http1().serve_connection(io, service).with_upgrades());
+                let mut connection = pin!(self.http1(&limits).serve_connection(io, service).with_upgrades());
                 let close = http1::UpgradeableConnection::graceful_shutdown;
                 let poll = |connection: Pin<&mut _>, context: &mut Context<'_>| {
                     let polled = Future::poll(connection, context);
                     pace.pause();
                     polled
                 };
-                self.drive(&pace, connection.as_mut(), poll, close).await
+                self.drive((&pace, &limits), connection.as_mut(), poll, close).await
             }
             ConnectionProtocol::Http2 => {
                 let gather = Gather::new(stream);
                 let io = TokioIo::new(gather.handle());
-                let mut connection = pin!(self.http2().serve_connection(io, service));
+                let mut connection = pin!(self.http2(&limits).serve_connection(io, service));
                 let poll = |connection: Pin<&mut _>, context: &mut Context<'_>| {
                     gather.poll_driven(connection, context).map(|served| served.unwrap_or(Ok(())))
                 };
-                self.drive(&pace, connection.as_mut(), poll, http2::Connection::graceful_shutdown).await
+                self.drive((&pace, &limits), connection.as_mut(), poll, http2::Connection::graceful_shutdown)
+                    .await
             }
         };
         if let Err(error) = served {
@@ -86,12 +89,12 @@ impl Front {
     /// Drives a connection by `poll` to its end, a limit's, or a drain's.
     async fn drive<C>(
         &self,
-        pace: &Pace,
+        (pace, limits): (&Pace, &Limits),
         mut connection: Pin<&mut C>,
         poll: impl Fn(Pin<&mut C>, &mut Context<'_>) -> Poll<hyper::Result<()>>,
         close: impl Fn(Pin<&mut C>),
     ) -> hyper::Result<()> {
-        let mut limit = pin!(pace.ended_by(&self.limits));
+        let mut limit = pin!(pace.ended_by(limits));
         let mut drain = pin!(self.draining.cancelled());
         let mut is_draining = false;
         loop {
@@ -115,8 +118,7 @@ impl Front {
         }
     }
 
-    fn http1(&self) -> http1::Builder {
-        let limits = &self.limits;
+    fn http1(&self, limits: &Limits) -> http1::Builder {
         let mut builder = http1::Builder::new();
         builder
             .header_read_timeout(None)
@@ -129,8 +131,7 @@ impl Front {
         builder
     }
 
-    fn http2(&self) -> http2::Builder<Streams> {
-        let limits = &self.limits;
+    fn http2(&self, limits: &Limits) -> http2::Builder<Streams> {
         let streams = Streams {
             tasks: self.tasks.clone(),
             clock: Arc::clone(&self.clock),

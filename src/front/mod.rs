@@ -30,6 +30,7 @@ mod tests;
 
 use std::sync::Arc;
 
+use arc_swap::{ArcSwap, Guard};
 use ipnet::IpNet;
 use tokio_util::sync::CancellationToken;
 
@@ -48,40 +49,57 @@ pub enum ConnectionProtocol {
     Http2,
 }
 
-/// What every connection shares.
-pub struct Front {
+/// How one configuration has requests served.
+pub struct Serving {
     handler: Arc<dyn Handler>,
     certificates: Arc<Certificates>,
+    limits: Arc<Limits>,
+    trusted_proxies: Vec<IpNet>,
+}
+
+impl Serving {
+    /// As `config` says, by `handler`; challenges are answered with what
+    /// `certificates` wait for.
+    pub fn new(config: &Config, handler: Arc<dyn Handler>, certificates: Arc<Certificates>) -> Self {
+        Self {
+            handler,
+            certificates,
+            limits: Arc::new(config.limits.clone()),
+            trusted_proxies: config.listen.trusted_proxies.clone(),
+        }
+    }
+}
+
+/// What every connection shares.
+pub struct Front {
+    serving: ArcSwap<Serving>,
     telemetry: Arc<Telemetry>,
     clock: Arc<dyn Clock>,
     tasks: Tasks,
-    limits: Limits,
-    trusted_proxies: Vec<IpNet>,
     draining: CancellationToken,
 }
 
 impl Front {
-    /// A front for one configuration. `tasks` are waited for by a drain, which
+    /// A front that serves so. `tasks` are waited for by a drain, which
     /// `draining` begins.
     pub fn new(
-        config: &Config,
-        handler: Arc<dyn Handler>,
-        certificates: Arc<Certificates>,
+        serving: Serving,
         telemetry: Arc<Telemetry>,
         clock: Arc<dyn Clock>,
         tasks: Tasks,
         draining: CancellationToken,
     ) -> Self {
-        Self {
-            handler,
-            certificates,
-            telemetry,
-            clock,
-            tasks,
-            limits: config.limits.clone(),
-            trusted_proxies: config.listen.trusted_proxies.clone(),
-            draining,
-        }
+        Self { serving: ArcSwap::from_pointee(serving), telemetry, clock, tasks, draining }
+    }
+
+    /// Has every request from now on served so, on connections that are there too.
+    /// These keep the limits of connections that they came under.
+    pub fn serve_so(&self, serving: Serving) {
+        self.serving.store(Arc::new(serving));
+    }
+
+    fn serving(&self) -> Guard<Arc<Serving>> {
+        self.serving.load()
     }
 
     /// The clock of its deadlines.
@@ -90,18 +108,13 @@ impl Front {
     }
 
     /// What clients may use up.
-    pub fn limits(&self) -> &Limits {
-        &self.limits
+    pub fn limits(&self) -> Arc<Limits> {
+        Arc::clone(&self.serving().limits)
     }
 
     /// What is told about the traffic.
     pub fn telemetry(&self) -> &Arc<Telemetry> {
         &self.telemetry
-    }
-
-    /// Resolves when a drain begins, and at once after that.
-    pub fn draining(&self) -> &CancellationToken {
-        &self.draining
     }
 
     /// Runs connections' tasks.
@@ -110,8 +123,14 @@ impl Front {
     }
 }
 
+impl std::fmt::Debug for Serving {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Serving").field("limits", &self.limits).finish_non_exhaustive()
+    }
+}
+
 impl std::fmt::Debug for Front {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Front").field("limits", &self.limits).finish_non_exhaustive()
+        f.debug_struct("Front").field("limits", &self.limits()).finish_non_exhaustive()
     }
 }

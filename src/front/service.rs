@@ -24,8 +24,9 @@ use super::pace::Pace;
 use super::respond::{self, Outgoing};
 use super::stream_pace::StreamPace;
 use super::tunnel::{self, ClientEnd};
-use super::{Front, challenge, identity, normalize};
+use super::{Front, Serving, challenge, identity, normalize};
 use crate::base::random_id;
+use crate::config::model::Limits;
 use crate::exchange::{
     Answer, Body, ConnectionInfo, ExchangeEnd, ExchangeRecord, Facts, Failure, FetchError, Handling,
     Protocol, Request, RequestId, RequestProgress, Response,
@@ -53,10 +54,11 @@ impl Service<http::Request<Incoming>> for ConnectionService {
         let mut observation = self.observe(&head);
         let is_head = head.method == Method::HEAD;
         let is_http1 = head.version != Version::HTTP_2;
-        let handling = match self.request(&mut head, incoming, &mut observation) {
-            Ok(req) => match challenge::answer(&req, &self.front.certificates) {
+        let serving = self.front.serving();
+        let handling = match self.request(&serving, (&mut head, incoming), &mut observation) {
+            Ok(req) => match challenge::answer(&req, &serving.certificates) {
                 Some(res) => Handling::ready(Answer { site: None, hsts: false, result: Ok(res) }),
-                None => caught(&self.front, || self.front.handler.handle(req)).unwrap_or_else(failed),
+                None => caught(&self.front, || serving.handler.handle(req)).unwrap_or_else(failed),
             },
             Err(failure) => failed(failure),
         };
@@ -104,23 +106,23 @@ impl ConnectionService {
     /// The request in normal form.
     fn request(
         &self,
-        head: &mut Parts,
-        incoming: Incoming,
+        serving: &Serving,
+        (head, incoming): (&mut Parts, Incoming),
         observation: &mut Observation,
     ) -> Result<Request, Failure> {
         let front = &self.front;
-        let who = identity::identify(&self.connection, &head.headers, &front.trusted_proxies);
+        let who = identity::identify(&self.connection, &head.headers, &serving.trusted_proxies);
         let record = &mut observation.record;
         (record.client, record.scheme) = (who.client, who.scheme);
         let has_content = !http_body::Body::is_end_stream(&incoming);
         self.pace.check_framing()?;
-        let normal = normalize::normalize(head, who.scheme, &front.limits)?;
+        let normal = normalize::normalize(head, who.scheme, &serving.limits)?;
         record.host = normal.target.host.value().clone();
         let body = if has_content {
             let received = Arc::new(AtomicU64::new(0));
             observation.bytes_in = Some(Arc::clone(&received));
             let metrics = Arc::clone(&front.telemetry.metrics);
-            let pace = self.content_pace(head);
+            let pace = content_pace(head, &serving.limits);
             Body::boxed(Content::new(
                 (incoming, head.version == Version::HTTP_2),
                 pace,
@@ -147,18 +149,15 @@ impl ConnectionService {
             received_wall: record.started,
         })
     }
+}
 
-    fn content_pace(&self, head: &Parts) -> ContentPace {
-        let limits = &self.front.limits;
-        let is_grpc = head
-            .headers
-            .get(CONTENT_TYPE)
-            .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
-        if is_grpc {
-            ContentPace { timeout: limits.stream_idle, min_rate: 0 }
-        } else {
-            ContentPace { timeout: limits.body_timeout, min_rate: limits.min_rate }
-        }
+fn content_pace(head: &Parts, limits: &Limits) -> ContentPace {
+    let is_grpc =
+        head.headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
+    if is_grpc {
+        ContentPace { timeout: limits.stream_idle, min_rate: 0 }
+    } else {
+        ContentPace { timeout: limits.body_timeout, min_rate: limits.min_rate }
     }
 }
 

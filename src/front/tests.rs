@@ -37,7 +37,8 @@ async fn front(answer: impl Fn(Request) -> Handling<Answer> + Send + Sync + 'sta
     let (tasks, metrics) = (Tasks::new(), Arc::clone(&telemetry.metrics));
     let certificates = Certificates::start(&config, Arc::clone(&clock), &tasks, metrics).await.unwrap();
     let handler = Arc::new(Answering(answer));
-    Arc::new(Front::new(&config, handler, certificates, telemetry, clock, tasks, CancellationToken::new()))
+    let serving = Serving::new(&config, handler, certificates);
+    Arc::new(Front::new(serving, telemetry, clock, tasks, CancellationToken::new()))
 }
 
 /// A connection to `front`.

@@ -67,9 +67,10 @@ pub(super) async fn join(client: ClientEnd, origin: OnUpgrade, mut observation: 
     };
     metrics.tunnels_open.add(1);
     let activity = Activity::new(Arc::clone(&front.clock));
+    let limits = front.limits();
     let end = tokio::select! {
-        end = pass((client, sending), origin, &activity, front.limits.write_timeout) => end,
-        () = activity.ceases_for(front.limits.tunnel_idle) => {
+        end = pass((client, sending), origin, &activity, limits.write_timeout) => end,
+        () = activity.ceases_for(limits.tunnel_idle) => {
             metrics.limit(Limit::TunnelIdle);
             ExchangeEnd::Cut
         }

@@ -1,13 +1,15 @@
-//! Takes connections from one socket on one worker, for as long as the edge
-//! takes any.
+//! Takes connections from one socket on one worker, for as long as connections
+//! are taken there.
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ipnet::IpNet;
+use arc_swap::ArcSwap;
+use futures_util::FutureExt;
 use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
 
 use super::connection::{Arrival, Open};
 use super::limits::ConnectionLimits;
@@ -24,8 +26,8 @@ const ACCEPT_BACKOFF: Backoff = Backoff { first: Duration::from_millis(5), most:
 pub enum Transport {
     /// Nothing: HTTP/1 in cleartext.
     Cleartext,
-    /// TLS; ALPN settles which HTTP.
-    Tls(Arc<tls::Tls>),
+    /// TLS, as it is spoken when a connection comes; ALPN settles which HTTP.
+    Tls(Arc<ArcSwap<tls::Tls>>),
 }
 
 /// One socket of one worker.
@@ -37,21 +39,24 @@ pub struct Listener {
     pub transport: Transport,
     /// Who serves them.
     pub front: Arc<Front>,
-    /// How many there may be.
+    /// How many there may be, and from where.
     pub limits: Arc<ConnectionLimits>,
-    /// Networks whose connections begin with a PROXY header.
-    pub proxies: Arc<[IpNet]>,
+    /// Cancelled when no more are taken here.
+    pub end: CancellationToken,
 }
 
+/// So many connections that came before the end are taken after it.
+const MOST_LATE: usize = 4096;
+
 impl Listener {
-    /// Accepts connections until a drain begins; each goes on in a task of its
-    /// own. The socket is closed on return.
+    /// Accepts connections until the end, those included that came before it; each
+    /// goes on in a task of its own. The socket is closed on return.
     pub async fn run(self) {
         let mut failures = 0;
         loop {
             let accepted = tokio::select! {
                 biased;
-                () = self.front.draining().cancelled() => return,
+                () = self.end.cancelled() => return self.take_the_rest(),
                 accepted = self.socket.accept() => accepted,
             };
             match accepted {
@@ -72,11 +77,19 @@ impl Listener {
         }
     }
 
+    /// Whoever was let in by the system already would else be reset.
+    fn take_the_rest(&self) {
+        for _ in 0..MOST_LATE {
+            let Some(Ok((stream, peer))) = self.socket.accept().now_or_never() else { return };
+            self.admit(stream, peer);
+        }
+    }
+
     /// A connection beyond the limits is closed at once.
     fn admit(&self, stream: TcpStream, peer: SocketAddr) {
         let metrics = &self.front.telemetry().metrics;
         let address = peer.ip().to_canonical();
-        let is_proxied = self.proxies.iter().any(|network| network.contains(&address));
+        let is_proxied = self.limits.is_proxied(address);
         let admitted = if is_proxied { self.limits.admit_unnamed() } else { self.limits.admit(address) };
         match admitted {
             Ok(permit) => {

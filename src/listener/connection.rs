@@ -85,7 +85,7 @@ impl Arrival {
                 let info = ends.info(Scheme::Http, None);
                 front.serve(stream, ConnectionProtocol::Http1, info).await;
             }
-            Transport::Tls(tls) => serve_tls(stream, &tls, ends, deadline, front).await,
+            Transport::Tls(tls) => serve_tls(stream, tls.load_full(), ends, deadline, front).await,
         }
     }
 }
@@ -107,11 +107,14 @@ fn no_header(error: &HeaderError, peer: SocketAddr, metrics: &Metrics) {
     tracing::debug!(%peer, error = error as &dyn std::error::Error, "no PROXY header");
 }
 
-async fn serve_tls(stream: TcpStream, tls: &tls::Tls, ends: Ends, deadline: Instant, front: Arc<Front>) {
+async fn serve_tls(stream: TcpStream, tls: Arc<tls::Tls>, ends: Ends, deadline: Instant, front: Arc<Front>) {
     let metrics = Arc::clone(&front.telemetry().metrics);
     // Boxed, as the state of a handshake is large, and the connection lives on
     // without it.
-    match Box::pin(tls::accept(stream, tls, deadline, &metrics)).await {
+    let accepted = Box::pin(tls::accept(stream, &tls, deadline, &metrics)).await;
+    // What it is of may end while the connection lives on.
+    drop(tls);
+    match accepted {
         Ok(tls::Accepted::Http { stream, alpn, session }) => {
             let protocol = match alpn {
                 tls::Alpn::H2 => ConnectionProtocol::Http2,

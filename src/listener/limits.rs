@@ -1,10 +1,12 @@
-//! How many connections there may be, in all and from one client address.
+//! How many connections there may be, in all and from one client address, and
+//! which of them are told by others whose they are.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use arc_swap::ArcSwap;
 use ipnet::IpNet;
 
 use crate::config::model::Config;
@@ -16,11 +18,31 @@ const SHARDS: usize = 64;
 /// Counts the open connections of all workers.
 #[derive(Debug)]
 pub struct ConnectionLimits {
-    most: usize,
-    most_per_client: Option<usize>,
-    exempt: Vec<IpNet>,
+    rules: ArcSwap<Rules>,
     open: AtomicUsize,
     clients: [Mutex<HashMap<IpAddr, usize>>; SHARDS],
+}
+
+/// What a configuration says of connections.
+#[derive(Debug)]
+struct Rules {
+    most: usize,
+    most_per_client: Option<usize>,
+    /// From the limit per client.
+    exempt: Vec<IpNet>,
+    /// Networks whose connections begin with a PROXY header.
+    proxies: Vec<IpNet>,
+}
+
+impl Rules {
+    fn of(config: &Config) -> Self {
+        Self {
+            most: config.limits.connections,
+            most_per_client: config.limits.connections_per_ip,
+            exempt: config.listen.trusted_proxies.clone(),
+            proxies: config.listen.proxy_protocol_from.clone(),
+        }
+    }
 }
 
 impl ConnectionLimits {
@@ -28,12 +50,20 @@ impl ConnectionLimits {
     /// per client.
     pub fn new(config: &Config) -> Self {
         Self {
-            most: config.limits.connections,
-            most_per_client: config.limits.connections_per_ip,
-            exempt: config.listen.trusted_proxies.clone(),
+            rules: ArcSwap::from_pointee(Rules::of(config)),
             open: AtomicUsize::new(0),
             clients: std::array::from_fn(|_| Mutex::default()),
         }
+    }
+
+    /// Holds what comes from now on to the limits of another configuration.
+    pub fn become_those_of(&self, config: &Config) {
+        self.rules.store(Arc::new(Rules::of(config)));
+    }
+
+    /// True for the peer of a connection that begins with a PROXY header.
+    pub fn is_proxied(&self, peer: IpAddr) -> bool {
+        self.rules.load().proxies.iter().any(|network| network.contains(&peer))
     }
 
     /// Counts a connection of `peer` until the permit is dropped, or names the
@@ -46,7 +76,7 @@ impl ConnectionLimits {
 
     /// The same for a connection whose client is still to be told.
     pub fn admit_unnamed(self: &Arc<Self>) -> Result<ConnectionPermit, Limit> {
-        if self.open.fetch_add(1, Relaxed) >= self.most {
+        if self.open.fetch_add(1, Relaxed) >= self.rules.load().most {
             self.open.fetch_sub(1, Relaxed);
             return Err(Limit::Connections);
         }
@@ -97,8 +127,9 @@ impl ConnectionPermit {
     /// limit stands against it.
     pub fn name(&mut self, client: IpAddr) -> Result<(), Limit> {
         let address = client.to_canonical();
-        let is_exempt = self.limits.exempt.iter().any(|network| network.contains(&address));
-        let Some(most) = self.limits.most_per_client.filter(|_| !is_exempt) else { return Ok(()) };
+        let rules = self.limits.rules.load();
+        let is_exempt = rules.exempt.iter().any(|network| network.contains(&address));
+        let Some(most) = rules.most_per_client.filter(|_| !is_exempt) else { return Ok(()) };
         let client = client_of(address);
         let mut counts = self.limits.shard(client).lock().unwrap_or_else(PoisonError::into_inner);
         let count = counts.entry(client).or_default();
@@ -125,10 +156,14 @@ mod tests {
     use super::*;
 
     fn limits(most: usize, per_client: usize) -> Arc<ConnectionLimits> {
-        Arc::new(ConnectionLimits {
+        let rules = Rules {
             most,
             most_per_client: Some(per_client),
             exempt: vec!["10.0.0.0/8".parse().unwrap()],
+            proxies: Vec::new(),
+        };
+        Arc::new(ConnectionLimits {
+            rules: ArcSwap::from_pointee(rules),
             open: AtomicUsize::new(0),
             clients: std::array::from_fn(|_| Mutex::default()),
         })

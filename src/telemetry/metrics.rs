@@ -234,6 +234,10 @@ pub struct Metrics {
     pub tunnels_open: Gauge,
     /// Handlers that panicked.
     pub panics: Counter,
+    /// Times that the config was read anew, and came into force.
+    pub reloads: Counter,
+    /// Times that it was not taken.
+    pub reloads_failed: Counter,
     /// How often each limit bit.
     pub limits: [Counter; Limit::ALL.len()],
     /// Fills begun: responses the cache fetched, to store them or not.

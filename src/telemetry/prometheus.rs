@@ -96,6 +96,12 @@ fn process_wide(page: &mut Page, metrics: &Metrics) {
             &m.protocol_errors,
         ),
         ("seawall_panics_total", "Handlers that panicked.", &m.panics),
+        ("seawall_reloads_total", "Times that the config was read anew, and came into force.", &m.reloads),
+        (
+            "seawall_reloads_failed_total",
+            "Times that the config was read anew, and not taken.",
+            &m.reloads_failed,
+        ),
         ("seawall_cache_fills_total", "Responses that the cache fetched, to store them or not.", &m.fills),
         ("seawall_cache_fills_stored_total", "Fills that were stored.", &m.fills_stored),
         ("seawall_cache_fills_failed_total", "Fills that failed or were given up.", &m.fills_failed),

@@ -41,7 +41,7 @@ async fn without_arguments_it_explains_itself() {
 async fn every_command_has_help() {
     for command in [
         "run", "serve", "check", "demo", "status", "origins", "certs", "metrics", "explain", "cache",
-        "purge", "drain",
+        "purge", "plan", "reload", "drain",
     ] {
         let output = output(&[command, "--help"]).await;
         assert!(output.status.success(), "{command}");

@@ -34,5 +34,6 @@ mod preflight;
 mod process;
 mod proxy_protocol;
 mod purge;
+mod reload;
 mod resolve;
 mod tls_policy;

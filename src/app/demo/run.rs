@@ -32,7 +32,7 @@ pub(in crate::app) fn run(demo: &Demo) -> Result<(), CommandError> {
     let (http, https) = (loopback(demo.http_port), loopback(demo.https_port));
     let text = config_text(&http, &https, &state_dir, &servers.addresses);
     let loaded = config::parse("the demo", &text, Path::new("."))?;
-    process::run(loaded, |edge| {
+    process::run(loaded, false, |edge| {
         let port = |addresses: &[SocketAddr]| addresses.first().map_or(0, SocketAddr::port);
         let ca = state_dir.join("ca").join("ca.pem");
         let text = banner(port(&edge.https), port(&edge.http), &ca);

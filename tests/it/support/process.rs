@@ -75,7 +75,8 @@ impl Drop for Running {
 /// `seawall run`, running.
 pub(crate) struct Seawall {
     process: Running,
-    place: Place,
+    /// What it would begin anew with.
+    pub(crate) place: Place,
     /// Where it takes cleartext.
     pub(crate) http: SocketAddr,
     /// Where it takes TLS.
@@ -87,6 +88,8 @@ pub(crate) struct Place {
     directory: TempDir,
     /// A command that is to run it, and its arguments.
     under: Vec<String>,
+    /// Further arguments of `seawall run`.
+    pub(crate) arguments: &'static [&'static str],
     /// Further keys of `listen`.
     pub(crate) listen: String,
     /// Where it will take cleartext.
@@ -100,7 +103,7 @@ impl Place {
     pub(crate) fn new() -> Self {
         let (http, https) = (ports::free_address(), ports::free_address());
         let (under, listen) = (Vec::new(), String::new());
-        Self { directory: tempfile::tempdir().unwrap(), under, listen, http, https }
+        Self { directory: tempfile::tempdir().unwrap(), under, arguments: &[], listen, http, https }
     }
 
     /// Writes a config with `tables` (sites, pools, limits) after the keys that
@@ -138,7 +141,7 @@ impl Place {
 
     fn spawn(&self) -> Running {
         let config = self.config();
-        let arguments = ["run", "-c", config.to_str().unwrap()];
+        let arguments = [&["run", "-c", config.to_str().unwrap()], self.arguments].concat();
         let mut command = match &self.under[..] {
             [] => command(&arguments),
             [program, words @ ..] => {

@@ -1,0 +1,106 @@
+//! Which addresses are listened on: those of the configuration in force. What is
+//! listened on by two configurations in turn is never closed in between.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use tokio_util::sync::CancellationToken;
+
+use super::workers::Workers;
+use crate::config::model::Listen;
+use crate::listener::{self, BindError, Bound, Transport};
+use crate::tls::Tls;
+
+/// What is spoken below HTTP where clients come in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Scheme {
+    Http,
+    Https,
+}
+
+/// An address as the configuration writes it; the system may have chosen the port.
+type Written = (Scheme, SocketAddr);
+
+/// The addresses that are listened on.
+pub(super) struct Sockets {
+    open: Vec<(Written, CancellationToken)>,
+    tls: Arc<ArcSwap<Tls>>,
+    draining: CancellationToken,
+}
+
+/// Addresses that are bound, and not listened on yet.
+pub(super) struct Unopened(Vec<(Written, Bound)>);
+
+/// The same with sockets for every worker.
+pub(super) struct Opened(Vec<(Written, Vec<TcpListener>)>);
+
+impl Sockets {
+    /// None yet; all are closed when a drain begins.
+    pub(super) fn new(tls: Arc<ArcSwap<Tls>>, draining: CancellationToken) -> Self {
+        Self { open: Vec::new(), tls, draining }
+    }
+
+    /// Binds every address of `listen` for so many workers.
+    pub(super) fn bind(listen: &Listen, workers: usize) -> Result<Unopened, BindError> {
+        bind(written(listen), workers)
+    }
+
+    /// Binds those addresses of `listen` that are not listened on.
+    pub(super) fn bind_new(&self, listen: &Listen, workers: usize) -> Result<Unopened, BindError> {
+        let is_open = |written: &Written| self.open.iter().any(|(open, _)| open == written);
+        bind(written(listen).filter(|written| !is_open(written)), workers)
+    }
+
+    /// Has `workers` take connections on them.
+    pub(super) fn listen(&mut self, opened: Opened, workers: &Workers) {
+        for ((scheme, address), sockets) in opened.0 {
+            let end = self.draining.child_token();
+            let transport = match scheme {
+                Scheme::Http => Transport::Cleartext,
+                Scheme::Https => Transport::Tls(Arc::clone(&self.tls)),
+            };
+            workers.listen(sockets, &transport, &end);
+            self.open.push(((scheme, address), end));
+        }
+    }
+
+    /// Closes those that `listen` has not.
+    pub(super) fn close_all_but(&mut self, listen: &Listen) {
+        let wanted: Vec<Written> = written(listen).collect();
+        self.open.retain(|(written, end)| {
+            let stays = wanted.contains(written);
+            if !stays {
+                end.cancel();
+            }
+            stays
+        });
+    }
+}
+
+impl Unopened {
+    /// Where cleartext, and where TLS will come in.
+    pub(super) fn addresses(&self) -> (Vec<SocketAddr>, Vec<SocketAddr>) {
+        let of = |wanted| {
+            let those = self.0.iter().filter(move |((scheme, _), _)| *scheme == wanted);
+            those.map(|(_, bound)| bound.address).collect()
+        };
+        (of(Scheme::Http), of(Scheme::Https))
+    }
+
+    /// Lets connections in, which wait until a worker takes them.
+    pub(super) fn listen(self) -> Result<Opened, BindError> {
+        let opened = self.0.into_iter().map(|(written, bound)| Ok((written, bound.listen()?)));
+        opened.collect::<Result<_, _>>().map(Opened)
+    }
+}
+
+fn written(listen: &Listen) -> impl Iterator<Item = Written> {
+    let http = listen.http.iter().map(|address| (Scheme::Http, *address));
+    http.chain(listen.https.iter().map(|address| (Scheme::Https, *address)))
+}
+
+fn bind(addresses: impl Iterator<Item = Written>, workers: usize) -> Result<Unopened, BindError> {
+    let bind = |written: Written| Ok((written, listener::bind(written.1, workers)?));
+    addresses.map(bind).collect::<Result<_, _>>().map(Unopened)
+}

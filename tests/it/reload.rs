@@ -1,0 +1,365 @@
+//! Another config while the program runs: what is under way ends as it began,
+//! what comes next is served as the new one says, and a wrong one changes nothing.
+
+use std::fs;
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::process::Output;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+
+use http::StatusCode;
+use rustix::process::Signal;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::task::JoinHandle;
+
+use super::support::client::{Alpn, Client};
+use super::support::origin::{Origin, ok};
+use super::support::process::{Place, Seawall, words};
+use super::support::raw::RawClient;
+use super::support::{eventually, ports, within};
+
+const GET: &str = "GET / HTTP/1.1\r\nHost: site.test\r\n\r\n";
+
+/// A site without TLS before one origin server.
+fn site(origin: SocketAddr) -> String {
+    format!("[site.\"site.test\"]\norigins = [\"{origin}\"]\nhealth = false\ntls = \"off\"\n")
+}
+
+/// What is not stored, so that every request goes to an origin server.
+fn personal(content: &str) -> String {
+    ok("Cache-Control: no-store\r\n", content)
+}
+
+/// Has `seawall` go on with `tables`; what it said to that.
+async fn reload(seawall: &Seawall, tables: &str) -> Output {
+    seawall.place.configure(tables);
+    seawall.ask("reload", &[]).await
+}
+
+/// The same, which must come into force.
+async fn reloaded(seawall: &Seawall, tables: &str) -> String {
+    let output = reload(seawall, tables).await;
+    assert!(output.status.success(), "{}", words(&output));
+    words(&output)
+}
+
+async fn content(seawall: &Seawall) -> String {
+    let res = RawClient::ask(seawall.http, GET).await;
+    assert_eq!(res.status(), 200);
+    String::from_utf8(res.content).unwrap()
+}
+
+async fn generation(seawall: &Seawall) -> u64 {
+    let said = seawall.ask("status", &["--json"]).await;
+    let status: serde_json::Value = serde_json::from_slice(&said.stdout).unwrap();
+    status["generation"].as_u64().unwrap()
+}
+
+#[tokio::test]
+async fn the_next_request_of_a_connection_is_served_as_the_new_config_says() {
+    let origins = [Origin::answering(personal("old")).await, Origin::answering(personal("new")).await];
+    let seawall = Seawall::start(&site(origins[0].address)).await;
+    let mut client = RawClient::connect(seawall.http).await;
+    client.send(GET).await;
+    assert_eq!(client.response().await.content, b"old");
+
+    let said = reloaded(&seawall, &site(origins[1].address)).await;
+    assert!(said.contains(&format!("~ site site.test: origins +{}", origins[1].address)), "{said}");
+    client.send(GET).await;
+    assert_eq!(client.response().await.content, b"new");
+    assert_eq!(generation(&seawall).await, 2);
+    seawall.metric_is("seawall_config_generation", 2).await;
+}
+
+#[tokio::test]
+async fn an_answer_under_way_ends_as_it_began() {
+    let mut old = Origin::start().await;
+    let new = Origin::answering(personal("new")).await;
+    let seawall = Seawall::start(&site(old.address)).await;
+    let mut client = RawClient::connect(seawall.http).await;
+    client.send(GET).await;
+    let mut arrival = old.next().await;
+    arrival.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nfirst").await;
+
+    reloaded(&seawall, &site(new.address)).await;
+    assert_eq!(content(&seawall).await, "new");
+    arrival.send(" last").await;
+    assert_eq!(client.response().await.content, b"first last");
+}
+
+#[tokio::test]
+async fn a_request_that_waits_for_its_answer_gets_it_from_where_it_was_sent() {
+    let mut old = Origin::start().await;
+    let new = Origin::answering(personal("new")).await;
+    let seawall = Seawall::start(&site(old.address)).await;
+    let mut client = RawClient::connect(seawall.http).await;
+    client.send("POST / HTTP/1.1\r\nHost: site.test\r\nContent-Length: 4\r\n\r\nonce").await;
+    let arrival = old.next().await;
+
+    reloaded(&seawall, &site(new.address)).await;
+    arrival.answer(personal("done")).await;
+    assert_eq!(client.response().await.content, b"done");
+    assert_eq!(new.requests(), 0);
+}
+
+#[tokio::test]
+async fn a_tunnel_outlives_the_site_it_leads_to() {
+    let mut origin = Origin::start().await;
+    let seawall = Seawall::start(&site(origin.address)).await;
+    let mut client = RawClient::connect(seawall.http).await;
+    client
+        .send(
+            "GET / HTTP/1.1\r\nHost: site.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+        )
+        .await;
+    let mut arrival = origin.next().await;
+    arrival
+        .send(
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n",
+        )
+        .await;
+    assert_eq!(client.head().await.status(), 101);
+    let (mut client, mut server) = (client.into_stream(), arrival.into_stream());
+
+    reloaded(&seawall, &site(origin.address).replace("site.test", "other.test")).await;
+    assert_eq!(RawClient::ask(seawall.http, GET).await.status(), 404);
+    for _ in 0..2 {
+        let mut received = [0; 4];
+        client.write_all(b"ping").await.unwrap();
+        within("a message", server.read_exact(&mut received)).await.unwrap();
+        assert_eq!(&received, b"ping");
+        server.write_all(b"pong").await.unwrap();
+        within("a message", client.read_exact(&mut received)).await.unwrap();
+        assert_eq!(&received, b"pong");
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_config_names_its_place_and_changes_nothing() {
+    let origin = Origin::answering(personal("as before")).await;
+    let seawall = Seawall::start(&site(origin.address)).await;
+    let wrong = site(origin.address).replace("site.test", "other.test").replace("health", "helth");
+    let output = reload(&seawall, &wrong).await;
+    assert_eq!(output.status.code(), Some(1));
+    let said = words(&output);
+    assert!(said.contains("seawall.toml:8:1") && said.contains("helth") && said.contains("health"), "{said}");
+    assert_eq!((content(&seawall).await, generation(&seawall).await), ("as before".to_owned(), 1));
+    seawall.metric_is("seawall_reloads_failed_total", 1).await;
+
+    // The signal says it in the log.
+    seawall.signal(Signal::HUP);
+    eventually("the log says why", || seawall.diagnostics().contains("seawall.toml:8:1").then_some(())).await;
+    seawall.metric_is("seawall_reloads_failed_total", 2).await;
+    assert_eq!((content(&seawall).await, generation(&seawall).await), ("as before".to_owned(), 1));
+}
+
+#[tokio::test]
+async fn a_config_that_cannot_come_into_force_as_a_whole_does_not_in_part() {
+    let origins = [Origin::answering(personal("as before")).await, Origin::answering(personal("new")).await];
+    let mut seawall = Seawall::start(&site(origins[0].address)).await;
+    let somebody = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (http, free) = (seawall.http, ports::free_address());
+
+    seawall.place.https = free;
+    seawall.place.http = somebody.local_addr().unwrap();
+    let output = reload(&seawall, &site(origins[1].address)).await;
+    assert!(!output.status.success() && words(&output).contains("taken"), "{}", words(&output));
+    assert_eq!((content(&seawall).await, generation(&seawall).await), ("as before".to_owned(), 1));
+    assert!(TcpListener::bind(free).is_ok(), "nothing is left of what was bound");
+
+    seawall.place.http = http;
+    seawall.place.https = seawall.https;
+    let unreadable = "tls = { certificate = \"none.pem\", key = \"none.pem\" }";
+    let output = reload(&seawall, &site(origins[1].address).replace("tls = \"off\"", unreadable)).await;
+    assert!(!output.status.success() && words(&output).contains("none.pem"), "{}", words(&output));
+    assert_eq!((content(&seawall).await, generation(&seawall).await), ("as before".to_owned(), 1));
+}
+
+#[tokio::test]
+async fn listeners_come_and_go_in_place() {
+    let origin = Origin::answering(personal("hello")).await;
+    let mut seawall = Seawall::start(&site(origin.address)).await;
+    let mut client = RawClient::connect(seawall.http).await;
+    client.send(GET).await;
+    assert_eq!(client.response().await.status(), 200);
+    let old = seawall.http;
+    seawall.http = ports::free_address();
+    seawall.place.http = seawall.http;
+    let said = reloaded(&seawall, &site(origin.address)).await;
+    assert!(said.contains(&format!("+ listener http {}", seawall.http)), "{said}");
+    assert!(said.contains(&format!("- listener http {old}")), "{said}");
+    assert_eq!(content(&seawall).await, "hello");
+    eventually("the old one is closed", || std::net::TcpStream::connect(old).err()).await;
+    client.send(GET).await;
+    assert_eq!(client.response().await.status(), 200, "a connection that came in there goes on");
+}
+
+#[tokio::test]
+async fn a_new_site_has_its_certificate_and_connections_that_are_there_stay() {
+    let origin = Origin::answering(personal("hello")).await;
+    let address = origin.address;
+    let internal = |names: &[&str]| -> String {
+        let site = |name| {
+            format!("[site.\"{name}\"]\norigins = [\"{address}\"]\nhealth = false\ntls = \"internal\"\n")
+        };
+        names.iter().map(site).collect()
+    };
+    let seawall = Seawall::start(&internal(&["one.test"])).await;
+    let mut before = Client::connect(seawall.https, &seawall.ca(), "one.test", Alpn::H2).await;
+    assert_eq!(before.get("/").await.status(), 200);
+    let said = reloaded(&seawall, &internal(&["one.test", "two.test"])).await;
+    assert!(said.contains("+ site two.test"), "{said}");
+    let mut new = Client::connect(seawall.https, &seawall.ca(), "two.test", Alpn::H1).await;
+    assert_eq!(new.get("/").await.status(), 200);
+    let mut again = Client::connect(seawall.https, &seawall.ca(), "one.test", Alpn::H2).await;
+    assert_eq!(again.certificate, before.certificate, "what is stored is used again");
+    assert_eq!(
+        (before.get("/").await.status(), again.get("/").await.status()),
+        (StatusCode::OK, StatusCode::OK)
+    );
+}
+
+#[tokio::test]
+async fn a_plan_tells_what_a_reload_would_change_and_changes_nothing() {
+    let origin = Origin::answering(personal("hello")).await;
+    let seawall = Seawall::start(&site(origin.address)).await;
+    let plan = async || words(&seawall.ask("plan", &[]).await);
+    assert_eq!(plan().await, "nothing changes\n");
+    let other = site(origin.address).replace("site.test", "other.test");
+    seawall.place.configure(&format!("limits.body = \"1MiB\"\n{other}"));
+    let said = plan().await;
+    for line in ["+ site other.test", "- site site.test", "~ limits: body"] {
+        assert!(said.contains(line), "{line} is not in\n{said}");
+    }
+    assert_eq!((content(&seawall).await, generation(&seawall).await), ("hello".to_owned(), 1));
+    seawall.place.configure("nonsense = 1\n");
+    let output = seawall.ask("plan", &[]).await;
+    assert!(!output.status.success() && words(&output).contains("nonsense"), "{}", words(&output));
+}
+
+#[tokio::test]
+async fn what_only_a_start_changes_is_said() {
+    let origin = Origin::answering(personal("hello")).await;
+    let seawall = Seawall::start(&site(origin.address)).await;
+    seawall.place.configure(&site(origin.address));
+    let text = fs::read_to_string(seawall.place.config()).unwrap().replace("workers = 2", "workers = 1");
+    fs::write(seawall.place.config(), text).unwrap();
+    let expected = "! only from the next start on: workers";
+    assert!(words(&seawall.ask("plan", &[]).await).contains(expected));
+    assert!(words(&seawall.ask("reload", &[]).await).contains(expected));
+    assert!(words(&seawall.ask("plan", &[]).await).contains(expected), "it is still to come");
+}
+
+#[tokio::test]
+async fn a_watched_config_is_read_anew_when_it_changes() {
+    let origins = [Origin::answering(personal("old")).await, Origin::answering(personal("new")).await];
+    let mut place = Place::new();
+    place.arguments = &["--watch"];
+    place.configure(&site(origins[0].address));
+    let seawall = place.run().await;
+    assert_eq!(content(&seawall).await, "old");
+    seawall.place.configure(&site(origins[1].address));
+    seawall.metric_is("seawall_reloads_total", 1).await;
+    assert_eq!(content(&seawall).await, "new");
+}
+
+#[tokio::test]
+async fn what_is_stored_and_what_was_done_by_hand_stays() {
+    let cached = Origin::answering(ok("Cache-Control: max-age=600\r\n", "stored")).await;
+    let other = Origin::answering(ok("", "other")).await;
+    let address = cached.address;
+    let tables = |further: &str| {
+        format!(
+            "[pool.app]\norigins = [\"{address}\", \"{}\"]\nhealth = false\n{further}\n\
+             [site.\"site.test\"]\npool = \"app\"\ntls = \"off\"\n",
+            other.address
+        )
+    };
+    let seawall = Seawall::start(&tables("")).await;
+    let drained = seawall.ask("origins", &["drain", &other.address.to_string()]).await;
+    assert!(drained.status.success(), "{}", words(&drained));
+    assert_eq!(content(&seawall).await, "stored");
+    reloaded(&seawall, &format!("limits.body = \"1MiB\"\n{}", tables(""))).await;
+    assert_eq!(content(&seawall).await, "stored");
+    assert_eq!((cached.requests(), other.requests()), (1, 0));
+    assert!(words(&seawall.ask("origins", &[]).await).contains("draining"));
+}
+
+/// Clients that ask without a pause, over HTTP/1.1 and HTTP/2, on connections that
+/// are kept and on new ones.
+struct Load {
+    answered: Arc<AtomicUsize>,
+    enough: Arc<AtomicBool>,
+    clients: Vec<JoinHandle<()>>,
+}
+
+impl Load {
+    fn begin(https: SocketAddr, ca: &Path) -> Self {
+        let (answered, enough) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+        let client = |(alpn, is_kept): (Alpn, bool)| {
+            let (answered, enough, ca) = (Arc::clone(&answered), Arc::clone(&enough), ca.to_owned());
+            tokio::spawn(async move {
+                let mut client = Client::connect(https, &ca, "site.test", alpn).await;
+                while !enough.load(SeqCst) {
+                    if !is_kept {
+                        client = Client::connect(https, &ca, "site.test", alpn).await;
+                    }
+                    assert_eq!(client.get("/").await.status(), 200);
+                    answered.fetch_add(1, SeqCst);
+                }
+            })
+        };
+        let kinds = [(Alpn::H1, true), (Alpn::H1, false), (Alpn::H2, true), (Alpn::H2, false)];
+        let clients = kinds.into_iter().cycle().take(12).map(client).collect();
+        Self { answered, enough, clients }
+    }
+
+    /// Waits for so many more answers.
+    async fn goes_on(&self, more: usize) {
+        let before = self.answered.load(SeqCst);
+        let reached = || (self.answered.load(SeqCst) >= before + more).then_some(());
+        eventually("answers under load", reached).await;
+    }
+
+    /// All that was asked was answered.
+    async fn ends_well(self) {
+        self.enough.store(true, SeqCst);
+        for client in self.clients {
+            within("a client", client).await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn five_reloads_and_two_wrong_ones_under_load_lose_no_request() {
+    let origins = [Origin::answering(personal("hello")).await, Origin::answering(personal("hello")).await];
+    let [one, two] = origins.each_ref().map(|origin| origin.address);
+    let tables = |pool: &str| {
+        format!(
+            "[pool.app]\n{pool}\nhealth = false\n[site.\"site.test\"]\npool = \"app\"\ntls = \"internal\"\n"
+        )
+    };
+    let both = format!("origins = [\"{one}\", \"{two}\"]");
+    let seawall = Seawall::start(&tables(&format!("origins = [\"{one}\"]"))).await;
+    let load = Load::begin(seawall.https, &seawall.ca());
+    load.goes_on(100).await;
+    for next in [
+        tables(&both),
+        tables(&format!("origins = [\"{two}\"]")),
+        "this is no config\n".to_owned(),
+        format!("limits.idle_timeout = \"30s\"\n{}", tables(&format!("{both}\nbalance = \"round-robin\""))),
+        tables(&both).replace("\"app\"", "\"none\""),
+        tables(&both) + "[site.\"other.test\"]\npool = \"app\"\ntls = \"internal\"\n",
+        tables(&format!("origins = [\"{one}\"]")),
+    ] {
+        let is_right = reload(&seawall, &next).await.status.success();
+        assert_eq!(is_right, next.contains("[pool.app]") && !next.contains("none"), "{next}");
+        load.goes_on(100).await;
+    }
+    load.ends_well().await;
+    assert_eq!(generation(&seawall).await, 6);
+    assert!(origins[1].requests() > 0);
+}
