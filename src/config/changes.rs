@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::model::{CacheConfig, Config, PoolConfig, ServerConfig, Site};
+use super::model::{Config, PoolConfig, ServerConfig, Site};
 
 /// What is other in a new configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -51,7 +51,7 @@ impl Changes {
             ("listen", keys!(old.listen, new.listen, [trusted_proxies, proxy_protocol_from])),
             ("limits", limit_keys(old, new)),
             ("acme", acme_keys(old, new)),
-            ("cache", cache_keys(old, new)),
+            ("cache", keys!(old, new, [purge_token])),
             ("the file", keys!(old, new, [email, tls_default])),
         ];
         let is_other = |(_, keys): &(_, Vec<String>)| !keys.is_empty();
@@ -86,8 +86,7 @@ impl Config {
         self.workers = in_force.workers;
         self.log = in_force.log.clone();
         self.admin = in_force.admin.clone();
-        let tags_field = self.cache.tags_field.clone();
-        self.cache = CacheConfig { tags_field, ..in_force.cache.clone() };
+        self.cache = in_force.cache.clone();
     }
 }
 
@@ -256,13 +255,6 @@ fn acme_keys(old: &Config, new: &Config) -> Vec<String> {
     )
 }
 
-/// What is said of the cache as a whole and need not be there from the start.
-fn cache_keys(old: &Config, new: &Config) -> Vec<String> {
-    let mut keys = keys!(old.cache, new.cache, [tags_field]);
-    keys.extend(keys!(old, new, [purge_token]));
-    keys
-}
-
 fn restart_keys(old: &Config, new: &Config) -> Vec<String> {
     let mut keys = keys!(old, new, [state_dir, workers]);
     let under = |section: &str, keys: Vec<String>| {
@@ -273,7 +265,7 @@ fn restart_keys(old: &Config, new: &Config) -> Vec<String> {
     // The largest object follows from the memory, where it is not written.
     let of_memory = keys!(old.cache, new.cache, [memory, max_object]).into_iter().take(1).collect();
     keys.extend(under("cache", of_memory));
-    keys.extend(under("cache", keys!(old.cache, new.cache, [disk])));
+    keys.extend(under("cache", keys!(old.cache, new.cache, [disk, tags_field])));
     keys
 }
 
