@@ -76,7 +76,7 @@ impl<S: AsyncRead + AsyncWrite> AsyncWrite for Paced<S> {
         let polled = this.stream.poll_flush(context);
         match polled {
             Poll::Pending => this.pace.blocked(),
-            Poll::Ready(_) => this.pace.wrote(0),
+            Poll::Ready(_) => this.pace.flushed(),
         }
         polled
     }

@@ -1,5 +1,8 @@
 //! Connections in process, before a handler that does what a test tells it to.
 
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -7,7 +10,7 @@ use http::StatusCode;
 use http_body_util::{BodyExt, Empty};
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::io::DuplexStream;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
 use super::*;
 use crate::base::SystemClock;
@@ -43,7 +46,12 @@ async fn front(answer: impl Fn(Request) -> Handling<Answer> + Send + Sync + 'sta
 
 /// A connection to `front`.
 fn connect(front: &Arc<Front>, protocol: ConnectionProtocol) -> DuplexStream {
-    let (client, server) = tokio::io::duplex(1 << 20);
+    connect_through(front, protocol, 1 << 20)
+}
+
+/// The same through so many bytes each way.
+fn connect_through(front: &Arc<Front>, protocol: ConnectionProtocol, bytes: usize) -> DuplexStream {
+    let (client, server) = tokio::io::duplex(bytes);
     let info = ConnectionInfo {
         peer: "127.0.0.1:1".parse().unwrap(),
         local: "127.0.0.1:2".parse().unwrap(),
@@ -70,16 +78,16 @@ impl http_body::Body for Panicking {
     type Error = crate::exchange::BodyError;
 
     fn poll_frame(
-        self: std::pin::Pin<&mut Self>,
-        _: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, Self::Error>>> {
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Bytes>, Self::Error>>> {
         panic!("in the content");
     }
 }
 
 async fn panicking_front() -> Arc<Front> {
-    let turn = std::sync::atomic::AtomicUsize::new(0);
-    front(move |_| match turn.fetch_add(1, std::sync::atomic::Ordering::Relaxed) {
+    let turn = AtomicUsize::new(0);
+    front(move |_| match turn.fetch_add(1, Relaxed) {
         0 => panic!("at once"),
         1 => Handling::pending(async { panic!("later") }),
         2 => answer(Body::boxed(Panicking)),
@@ -173,4 +181,53 @@ async fn a_client_that_gives_up_too_often_is_told_to_go() {
     let metrics = &front.telemetry().metrics;
     let counted = Limit::ALL.iter().zip(&metrics.limits).find(|((limit, _), _)| *limit == Limit::H2Resets);
     assert_eq!(counted.unwrap().1.value(), 1);
+}
+
+/// So many pieces of 16 KiB that come one by one; counts those that were asked for.
+struct Pieces {
+    left: usize,
+    given: Arc<AtomicUsize>,
+    is_there: bool,
+}
+
+impl http_body::Body for Pieces {
+    type Data = Bytes;
+    type Error = crate::exchange::BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Bytes>, Self::Error>>> {
+        self.is_there = !self.is_there;
+        if self.left == 0 {
+            return Poll::Ready(None);
+        }
+        if !self.is_there {
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        self.left -= 1;
+        self.given.fetch_add(1, Relaxed);
+        Poll::Ready(Some(Ok(http_body::Frame::data(vec![b'a'; 16 << 10].into()))))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_http1_client_has_no_room_for_is_not_asked_for() {
+    let given = Arc::new(AtomicUsize::new(0));
+    let front = {
+        let given = Arc::clone(&given);
+        front(move |_| {
+            let given = Arc::clone(&given);
+            answer(Body::boxed(Pieces { left: 64, given, is_there: false }))
+        })
+        .await
+    };
+    let mut client = connect_through(&front, ConnectionProtocol::Http1, 4 << 10);
+    client.write_all(b"GET / HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n").await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(given.load(Relaxed), 1, "it has taken nothing of the first");
+    let mut received = Vec::new();
+    client.read_to_end(&mut received).await.unwrap();
+    assert_eq!((given.load(Relaxed), received.iter().filter(|byte| **byte == b'a').count() >> 20), (64, 1));
 }
