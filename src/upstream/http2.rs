@@ -24,8 +24,9 @@ use crate::exchange::{FetchError, Host, RequestProgress};
 /// Requests that a connection carries at a time, if the server allows so many.
 const MOST_STREAMS: usize = 100;
 
-/// How much of a response is read ahead of its reader, in bytes.
-const STREAM_WINDOW: u32 = 64 << 10;
+/// How much of a response is read ahead of its reader, in bytes: so much of a stream
+/// comes in a round trip at most, and so much a client that takes nothing holds.
+const STREAM_WINDOW: u32 = 512 << 10;
 /// A reader that is slow holds up no other one of its connection.
 const CONNECTION_WINDOW: u32 = STREAM_WINDOW * MOST_STREAMS as u32;
 /// How much of a request's content waits to be sent, in bytes.
