@@ -2,6 +2,8 @@
 //! requests at a time, and another one is opened when all are full. Each worker
 //! has its own; whether the server speaks HTTP/2 at all is found out by `server`.
 
+mod pulse;
+
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
@@ -10,15 +12,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use futures_util::FutureExt;
 use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper::rt::Executor;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use self::pulse::Pulse;
 use super::connection::OpenConnection;
 use super::failure::{fetch_error, not_sent};
 use super::idle::{SHELVES, shelf_of_thread};
-use super::stream::{OriginStream, Transport};
+use super::server::OriginServer;
+use super::stream::{OriginStream, Traffic, Transport};
 use super::upload::{RequestContent, Upload};
 use crate::base::Tasks;
+use crate::config::model::OriginTimeouts;
 use crate::exchange::{FetchError, Host, RequestProgress};
 
 /// Requests that a connection carries at a time, if the server allows so many.
@@ -50,16 +55,22 @@ where
     }
 }
 
-/// The settings of HTTP/2 with a server whose fields take so many bytes at most. Up to
-/// twice as many are read, so that it can be said what is wrong with them: h2 resets
-/// the stream without a word, and beyond that the connection.
-fn builder(header_bytes: usize, spawner: Spawner) -> Builder<Spawner> {
+/// The settings of HTTP/2 with `server`. Of the fields of a response up to twice as
+/// many bytes are read as they may have, so that it can be said what is wrong with
+/// them: h2 resets the stream without a word, and beyond that the connection.
+fn builder(server: &OriginServer, spawner: Spawner) -> Builder<Spawner> {
     let mut builder = Builder::new(spawner);
     builder
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buf_size(SEND_BUFFER)
-        .max_header_list_size(u32::try_from(2 * header_bytes).unwrap_or(u32::MAX));
+        .max_header_list_size(u32::try_from(2 * server.header_bytes).unwrap_or(u32::MAX));
+    if let Some(ping) = server.timeouts.ping {
+        builder
+            .timer(TokioTimer::new())
+            .keep_alive_interval(ping)
+            .keep_alive_timeout(server.timeouts.connect);
+    }
     builder
 }
 
@@ -74,8 +85,7 @@ pub(super) struct Multiplexed {
     allowed: Arc<AtomicUsize>,
     streams: AtomicUsize,
     is_retired: AtomicBool,
-    /// True if no request was on it when it was last swept.
-    was_idle: AtomicBool,
+    pulse: Pulse,
     _end: DropGuard,
 }
 
@@ -87,14 +97,14 @@ impl Multiplexed {
         transport: Transport,
         proven_host: Option<Host>,
         open: Option<OpenConnection>,
-        header_bytes: usize,
-        tasks: &Tasks,
+        server: &OriginServer,
     ) -> Result<Arc<Self>, FetchError> {
         let end = CancellationToken::new();
-        let http = builder(header_bytes, Spawner { tasks: tasks.clone(), end: end.clone() });
+        let http = builder(server, Spawner { tasks: server.tasks.clone(), end: end.clone() });
         let ends_on_failure = end.clone().drop_guard();
         let heard = CancellationToken::new();
-        let stream = OriginStream::telling(transport, heard.clone().drop_guard());
+        let traffic = Arc::<Traffic>::default();
+        let stream = OriginStream::telling(transport, Arc::clone(&traffic), heard.clone().drop_guard());
         let started = http.handshake(TokioIo::new(stream)).await;
         let (sender, mut connection) =
             started.map_err(|error| fetch_error(error, RequestProgress::NotSent))?;
@@ -107,7 +117,7 @@ impl Multiplexed {
         let allowed = Arc::new(AtomicUsize::new(connection.current_max_send_streams()));
         let told = Arc::clone(&allowed);
         let ends = ends_on_failure.disarm();
-        tasks.spawn(async move {
+        server.tasks.spawn(async move {
             let _open = open;
             let ended = poll_fn(|context| {
                 let polled = Pin::new(&mut connection).poll(context);
@@ -125,7 +135,7 @@ impl Multiplexed {
             allowed,
             streams: AtomicUsize::new(0),
             is_retired: AtomicBool::new(false),
-            was_idle: AtomicBool::new(false),
+            pulse: Pulse::new(Arc::clone(&server.clock), traffic),
             _end: end.drop_guard(),
         }))
     }
@@ -140,7 +150,9 @@ impl Multiplexed {
         let most = self.allowed.load(Relaxed).min(MOST_STREAMS);
         let is_free = self.streams.fetch_add(1, Relaxed) < most;
         let stream = Stream { connection: Arc::clone(self), sender: self.sender.clone(), upload: None };
-        self.was_idle.store(false, Relaxed);
+        if is_free {
+            self.pulse.asked();
+        }
         is_free.then_some(stream)
     }
 
@@ -166,7 +178,9 @@ impl Drop for Stream {
         if self.upload.as_ref().is_some_and(|upload| !upload.is_over()) {
             self.connection.retire();
         }
-        self.connection.streams.fetch_sub(1, Relaxed);
+        if self.connection.streams.fetch_sub(1, Relaxed) == 1 {
+            self.connection.pulse.is_left();
+        }
     }
 }
 
@@ -174,6 +188,7 @@ impl Drop for Stream {
 #[derive(Debug)]
 pub(super) struct MultiplexedConnections {
     shelves: Box<[Shelf]>,
+    timeouts: OriginTimeouts,
     is_closed: AtomicBool,
 }
 
@@ -188,19 +203,21 @@ struct Shelf {
 
 impl MultiplexedConnections {
     /// None yet.
-    pub(super) fn new() -> Self {
+    pub(super) fn new(timeouts: OriginTimeouts) -> Self {
         let shelves = (0..SHELVES).map(|_| Shelf::default()).collect();
-        Self { shelves, is_closed: AtomicBool::new(false) }
+        Self { shelves, timeouts, is_closed: AtomicBool::new(false) }
     }
 
-    /// A stream of a connection that may be used for `host`; those found closed on
-    /// the way are dropped.
+    /// A stream of a connection that may be used for `host`; those found closed or
+    /// too old on the way are dropped. One whose server has said nothing for longer
+    /// than a new connection may take is left to those who wait on it: it may be dead.
     pub(super) fn take(&self, host: Option<&Host>) -> Option<Stream> {
         let mut shelf = lock(self.own());
-        shelf.retain(|connection| connection.is_usable());
+        shelf.retain(|connection| self.is_kept(connection));
         shelf
             .iter()
             .filter(|connection| connection.proven_host.as_ref() == host)
+            .filter(|connection| connection.pulse.silent_for() <= self.timeouts.connect)
             .find_map(Multiplexed::stream)
     }
 
@@ -217,15 +234,16 @@ impl MultiplexedConnections {
         self.own().opening.lock().await
     }
 
-    /// Drops those that are closed, and those on which there was no request since
-    /// the last time.
+    /// Drops those that are closed or too old, on every shelf.
     pub(super) fn sweep(&self) {
         for shelf in &self.shelves {
-            lock(shelf).retain(|connection| {
-                let is_idle = connection.streams.load(Relaxed) == 0;
-                connection.is_usable() && !(connection.was_idle.swap(is_idle, Relaxed) && is_idle)
-            });
+            lock(shelf).retain(|connection| self.is_kept(connection));
         }
+    }
+
+    fn is_kept(&self, connection: &Multiplexed) -> bool {
+        let is_young = connection.pulse.idle_for().is_none_or(|idle| idle < self.timeouts.keep_alive);
+        is_young && connection.is_usable()
     }
 
     /// Drops one that carries nothing, to make room for another connection.

@@ -129,7 +129,7 @@ impl OriginServer {
         }
         let Connected { transport, is_http2 } = connected;
         if offer == Offer::Both && (is_http2 || self.protocol == OriginProtocol::Http2) {
-            let started = Multiplexed::start(transport, proven_host, open, self.header_bytes, &self.tasks);
+            let started = Multiplexed::start(transport, proven_host, open, self);
             return started.await.map(Opened::Multiplexed);
         }
         let started = Connection::start(transport, proven_host, open, &self.http1, &self.tasks);

@@ -94,7 +94,7 @@ impl OriginServer {
             timeouts: pool.timeouts.clone(),
             stream_idle: pool.stream_idle,
             idle: IdleConnections::new(pool.timeouts.keep_alive, pool.max_connections),
-            multiplexed: MultiplexedConnections::new(),
+            multiplexed: MultiplexedConnections::new(pool.timeouts.clone()),
             most_fields: pool.headers,
             slots: Slots::new(pool.max_connections, pool.queue.clone(), Arc::clone(&metrics)),
             open: Arc::default(),

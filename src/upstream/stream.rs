@@ -30,6 +30,21 @@ impl Traffic {
         self.received.store(false, Relaxed);
     }
 
+    /// Notes that something came.
+    pub(super) fn note_received(&self) {
+        self.received.store(true, Relaxed);
+    }
+
+    /// True if something came since that was last taken note of.
+    pub(super) fn has_received(&self) -> bool {
+        self.received.load(Relaxed)
+    }
+
+    /// The same, and takes note of it.
+    pub(super) fn take_received(&self) -> bool {
+        self.received.swap(false, Relaxed)
+    }
+
     /// How far the request has come.
     pub(super) fn progress(&self) -> RequestProgress {
         if self.received.load(Relaxed) {
@@ -62,8 +77,8 @@ impl OriginStream {
 
     /// The same, which cancels `heard` once the server has said something, or will
     /// not any more.
-    pub(super) fn telling(transport: Transport, heard: DropGuard) -> Self {
-        Self { transport, traffic: Arc::default(), heard: Some(heard) }
+    pub(super) fn telling(transport: Transport, traffic: Arc<Traffic>, heard: DropGuard) -> Self {
+        Self { transport, traffic, heard: Some(heard) }
     }
 
     fn note_sent(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -85,7 +100,7 @@ impl AsyncRead for OriginStream {
         self.heard = None;
         read?;
         if buffer.filled().len() > before {
-            self.traffic.received.store(true, Relaxed);
+            self.traffic.note_received();
         }
         Poll::Ready(Ok(()))
     }

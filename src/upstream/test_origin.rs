@@ -142,6 +142,7 @@ pub(crate) fn pool(addresses: &[SocketAddr]) -> PoolConfig {
             first_byte: Duration::from_secs(60),
             between_bytes: Duration::from_secs(60),
             keep_alive: Duration::from_secs(60),
+            ping: None,
         },
         stream_idle: Duration::from_secs(60),
         tls: OriginTls { verify: true, ca: None, server_name: None, identity: None },

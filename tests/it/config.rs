@@ -211,6 +211,16 @@ fn dns_is_asked_before_orders_unless_the_authority_is_private() {
 }
 
 #[test]
+fn a_server_is_sent_pings_only_where_that_is_wanted() {
+    let ping = |timeouts: &str| {
+        let pool = format!("[pool.app]\norigins = [\"h2c://10.0.0.1\"]\ntimeouts = {{ {timeouts} }}\n");
+        accepted(&format!("{pool}[site.\"a\"]\npool = \"app\"\n")).pools["app"].timeouts.ping
+    };
+    assert_eq!((ping(""), ping("ping = false")), (None, None));
+    assert_eq!(ping("ping = \"10s\"").unwrap().as_secs(), 10);
+}
+
+#[test]
 fn a_site_inherits_and_a_route_refines() {
     let config = accepted(
         r#"

@@ -212,6 +212,9 @@ pub struct OriginTimeouts {
     pub between_bytes: Duration,
     /// How long an unused connection is kept.
     pub keep_alive: Duration,
+    /// How long a server that speaks HTTP/2 may say nothing at all while it is waited
+    /// for before it is asked whether it is there; `None`: it is not asked.
+    pub ping: Option<Duration>,
 }
 
 /// TLS to origin servers.

@@ -193,5 +193,9 @@ fn timeouts(table: &mut Table<'_>) -> OriginTimeouts {
         first_byte: table.duration("first_byte", seconds(30), limits::long_timeout()),
         between_bytes: table.duration("between_bytes", seconds(30), limits::long_timeout()),
         keep_alive: table.duration("keep_alive", seconds(60), limits::timeout()),
+        ping: table
+            .value("ping")
+            .filter(|value| !value.is_false())
+            .and_then(|value| value.duration(limits::timeout())),
     }
 }

@@ -1,7 +1,7 @@
 //! Requests over HTTP/2, to servers of the `h2` crate that do as each test says.
 
 use std::sync::atomic::AtomicUsize;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use futures_util::future::join_all;
@@ -17,7 +17,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::timeout;
 
 use super::*;
-use crate::base::SystemClock;
+use crate::base::{Clock, ManualClock, SystemClock};
 use crate::config::model::{OriginProtocol, PoolConfig};
 use crate::exchange::{Body, BodyError, FetchError, RequestProgress, Response};
 use crate::fields::proxy_status::ProxyErrorType;
@@ -456,21 +456,86 @@ async fn readers_that_are_slow_hold_up_no_other() {
 }
 
 #[tokio::test]
-async fn idle_connections_are_closed_at_the_second_look() {
+async fn a_connection_is_kept_from_its_last_request_on() {
     let origin = answering(100, tell).await;
-    let server = server(&origin);
-    text(send(&server, request(Method::GET, "/")).await.unwrap()).await;
+    let clock = Arc::new(ManualClock::at(SystemTime::UNIX_EPOCH));
+    let mut pool = test_origin::pool(&[origin.address]);
+    pool.servers[0].protocol = OriginProtocol::Http2;
+    let told = Arc::clone(&clock) as Arc<dyn Clock>;
+    let server =
+        OriginServer::new(&pool.servers[0], &pool, None, told, Tasks::new(), Arc::default()).unwrap();
+    let ask = async || text(send(&server, request(Method::GET, "/")).await.unwrap()).await;
+    ask().await;
+    for (passed, connections) in [(59, 1), (59, 1), (60, 2)] {
+        clock.advance(Duration::from_secs(passed));
+        ask().await;
+        assert_eq!(origin.accepted(), connections);
+    }
+    clock.advance(Duration::from_secs(59));
     server.sweep_idle();
-    text(send(&server, request(Method::GET, "/")).await.unwrap()).await;
+    assert_eq!(server.open_connections(), 1);
+    clock.advance(Duration::from_secs(1));
     server.sweep_idle();
-    assert_eq!(origin.accepted(), 1);
-    server.sweep_idle();
-    text(send(&server, request(Method::GET, "/")).await.unwrap()).await;
-    assert_eq!(origin.accepted(), 2);
+    let closed = async {
+        while server.open_connections() > 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    timeout(Duration::from_secs(30), closed).await.unwrap();
+    ask().await;
     server.close_idle();
-    text(send(&server, request(Method::GET, "/")).await.unwrap()).await;
-    text(send(&server, request(Method::GET, "/")).await.unwrap()).await;
-    assert_eq!(origin.accepted(), 4);
+    ask().await;
+    ask().await;
+    assert_eq!(origin.accepted(), 5);
+}
+
+/// A server whose first connection says nothing after the settings.
+async fn mute_at_first() -> TestOrigin {
+    origin(100, |number, mut connection| async move {
+        if number == 0 {
+            // What is not read is not answered either, no PING.
+            let _accepted = connection.accept().await;
+            return std::future::pending().await;
+        }
+        while let Some(Ok((req, respond))) = connection.accept().await {
+            tell(req, respond).await;
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_connection_that_answers_no_ping_is_given_up_at_once() {
+    let origin = mute_at_first().await;
+    let server = server_of(&origin, |pool| {
+        pool.timeouts.ping = Some(Duration::from_millis(30));
+        pool.timeouts.connect = Duration::from_millis(500);
+    });
+    let error = failure(&server, request(Method::GET, "/")).await;
+    assert_eq!((error.kind, error.progress), (ProxyErrorType::ConnectionTerminated, RequestProgress::Sent));
+    assert!(text(send(&server, request(Method::GET, "/")).await.unwrap()).await.starts_with("GET"));
+}
+
+#[tokio::test]
+async fn nothing_further_is_sent_on_a_connection_that_is_silent() {
+    let origin = mute_at_first().await;
+    let server = server_of(&origin, |pool| pool.timeouts.connect = Duration::from_millis(300));
+    let waits = Tasks::new().spawn({
+        let server = Arc::clone(&server);
+        async move { send(&server, request(Method::GET, "/")).await.is_ok() }
+    });
+    let answered = async {
+        // Those of the first moments share the connection.
+        loop {
+            let sent = send(&server, request(Method::GET, "/"));
+            if let Ok(Ok(res)) = timeout(Duration::from_millis(100), sent).await {
+                return text(res).await;
+            }
+        }
+    };
+    assert!(timeout(Duration::from_secs(30), answered).await.unwrap().starts_with("GET"));
+    assert!(!waits.is_finished() && origin.accepted() == 2);
+    waits.abort();
 }
 
 #[tokio::test]
