@@ -19,4 +19,4 @@ pub use request::{
     ClientCertificate, ConnectionInfo, Host, InvalidHost, Request, RequestId, Scheme, Target, TlsClient,
     TlsSession,
 };
-pub use response::{Facts, Response};
+pub use response::{Carrier, Facts, Response, Tunnel};

@@ -1,10 +1,12 @@
 //! A response on its way to the client, and what the floors it passed know of
 //! how it came about.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, StatusCode};
+use hyper::upgrade::OnUpgrade;
 
 use super::Body;
 use crate::fields::cache_status::CacheStatus;
@@ -21,7 +23,22 @@ pub struct Response {
     /// For Cache-Status, logs and metrics.
     pub facts: Facts,
     /// The origin server's end of a tunnel, with a 101.
-    pub tunnel: Option<hyper::upgrade::OnUpgrade>,
+    pub tunnel: Option<Tunnel>,
+}
+
+/// The origin server's end of a tunnel.
+#[derive(Debug)]
+pub struct Tunnel {
+    /// Its bytes, once the protocols are changed.
+    pub upgrade: OnUpgrade,
+    /// What carries them beside others: held as long as they pass.
+    pub carrier: Option<Box<dyn Carrier>>,
+}
+
+/// A connection that carries a tunnel beside other things.
+pub trait Carrier: fmt::Debug + Send {
+    /// The tunnel was cut: what is left of it may hold up the connection.
+    fn cut(&self);
 }
 
 impl Response {

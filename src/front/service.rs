@@ -29,7 +29,7 @@ use crate::base::random_id;
 use crate::config::model::Limits;
 use crate::exchange::{
     Answer, Body, ConnectionInfo, ExchangeEnd, ExchangeRecord, Facts, Failure, FetchError, Handling,
-    Protocol, Request, RequestId, RequestProgress, Response,
+    Protocol, Request, RequestId, RequestProgress, Response, Tunnel,
 };
 use crate::fields::proxy_status::ProxyErrorType;
 use crate::telemetry::metrics::Limit;
@@ -264,7 +264,7 @@ impl UnderWay {
 
     /// Joins the two ends once both have changed protocols. The exchange lasts
     /// as long as the tunnel.
-    fn tunnel(mut self, res: Response, origin: OnUpgrade) -> http::Response<Observed> {
+    fn tunnel(mut self, res: Response, origin: Tunnel) -> http::Response<Observed> {
         let Some(client) = self.upgrade.take() else {
             return self.send(respond::failure(Failure::BadRequest("no protocol to change to")));
         };

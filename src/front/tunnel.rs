@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::observe::Observation;
 use crate::base::Clock;
-use crate::exchange::ExchangeEnd;
+use crate::exchange::{ExchangeEnd, Tunnel};
 use crate::telemetry::metrics::Limit;
 
 /// Bytes on their way in one direction.
@@ -50,10 +50,11 @@ impl Sending {
 }
 
 /// Joins the two ends of a tunnel and finishes its exchange when it ends.
-pub(super) async fn join(client: ClientEnd, origin: OnUpgrade, mut observation: Box<Observation>) {
+pub(super) async fn join(client: ClientEnd, origin: Tunnel, mut observation: Box<Observation>) {
     let front = Arc::clone(&observation.front);
     let metrics = &front.telemetry.metrics;
     let ClientEnd { upgrade: client, sending } = client;
+    let Tunnel { upgrade: origin, carrier } = origin;
     let _over = sending.as_ref().map(|sending| sending.tunnel_is_over.clone().drop_guard());
     let both = async { tokio::try_join!(client, origin) };
     let (client, origin) = match tokio::time::timeout(SWITCH_TIMEOUT, both).await {
@@ -76,6 +77,11 @@ pub(super) async fn join(client: ClientEnd, origin: OnUpgrade, mut observation: 
         }
     };
     metrics.tunnels_open.add(-1);
+    if end == ExchangeEnd::Cut
+        && let Some(carrier) = carrier
+    {
+        carrier.cut();
+    }
     observation.record.end = end;
     observation.record.bytes_out = activity.to_client.load(Relaxed);
     observation.bytes_in = Some(Arc::clone(&activity.to_origin));

@@ -43,7 +43,7 @@ enum Carrier {
     /// A connection of its own.
     Connection(Lease),
     /// A stream beside others.
-    Stream(#[expect(dead_code, reason = "held until the response has ended")] Stream),
+    Stream(Stream),
 }
 
 impl InUse {
@@ -64,10 +64,15 @@ impl InUse {
         }
     }
 
-    /// Leaves a connection of its own to the tunnel that it became.
-    pub(super) fn detach(self) {
-        if let Carrier::Connection(lease) = self.carrier {
-            lease.detach();
+    /// Leaves a connection of its own to the tunnel that it became, or gives the stream
+    /// that did, which is held as long as the tunnel lasts.
+    pub(super) fn detach(self) -> Option<Stream> {
+        match self.carrier {
+            Carrier::Connection(lease) => {
+                lease.detach();
+                None
+            }
+            Carrier::Stream(stream) => Some(stream),
         }
     }
 

@@ -47,6 +47,9 @@ impl OriginServer {
         stream: &mut Stream,
         req: &mut OutboundRequest,
     ) -> Result<http::Response<Incoming>, FetchError> {
+        if req.upgrade().is_some() && !stream.connection.takes_connect {
+            return Err(FetchError::new(ProxyErrorType::HttpUpgradeFailed, RequestProgress::NotSent));
+        }
         let scheme = if self.tls.is_some() { Scheme::Https } else { Scheme::Http };
         let gone = || FetchError::new(ProxyErrorType::ProxyInternalError, RequestProgress::Sent);
         let message = req.take_for_http2(scheme).ok_or_else(gone)?;

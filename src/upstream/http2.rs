@@ -24,7 +24,7 @@ use super::stream::{OriginStream, Traffic, Transport};
 use super::upload::{RequestContent, Upload};
 use crate::base::Tasks;
 use crate::config::model::OriginTimeouts;
-use crate::exchange::{FetchError, Host, RequestProgress};
+use crate::exchange::{Carrier, FetchError, Host, RequestProgress};
 
 /// Requests that a connection carries at a time, if the server allows so many.
 const MOST_STREAMS: usize = 100;
@@ -83,6 +83,8 @@ pub(super) struct Multiplexed {
     proven_host: Option<Host>,
     /// So many requests at a time the server allows now.
     allowed: Arc<AtomicUsize>,
+    /// True if the server takes a CONNECT that names a protocol (RFC 8441 s3).
+    pub(super) takes_connect: bool,
     streams: AtomicUsize,
     is_retired: AtomicBool,
     pulse: Pulse,
@@ -116,6 +118,7 @@ impl Multiplexed {
         }
         let allowed = Arc::new(AtomicUsize::new(connection.current_max_send_streams()));
         let told = Arc::clone(&allowed);
+        let takes_connect = connection.is_extended_connect_protocol_enabled();
         let ends = ends_on_failure.disarm();
         server.tasks.spawn(async move {
             let _open = open;
@@ -133,6 +136,7 @@ impl Multiplexed {
             sender,
             proven_host,
             allowed,
+            takes_connect,
             streams: AtomicUsize::new(0),
             is_retired: AtomicBool::new(false),
             pulse: Pulse::new(Arc::clone(&server.clock), traffic),
@@ -169,6 +173,13 @@ pub(super) struct Stream {
     pub(super) sender: SendRequest<RequestContent>,
     /// The request's content, where it is sent as it comes.
     pub(super) upload: Option<Arc<Upload>>,
+}
+
+impl Carrier for Stream {
+    fn cut(&self) {
+        // What waits to be sent would do so for as long as the connection lives.
+        self.connection.retire();
+    }
 }
 
 impl Drop for Stream {

@@ -3,7 +3,8 @@
 
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING, VIA};
 use http::response::Parts;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, StatusCode, Version};
+use hyper::upgrade::OnUpgrade;
 
 use super::failure::malformed;
 use super::outbound::is_decimal;
@@ -17,8 +18,19 @@ use crate::fields::proxy_status::ProxyErrorType;
 /// protocols the request asked for.
 pub(super) fn normalize(head: &mut Parts, upgrade: Option<&Upgrade>) -> Result<(), FetchError> {
     check_framing(&head.headers)?;
+    let is_tunnel = head.version == Version::HTTP_2 && head.extensions.get::<OnUpgrade>().is_some();
+    if is_tunnel {
+        // What a CONNECT that succeeds is in HTTP/1.1.
+        head.status = StatusCode::SWITCHING_PROTOCOLS;
+    }
     let is_switch = head.status == StatusCode::SWITCHING_PROTOCOLS;
-    let upgrade = if is_switch { Some(agreed(upgrade, &head.headers)?) } else { None };
+    let upgrade = if is_tunnel {
+        Some(connected(upgrade, &mut head.headers)?)
+    } else if is_switch {
+        Some(agreed(upgrade, &head.headers)?)
+    } else {
+        None
+    };
     hop_by_hop::remove(&mut head.headers);
     if is_switch || head.status == StatusCode::NO_CONTENT {
         // RFC 9110 s8.6 forbids it there, and some recipients would wait.
@@ -68,6 +80,12 @@ fn agreed<'a>(asked: Option<&'a Upgrade>, fields: &HeaderMap) -> Result<&'a Upgr
         Some(upgrade) if upgrade.is_agreed(fields) => Ok(upgrade),
         Some(_) => Err(FetchError::new(ProxyErrorType::HttpUpgradeFailed, RequestProgress::Answered)),
     }
+}
+
+/// The same where a CONNECT for it succeeded, with the proof that goes without saying.
+fn connected<'a>(asked: Option<&'a Upgrade>, fields: &mut HeaderMap) -> Result<&'a Upgrade, FetchError> {
+    let proven = asked.filter(|upgrade| upgrade.prove(fields));
+    proven.ok_or_else(|| FetchError::new(ProxyErrorType::HttpUpgradeFailed, RequestProgress::Answered))
 }
 
 #[cfg(test)]

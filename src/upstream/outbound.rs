@@ -131,6 +131,9 @@ impl OutboundRequest {
         for name in [HOST, CONNECTION, TRANSFER_ENCODING] {
             message.headers_mut().remove(name);
         }
+        if self.upgrade.is_some() {
+            Upgrade::ask_by_connect(&mut message);
+        }
         let mut target = std::mem::take(message.uri_mut()).into_parts();
         target.scheme = scheme.as_str().parse().ok();
         target.authority = self.host.as_str().parse().ok();
@@ -138,8 +141,11 @@ impl OutboundRequest {
         Some(message)
     }
 
-    /// Takes back what [`OutboundRequest::take_for_http2`] gave.
+    /// Takes back what [`OutboundRequest::take_for_http2`] gave, unless that was a copy.
     pub(super) fn put_back_from_http2(&mut self, mut message: http::Request<Body>) {
+        if self.is_at_hand() {
+            return;
+        }
         let target = message.uri().path_and_query().cloned();
         *message.uri_mut() = target.map(Uri::from).unwrap_or_default();
         let method = message.method().clone();

@@ -23,7 +23,7 @@ use super::slots::{Slot, Slots};
 use super::{OutboundRequest, UpstreamError, inbound};
 use crate::base::{Clock, Tasks};
 use crate::config::model::{OriginProtocol, OriginTimeouts, PoolConfig, ProxyProtocol, ServerConfig};
-use crate::exchange::{Body, Facts, FetchError, Host, RequestProgress, Response};
+use crate::exchange::{Body, Facts, FetchError, Host, RequestProgress, Response, Tunnel};
 use crate::fields::proxy_status::ProxyErrorType;
 use crate::telemetry::metrics::Metrics;
 
@@ -112,10 +112,6 @@ impl OriginServer {
     /// whether it can be sent once more says [`OutboundRequest::is_at_hand`].
     /// Dropping the future closes the connection.
     pub async fn send(self: &Arc<Self>, req: &mut OutboundRequest) -> Result<Response, FetchError> {
-        if req.upgrade().is_some() && self.protocol == OriginProtocol::Http2 {
-            // It would take a connection of HTTP/1.1.
-            return Err(FetchError::new(ProxyErrorType::HttpUpgradeFailed, RequestProgress::NotSent));
-        }
         let slot = self.slots.take().await?;
         if self.may_multiplex(req) {
             // Boxed, as the one after the next is, so that a request on a connection that
@@ -153,9 +149,13 @@ impl OriginServer {
     }
 
     /// True if others may be sent beside `req` on its connection. A change of
-    /// protocols takes a whole one.
+    /// protocols takes a whole one, where the server can speak HTTP/1.1.
     fn may_multiplex(&self, req: &OutboundRequest) -> bool {
-        self.protocol != OriginProtocol::Http1 && !self.speaks_http1.load(Relaxed) && req.upgrade().is_none()
+        match self.protocol {
+            OriginProtocol::Http1 => false,
+            OriginProtocol::Negotiated => !self.speaks_http1.load(Relaxed) && req.upgrade().is_none(),
+            OriginProtocol::Http2 => true,
+        }
     }
 
     /// Sends `req` beside others.
@@ -238,10 +238,11 @@ impl OriginServer {
             fields: head.headers,
             body: Body::Empty,
             facts: Facts::default(),
-            tunnel: head.extensions.remove(),
+            tunnel: None,
         };
-        if response.tunnel.is_some() {
-            in_use.detach();
+        if let Some(upgrade) = head.extensions.remove() {
+            let carrier = in_use.detach().map(|stream| Box::new(stream) as _);
+            response.tunnel = Some(Tunnel { upgrade, carrier });
             return Ok(response);
         }
         if head.version == Version::HTTP_10 {

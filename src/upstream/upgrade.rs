@@ -4,8 +4,8 @@
 //! everything that is checked here.
 
 use base64::prelude::{BASE64_STANDARD, Engine};
-use http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE};
-use http::{HeaderMap, HeaderValue};
+use http::header::{CONNECTION, InvalidHeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE};
+use http::{HeaderMap, HeaderValue, Method};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::base::random_id;
@@ -24,9 +24,10 @@ impl Upgrade {
     /// client, who checks the proof as well, or a new one where it speaks HTTP/2, which
     /// has none (RFC 8441 s5).
     pub(super) fn ask(protocol: HeaderValue, by: Protocol, fields: &mut HeaderMap) -> Self {
-        if by == Protocol::Http2 {
-            fields.remove(SEC_WEBSOCKET_KEY);
-            fields.extend(new_key().map(|key| (SEC_WEBSOCKET_KEY, key)));
+        if by == Protocol::Http2
+            && let Ok(key) = new_key()
+        {
+            fields.insert(SEC_WEBSOCKET_KEY, key);
         }
         let key = fields.get(SEC_WEBSOCKET_KEY).cloned();
         write(fields, protocol.clone());
@@ -38,9 +39,31 @@ impl Upgrade {
     pub(super) fn is_agreed(&self, fields: &HeaderMap) -> bool {
         let protocol = fields.get(UPGRADE).map(HeaderValue::as_bytes);
         let accept = fields.get(SEC_WEBSOCKET_ACCEPT).map(|accept| accept.as_bytes().trim_ascii());
-        let proof = self.key.as_ref().map(|key| derive_accept_key(key.as_bytes().trim_ascii()));
+        let proof = self.proof();
         protocol.is_some_and(|protocol| protocol.eq_ignore_ascii_case(self.protocol.as_bytes()))
             && proof.is_some_and(|proof| accept == Some(proof.as_bytes()))
+    }
+
+    /// Asks for the same by HTTP/2, where a CONNECT names the protocol and no key is
+    /// needed (RFC 8441 s4, s5).
+    pub(super) fn ask_by_connect<B>(message: &mut http::Request<B>) {
+        *message.method_mut() = Method::CONNECT;
+        message.extensions_mut().insert(hyper::ext::Protocol::from_static("websocket"));
+        for name in [UPGRADE, SEC_WEBSOCKET_KEY] {
+            message.headers_mut().remove(name);
+        }
+    }
+
+    /// Adds the proof of a server that agreed to that: its word is enough, but a client
+    /// of HTTP/1.1 wants one. False if there is none.
+    pub(super) fn prove(&self, fields: &mut HeaderMap) -> bool {
+        let Some(Ok(proof)) = self.proof().map(HeaderValue::try_from) else { return false };
+        fields.insert(SEC_WEBSOCKET_ACCEPT, proof);
+        true
+    }
+
+    fn proof(&self) -> Option<String> {
+        self.key.as_ref().map(|key| derive_accept_key(key.as_bytes().trim_ascii()))
     }
 
     /// Says to the client that the server agreed.
@@ -50,8 +73,8 @@ impl Upgrade {
 }
 
 /// 16 bytes that no other handshake has (RFC 6455 s4.1).
-fn new_key() -> Option<HeaderValue> {
-    HeaderValue::try_from(BASE64_STANDARD.encode(random_id().to_be_bytes())).ok()
+fn new_key() -> Result<HeaderValue, InvalidHeaderValue> {
+    BASE64_STANDARD.encode(random_id().to_be_bytes()).try_into()
 }
 
 fn write(fields: &mut HeaderMap, protocol: HeaderValue) {

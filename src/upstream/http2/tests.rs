@@ -553,6 +553,15 @@ async fn too_many_fields_are_refused() {
     assert_eq!(error.kind, ProxyErrorType::HttpResponseHeaderSectionSize);
 }
 
+#[tokio::test]
+async fn a_server_that_takes_no_connect_is_asked_for_no_tunnel() {
+    let origin = answering(100, tell).await;
+    let mut req = request(Method::GET, "/");
+    req.upgrade = Some(HeaderValue::from_static("websocket"));
+    let error = failure(&server(&origin), req).await;
+    assert_eq!((error.kind, error.progress), (ProxyErrorType::HttpUpgradeFailed, RequestProgress::NotSent));
+}
+
 /// As by HTTP/1.1, and no other server is asked for the same.
 #[tokio::test]
 async fn fields_that_are_too_large_are_refused() {

@@ -12,7 +12,6 @@ use crate::support::client::{Alpn, Client};
 use crate::support::eventually;
 use crate::support::ports::free_address;
 use crate::support::process::{Running, Seawall, finished, words};
-use crate::support::raw::RawClient;
 
 const PEER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/origins/grpc_peer.py");
 
@@ -91,22 +90,6 @@ pool = "secure"
     }
     let shown = words(&seawall.ask("origins", &[]).await);
     assert_eq!(shown.matches(" up ").count(), 2, "{shown}");
-}
-
-#[tokio::test]
-async fn no_websocket_is_asked_of_a_server_that_speaks_http2_alone() {
-    let address = free_address();
-    let seawall = Seawall::start(&format!(
-        "[site.\"ws.test\"]\norigins = [\"h2c://{address}\"]\nhealth = false\ntls = \"off\"\n"
-    ))
-    .await;
-    let asks = "GET / HTTP/1.1\r\nHost: ws.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-                Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-    for _ in 0..20 {
-        let res = RawClient::ask(seawall.http, asks).await;
-        assert_eq!(res.status(), 502);
-        assert!(res.field("proxy-status").unwrap().contains("http_upgrade_failed"), "and it is not ejected");
-    }
 }
 
 /// A server at a socket, and events that leave as they come.
