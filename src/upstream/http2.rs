@@ -31,9 +31,12 @@ const MOST_STREAMS: usize = 100;
 
 /// How much of a response is read ahead of its reader, in bytes: so much of a stream
 /// comes in a round trip at most, and so much a client that takes nothing holds.
-const STREAM_WINDOW: u32 = 512 << 10;
-/// A reader that is slow holds up no other one of its connection.
-const CONNECTION_WINDOW: u32 = STREAM_WINDOW * MOST_STREAMS as u32;
+const STREAM_WINDOW: u32 = 256 << 10;
+/// A reader that is slow holds up no other one of its connection: its window is more
+/// than those of its streams. Half of it is what h2 lets small DATA frames cost that
+/// nobody has read yet, up to 256 bytes each, before it ends the connection. With four
+/// times the windows that takes more than all of them full of messages of 90 bytes.
+const CONNECTION_WINDOW: u32 = 4 * STREAM_WINDOW * MOST_STREAMS as u32;
 /// How much of a request's content waits to be sent, in bytes.
 const SEND_BUFFER: usize = 64 << 10;
 

@@ -5,6 +5,7 @@ mod by_hand;
 mod hash;
 mod http2;
 mod sticky;
+mod streams;
 
 use super::support::origin::Origin;
 use super::support::process::Seawall;
