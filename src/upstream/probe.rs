@@ -1,18 +1,20 @@
 //! One health check of one origin server, over a connection of its own.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use http::header::{CONNECTION, HOST, USER_AGENT};
 use http::{HeaderValue, StatusCode};
-use http_body_util::{BodyExt, Limited};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use memchr::memmem;
 use tokio::time::timeout;
 
-use super::connect::{Address, ConnectError, Connected, connect};
-use super::opening::Opened;
+use super::connect::{Address, ConnectError, connect};
+use super::opening::{Offer, Opened};
 use super::server::OriginServer;
 use super::upload::RequestContent;
-use crate::config::model::HealthCheck;
+use crate::config::model::{HealthCheck, OriginProtocol};
 use crate::exchange::{Body, FetchError, Host, Scheme};
 
 /// How much of the answer to a check is read at most.
@@ -42,6 +44,9 @@ pub enum ProbeError {
     /// The status was none of those expected.
     #[error("status {0}")]
     Status(StatusCode),
+    /// The content has not the text that is expected.
+    #[error("{0:?} is not in the content")]
+    Text(String),
 }
 
 impl OriginServer {
@@ -54,65 +59,99 @@ impl OriginServer {
     }
 
     async fn probe_untimed(&self, check: &HealthCheck) -> Result<(), ProbeError> {
-        let asked = self.checked_host(check);
+        let address = self.checked_address(check);
+        let asked = self.checked_host(check, &address);
+        let offer = self.checked_offer(check);
         let tls = match &self.tls {
             Some(tls) => {
                 let host = HeaderValue::try_from(&asked).ok();
                 let host = host.and_then(|host| Host::parse(&host, Scheme::Https).ok());
-                let name = tls.server_name(host.as_ref(), self.address.name())?;
-                Some((tls.connector(self.offer()), name))
+                let name = tls.server_name(host.as_ref(), address.name())?;
+                Some((tls.connector(offer), name))
             }
             None => None,
         };
         let header = self.introduction(None);
-        let connected = connect(&self.address, &header, tls, check.timeout).await?;
+        let connected = connect(&address, &header, tls, check.timeout).await?;
         let Some(path) = &check.path else {
-            self.learn(&connected);
+            if offer == Offer::Both {
+                self.learn(&connected);
+            }
             return Ok(());
         };
-        let (head, content) = self.ask(connected, path, asked).await?.into_parts();
-        let (least, most) = check.expect;
-        if !(least..=most).contains(&head.status.as_u16()) {
-            return Err(ProbeError::Status(head.status));
-        }
-        // Read so that the server sees no broken connection; what it is, and
-        // whether it comes whole, does not matter.
-        let _ = Limited::new(content, MOST_CONTENT).collect().await;
-        Ok(())
-    }
-
-    async fn ask(
-        &self,
-        connected: Connected,
-        path: &str,
-        host: String,
-    ) -> Result<http::Response<Incoming>, ProbeError> {
         let message = http::Request::get(path).header(USER_AGENT, "seawall-health-check");
         let content = RequestContent::new(Body::Empty, None);
-        match self.speak(connected, None, None, self.offer()).await? {
+        match self.speak(connected, None, None, offer).await? {
             Opened::Alone(mut connection) => {
-                let message = message.header(HOST, host).header(CONNECTION, "close");
+                let message = message.header(HOST, asked).header(CONNECTION, "close");
                 let message = message.body(content).map_err(ProbeError::Request)?;
-                Ok(connection.sender.send_request(message).await?)
+                judge(connection.sender.send_request(message).await?, check).await
             }
             Opened::Multiplexed(connection) => {
                 let scheme = if self.tls.is_some() { "https" } else { "http" };
-                let message = message.uri(format!("{scheme}://{host}{path}"));
+                let message = message.uri(format!("{scheme}://{asked}{path}"));
                 let message = message.body(content).map_err(ProbeError::Request)?;
                 let stream = connection.stream().ok_or(ProbeError::NoStream)?;
-                Ok(stream.sender.clone().send_request(message).await?)
+                judge(stream.sender.clone().send_request(message).await?, check).await
             }
+        }
+    }
+
+    fn checked_address(&self, check: &HealthCheck) -> Cow<'_, Address> {
+        match (&self.address, check.port) {
+            (Address::Tcp(host, _), Some(port)) => Cow::Owned(Address::Tcp(host.clone(), port)),
+            (own, _) => Cow::Borrowed(own),
+        }
+    }
+
+    /// What listens at another port says nothing of what this server agrees to.
+    fn checked_offer(&self, check: &HealthCheck) -> Offer {
+        match self.protocol {
+            OriginProtocol::Negotiated if check.port.is_some() => Offer::Http1,
+            _ => self.offer(),
         }
     }
 
     /// The `Host` of a check.
-    fn checked_host(&self, check: &HealthCheck) -> String {
+    fn checked_host(&self, check: &HealthCheck, address: &Address) -> String {
         if let Some(host) = &check.host {
             return host.clone();
         }
-        let Address::Tcp(host, port) = &self.address else { return self.address.name().to_owned() };
+        let Address::Tcp(host, port) = address else { return address.name().to_owned() };
         let default_port = if self.tls.is_some() { 443 } else { 80 };
         let name = if host.contains(':') { format!("[{host}]") } else { host.clone() };
         if *port == default_port { name } else { format!("{name}:{port}") }
     }
 }
+
+/// Whether `answer` is what `check` expects.
+async fn judge(answer: http::Response<Incoming>, check: &HealthCheck) -> Result<(), ProbeError> {
+    let (head, content) = answer.into_parts();
+    let (least, most) = check.expect;
+    if !(least..=most).contains(&head.status.as_u16()) {
+        return Err(ProbeError::Status(head.status));
+    }
+    // Read in any case, so that the server sees no broken connection.
+    let content = beginning(content).await;
+    match &check.expect_text {
+        Some(text) if memmem::find(&content, text.as_bytes()).is_none() => {
+            Err(ProbeError::Text(text.clone()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The first bytes of `content`; whether it comes whole does not matter.
+async fn beginning(mut content: Incoming) -> Vec<u8> {
+    let mut read = Vec::new();
+    while read.len() < MOST_CONTENT
+        && let Some(Ok(frame)) = content.frame().await
+    {
+        read.extend_from_slice(frame.data_ref().map(AsRef::as_ref).unwrap_or_default());
+    }
+    read.truncate(MOST_CONTENT);
+    read
+}
+
+#[cfg(test)]
+mod tests;

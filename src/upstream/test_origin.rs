@@ -15,7 +15,8 @@ use tokio::net::{TcpListener, TcpStream};
 use super::{OriginServer, OutboundRequest, Pseudonym};
 use crate::base::{Clock, SystemClock, Tasks};
 use crate::config::model::{
-    Balance, OriginProtocol, OriginTimeouts, OriginTls, PoolConfig, Queue, Retry, RetryOn, ServerConfig,
+    Balance, HealthCheck, OriginProtocol, OriginTimeouts, OriginTls, PoolConfig, Queue, Retry, RetryOn,
+    ServerConfig,
 };
 use crate::exchange::{
     Body, ConnectionInfo, FetchError, Host, Protocol, Request, RequestId, Response, Scheme, Target,
@@ -149,6 +150,21 @@ pub(crate) fn pool(addresses: &[SocketAddr]) -> PoolConfig {
         proxy_protocol: None,
         header_bytes: 16 << 10,
         headers: 100,
+    }
+}
+
+/// A check with times that no test reaches by accident.
+pub(crate) fn health_check(path: Option<&str>) -> HealthCheck {
+    HealthCheck {
+        path: path.map(str::to_owned),
+        host: None,
+        port: None,
+        every: Duration::from_secs(60),
+        timeout: Duration::from_secs(60),
+        rise: 2,
+        fall: 2,
+        expect: (200, 299),
+        expect_text: None,
     }
 }
 

@@ -52,15 +52,7 @@ fn nobody() -> SocketAddr {
 }
 
 fn health(path: Option<&str>) -> HealthCheck {
-    HealthCheck {
-        path: path.map(str::to_owned),
-        host: None,
-        every: Duration::from_millis(5),
-        timeout: Duration::from_secs(60),
-        rise: 2,
-        fall: 2,
-        expect: (200, 299),
-    }
+    HealthCheck { every: Duration::from_millis(5), ..test_origin::health_check(path) }
 }
 
 async fn get(pool: &Arc<Pool>) -> Result<Response, FetchError> {

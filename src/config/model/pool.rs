@@ -137,6 +137,8 @@ pub struct HealthCheck {
     pub path: Option<String>,
     /// The Host of the check; `None`: the server's own.
     pub host: Option<String>,
+    /// The port to connect to; `None`: the server's own.
+    pub port: Option<u16>,
     /// From one check to the next.
     pub every: Duration,
     /// A check that takes longer has failed.
@@ -147,6 +149,8 @@ pub struct HealthCheck {
     pub fall: u32,
     /// The statuses that pass, ends included.
     pub expect: (u16, u16),
+    /// What the content has to hold somewhere; `None`: anything passes.
+    pub expect_text: Option<String>,
 }
 
 /// When a server is ejected.

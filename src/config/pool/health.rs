@@ -4,11 +4,14 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::config::limits;
-use crate::config::model::HealthCheck;
+use crate::config::model::{HealthCheck, ServerConfig};
 use crate::config::read::{Fault, Table, Value, duration_text};
 
-/// Reads the value: absent, a connection is enough; `false`, none.
-pub(crate) fn health(value: Option<Value<'_>>) -> Option<HealthCheck> {
+/// A longer text is no mark of a server that is well.
+const LONGEST_TEXT: usize = 1024;
+
+/// Reads the value for `servers`: absent, a connection is enough; `false`, none.
+pub(crate) fn health(value: Option<Value<'_>>, servers: &[ServerConfig]) -> Option<HealthCheck> {
     let Some(value) = value else { return Some(connection_check()) };
     if value.is_false() {
         return None;
@@ -20,28 +23,31 @@ pub(crate) fn health(value: Option<Value<'_>>) -> Option<HealthCheck> {
         value.mismatch("a path, false or a table");
         return None;
     }
-    value.table(check)
+    value.table(|table| check(table, servers))
 }
 
 fn connection_check() -> HealthCheck {
     HealthCheck {
         path: None,
         host: None,
+        port: None,
         every: Duration::from_secs(5),
         timeout: Duration::from_secs(2),
         rise: 2,
         fall: 3,
         expect: (200, 299),
+        expect_text: None,
     }
 }
 
-fn check(table: &mut Table<'_>) -> HealthCheck {
+fn check(table: &mut Table<'_>, servers: &[ServerConfig]) -> HealthCheck {
     let default = connection_check();
     let written_path = table.value("path");
     let host = table.value("host");
     let expect = table.value("expect");
+    let expect_text = table.value("expect_text");
     if written_path.is_none() {
-        for value in host.iter().chain(&expect) {
+        for value in host.iter().chain(&expect).chain(&expect_text) {
             value.warn(
                 format!("`{}` has no effect", value.key),
                 "without `path` a connection is all that is checked",
@@ -53,6 +59,7 @@ fn check(table: &mut Table<'_>) -> HealthCheck {
     HealthCheck {
         path: written_path.and_then(|value| path(&value)),
         host: host.and_then(|value| value.parse("a host", host_of_check)),
+        port: table.value("port").and_then(|value| port(&value, servers)),
         every,
         timeout: timeout(table, every, default.timeout),
         rise: table.number("rise", default.rise, 1..=100),
@@ -60,6 +67,7 @@ fn check(table: &mut Table<'_>) -> HealthCheck {
         expect: expect
             .and_then(|value| value.parse("statuses such as \"2xx\"", statuses))
             .unwrap_or(default.expect),
+        expect_text: expect_text.and_then(|value| value.parse("a text", text_of_content)),
     }
 }
 
@@ -96,6 +104,23 @@ fn path(value: &Value<'_>) -> Option<String> {
 fn host_of_check(text: &str) -> Result<String, Fault> {
     let is_authority = text.parse::<http::uri::Authority>().is_ok() && !text.contains('@');
     if is_authority { Ok(text.to_ascii_lowercase()) } else { Err(Fault::new("not a host")) }
+}
+
+fn port(value: &Value<'_>, servers: &[ServerConfig]) -> Option<u16> {
+    if let Some(server) = servers.iter().find(|server| server.socket.is_some()) {
+        let fault = Fault::new(format!("`{}` is a socket, which has no ports", server.label));
+        value.fault(fault.help("put such servers into a pool of their own"));
+        return None;
+    }
+    value.number(1..=65_535).and_then(|port| u16::try_from(port).ok())
+}
+
+fn text_of_content(text: &str) -> Result<String, Fault> {
+    match text.len() {
+        0 => Err(Fault::new("an empty text is in any content")),
+        length if length > LONGEST_TEXT => Err(Fault::new(format!("longer than {LONGEST_TEXT} bytes"))),
+        _ => Ok(text.to_owned()),
+    }
 }
 
 /// `2xx`, `204`, `200-399` or `2xx-3xx`.

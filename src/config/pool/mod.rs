@@ -124,11 +124,11 @@ fn pool(table: &mut Table<'_>, name: Arc<str>, entry: &Entry<'_>, around: &Aroun
                 .at(entry.name_span.clone(), "nothing to send requests to")
                 .help("add origins = [\"10.0.0.1:8080\", \"10.0.0.2:8080\"]"),
         );
-        let health = health(table.value("health"));
+        let health = health(table.value("health"), &[]);
         return options(table, name, Vec::new(), health, around);
     };
     let servers = servers(&value, around.listen);
-    let health = health(table.value("health"));
+    let health = health(table.value("health"), &servers);
     options(table, name, servers, health, around)
 }
 

@@ -181,7 +181,7 @@ fn site_pool(
         health.fault(Fault::new("there are no `origins` to check").help("add origins = [\"10.0.0.1:8080\"]"));
     }
     let servers = pool::servers(&origins?, around.listen);
-    let health = pool::health(health);
+    let health = pool::health(health, &servers);
     let pool_name = Arc::from(format!("site:{name}"));
     let options = |table: &mut Table<'_>| pool::options(table, pool_name, servers, health, around);
     let config = Table::read(table.reading, "", entry.name_span.clone(), None, options);

@@ -4,10 +4,10 @@ use http::Method;
 use tokio::io::AsyncReadExt;
 
 use super::*;
-use crate::config::model::{HealthCheck, PoolConfig};
+use crate::config::model::PoolConfig;
 use crate::exchange::{Request, Scheme};
 use crate::upstream::OriginServer;
-use crate::upstream::test_origin::{TestOrigin, content, echo, pool, request, send, server};
+use crate::upstream::test_origin::{TestOrigin, content, echo, health_check, pool, request, send, server};
 
 fn client(peer: &str, local: &str) -> Option<ClientEnds> {
     let [peer, local] = [peer, local].map(|end| end.parse().unwrap());
@@ -98,16 +98,6 @@ async fn a_connection_is_one_client_s() {
 #[tokio::test]
 async fn checks_are_nobody_s() {
     let (_origin, server, told) = origin().await;
-    let second = std::time::Duration::from_secs(60);
-    let check = HealthCheck {
-        path: Some("/healthz".to_owned()),
-        host: None,
-        every: second,
-        timeout: second,
-        rise: 1,
-        fall: 1,
-        expect: (200, 299),
-    };
-    server.probe(&check).await.unwrap();
+    server.probe(&health_check(Some("/healthz"))).await.unwrap();
     assert_eq!(*told.lock().unwrap(), ["PROXY UNKNOWN\r\n"]);
 }

@@ -16,10 +16,8 @@ use crate::base::{SystemClock, Tasks};
 use crate::config::model::{HealthCheck, OriginProtocol, OriginTls, PoolConfig};
 use crate::exchange::{FetchError, Host, RequestProgress, Scheme};
 use crate::fields::proxy_status::ProxyErrorType;
-use crate::upstream::test_origin::{TestOrigin, content, echo, pool, request, send};
+use crate::upstream::test_origin::{TestOrigin, content, echo, health_check, pool, request, send};
 use crate::upstream::{OriginServer, ProbeError};
-
-const CHECK_TIME: std::time::Duration = std::time::Duration::from_secs(60);
 
 fn with_ca(text: &str) -> Result<Arc<ClientConfig>, UpstreamError> {
     let mut file = NamedTempFile::new().unwrap();
@@ -178,15 +176,7 @@ async fn the_handshake_has_a_deadline() {
 #[tokio::test]
 async fn checks_verify_too() {
     let origin = TlsOrigin::start(&["site.test"]).await;
-    let mut check = HealthCheck {
-        path: Some("/healthz".to_owned()),
-        host: Some("site.test".to_owned()),
-        every: CHECK_TIME,
-        timeout: CHECK_TIME,
-        rise: 1,
-        fall: 1,
-        expect: (200, 299),
-    };
+    let mut check = HealthCheck { host: Some("site.test".to_owned()), ..health_check(Some("/healthz")) };
     let server = origin.server(trusting(origin.ca.path()));
     server.probe(&check).await.unwrap();
     check.host = None;
@@ -232,15 +222,7 @@ impl Clients {
 #[tokio::test]
 async fn servers_that_ask_for_a_certificate_are_shown_it() {
     let (clients, strangers) = (Clients::new(), Clients::new());
-    let check = HealthCheck {
-        path: Some("/healthz".to_owned()),
-        host: Some("site.test".to_owned()),
-        every: CHECK_TIME,
-        timeout: CHECK_TIME,
-        rise: 1,
-        fall: 1,
-        expect: (200, 299),
-    };
+    let check = HealthCheck { host: Some("site.test".to_owned()), ..health_check(Some("/healthz")) };
     for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
         let origin = clients.origin(&[version]).await;
         for verify in [true, false] {
