@@ -10,6 +10,7 @@ use hyper_util::rt::TokioIo;
 use tokio::task::JoinHandle;
 
 use super::introduction::ClientEnds;
+use super::lifetime::Lifetime;
 use super::server::OriginServer;
 use super::stream::{OriginStream, Traffic, Transport};
 use super::upload::RequestContent;
@@ -45,6 +46,7 @@ pub(super) struct Connection {
     /// The client whose connection the server takes it for, if it was told: no
     /// other client's requests may use it.
     pub(super) client: Option<ClientEnds>,
+    pub(super) lifetime: Lifetime,
     driver: JoinHandle<()>,
 }
 
@@ -53,6 +55,7 @@ impl Connection {
     pub(super) async fn start(
         transport: Transport,
         proven_host: Option<Host>,
+        lifetime: Lifetime,
         open: Option<OpenConnection>,
         http: &Builder,
         tasks: &Tasks,
@@ -67,7 +70,7 @@ impl Connection {
                 tracing::debug!(error = &error as &dyn std::error::Error, "origin connection ended");
             }
         });
-        Ok(Self { sender, traffic, proven_host, client: None, driver })
+        Ok(Self { sender, traffic, proven_host, client: None, lifetime, driver })
     }
 
     /// True if a request may be sent on it.
@@ -88,6 +91,7 @@ pub(super) struct Lease {
 impl Lease {
     /// Takes `connection` into use.
     pub(super) fn new(connection: Connection, server: Arc<OriginServer>) -> Self {
+        connection.lifetime.count();
         Self { connection: Some(connection), server, is_last_use: false }
     }
 

@@ -13,12 +13,14 @@ use futures_util::FutureExt;
 use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper::rt::Executor;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use self::pulse::Pulse;
 use super::connection::OpenConnection;
 use super::failure::{fetch_error, not_sent};
 use super::idle::{SHELVES, shelf_of_thread};
+use super::lifetime::Lifetime;
 use super::server::OriginServer;
 use super::stream::{OriginStream, Traffic, Transport};
 use super::upload::{RequestContent, Upload};
@@ -90,6 +92,7 @@ pub(super) struct Multiplexed {
     pub(super) takes_connect: bool,
     streams: AtomicUsize,
     is_retired: AtomicBool,
+    lifetime: Lifetime,
     pulse: Pulse,
     _end: DropGuard,
 }
@@ -101,6 +104,7 @@ impl Multiplexed {
     pub(super) async fn start(
         transport: Transport,
         proven_host: Option<Host>,
+        lifetime: Lifetime,
         open: Option<OpenConnection>,
         server: &OriginServer,
     ) -> Result<Arc<Self>, FetchError> {
@@ -142,6 +146,7 @@ impl Multiplexed {
             takes_connect,
             streams: AtomicUsize::new(0),
             is_retired: AtomicBool::new(false),
+            lifetime,
             pulse: Pulse::new(Arc::clone(&server.clock), traffic),
             _end: end.drop_guard(),
         }))
@@ -158,6 +163,7 @@ impl Multiplexed {
         let is_free = self.streams.fetch_add(1, Relaxed) < most;
         let stream = Stream { connection: Arc::clone(self), sender: self.sender.clone(), upload: None };
         if is_free {
+            self.lifetime.count();
             self.pulse.asked();
         }
         is_free.then_some(stream)
@@ -166,6 +172,11 @@ impl Multiplexed {
     /// True as long as requests may be sent on it.
     pub(super) fn is_usable(&self) -> bool {
         !self.is_retired.load(Relaxed) && !self.sender.is_closed()
+    }
+
+    /// True as long as it is neither unusable nor used enough.
+    fn is_wanted(&self, now: Instant) -> bool {
+        self.is_usable() && !self.lifetime.is_over(now)
     }
 }
 
@@ -223,11 +234,13 @@ impl MultiplexedConnections {
     }
 
     /// A stream of a connection that may be used for `host`; those found closed or
-    /// too old on the way are dropped. One whose server has said nothing for longer
-    /// than a new connection may take is left to those who wait on it: it may be dead.
-    pub(super) fn take(&self, host: Option<&Host>) -> Option<Stream> {
+    /// A stream of a connection that may be used for `host`; those found closed, too
+    /// old or used enough on the way are dropped, and end with their last stream. One
+    /// whose server has said nothing for longer than a new connection may take is left
+    /// to those who wait on it: it may be dead.
+    pub(super) fn take(&self, host: Option<&Host>, now: Instant) -> Option<Stream> {
         let mut shelf = lock(self.own());
-        shelf.retain(|connection| self.is_kept(connection));
+        shelf.retain(|connection| self.is_kept(connection, now));
         shelf
             .iter()
             .filter(|connection| connection.proven_host.as_ref() == host)
@@ -248,16 +261,16 @@ impl MultiplexedConnections {
         self.own().opening.lock().await
     }
 
-    /// Drops those that are closed or too old, on every shelf.
-    pub(super) fn sweep(&self) {
+    /// Drops those that are closed, too old or used enough, on every shelf.
+    pub(super) fn sweep(&self, now: Instant) {
         for shelf in &self.shelves {
-            lock(shelf).retain(|connection| self.is_kept(connection));
+            lock(shelf).retain(|connection| self.is_kept(connection, now));
         }
     }
 
-    fn is_kept(&self, connection: &Multiplexed) -> bool {
+    fn is_kept(&self, connection: &Multiplexed, now: Instant) -> bool {
         let is_young = connection.pulse.idle_for().is_none_or(|idle| idle < self.timeouts.keep_alive);
-        is_young && connection.is_usable()
+        is_young && connection.is_wanted(now)
     }
 
     /// Drops one that carries nothing, to make room for another connection.

@@ -49,10 +49,11 @@ impl IdleConnections {
         }
     }
 
-    /// Keeps `connection`, or closes it if there are enough.
+    /// Keeps `connection`, or closes it if there are enough, or it was used enough.
     pub(super) fn put(&self, connection: Connection, now: Instant) {
         let mut shelf = self.own();
-        if shelf.len() < self.most && !self.is_closed.load(Relaxed) {
+        let is_worth_it = shelf.len() < self.most && !connection.lifetime.is_over(now);
+        if is_worth_it && !self.is_closed.load(Relaxed) {
             shelf.push(Idle { connection, since: now });
         }
     }
@@ -107,7 +108,7 @@ impl IdleConnections {
     }
 
     fn is_young(&self, idle: &Idle, now: Instant) -> bool {
-        now.saturating_duration_since(idle.since) < self.keep_alive
+        now.saturating_duration_since(idle.since) < self.keep_alive && !idle.connection.lifetime.is_over(now)
     }
 
     fn own(&self) -> MutexGuard<'_, Vec<Idle>> {

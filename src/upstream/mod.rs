@@ -13,6 +13,7 @@ mod http2;
 mod idle;
 mod inbound;
 mod introduction;
+mod lifetime;
 mod opening;
 mod outbound;
 mod probe;

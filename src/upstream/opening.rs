@@ -60,7 +60,7 @@ impl OriginServer {
         // Whoever waits for others of its own has no word of the server.
         let kind = ProxyErrorType::ConnectionLimitReached;
         let opening = opening.map_err(|_| FetchError::new(kind, RequestProgress::NotSent))?;
-        if let Some(stream) = self.multiplexed.take(host) {
+        if let Some(stream) = self.multiplexed.take(host, self.clock.now()) {
             return Ok(Ok(stream));
         }
         if self.speaks_http1.load(Relaxed) {
@@ -128,11 +128,12 @@ impl OriginServer {
             self.learn(&connected);
         }
         let Connected { transport, is_http2 } = connected;
+        let life = self.lifetime();
         if offer == Offer::Both && (is_http2 || self.protocol == OriginProtocol::Http2) {
-            let started = Multiplexed::start(transport, proven_host, open, self);
+            let started = Multiplexed::start(transport, proven_host, life, open, self);
             return started.await.map(Opened::Multiplexed);
         }
-        let started = Connection::start(transport, proven_host, open, &self.http1, &self.tasks);
+        let started = Connection::start(transport, proven_host, life, open, &self.http1, &self.tasks);
         started.await.map(Opened::Alone).map_err(|error| fetch_error(error, RequestProgress::NotSent))
     }
 

@@ -18,11 +18,14 @@ use super::exchange::may_use_new_connection;
 use super::failure::not_sent;
 use super::http2::MultiplexedConnections;
 use super::idle::IdleConnections;
+use super::lifetime::Lifetime;
 use super::opening::{Offer, Opened, OriginTlsClient};
 use super::slots::{Slot, Slots};
 use super::{OutboundRequest, UpstreamError, inbound};
-use crate::base::{Clock, Tasks};
-use crate::config::model::{OriginProtocol, OriginTimeouts, PoolConfig, ProxyProtocol, ServerConfig};
+use crate::base::{Clock, Tasks, random_unit};
+use crate::config::model::{
+    ConnectionLife, OriginProtocol, OriginTimeouts, PoolConfig, ProxyProtocol, ServerConfig,
+};
 use crate::exchange::{Body, Facts, FetchError, Host, RequestProgress, Response, Tunnel};
 use crate::fields::proxy_status::ProxyErrorType;
 use crate::telemetry::metrics::Metrics;
@@ -53,6 +56,7 @@ pub struct OriginServer {
     /// Connections in use or idle.
     pub(super) open: Arc<AtomicUsize>,
     pub(super) max_connections: usize,
+    connection_life: ConnectionLife,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) metrics: Arc<Metrics>,
 }
@@ -99,6 +103,7 @@ impl OriginServer {
             slots: Slots::new(pool.max_connections, pool.queue.clone(), Arc::clone(&metrics)),
             open: Arc::default(),
             max_connections: pool.max_connections,
+            connection_life: pool.connection_life.clone(),
             clock,
             metrics,
         }))
@@ -164,7 +169,7 @@ impl OriginServer {
         req: &mut OutboundRequest,
         slot: Slot,
     ) -> Result<Response, FetchError> {
-        if let Some(mut stream) = self.multiplexed.take(self.proven_host(req)) {
+        if let Some(mut stream) = self.multiplexed.take(self.proven_host(req), self.clock.now()) {
             match self.exchange_on(&mut stream, req).await {
                 Err(error) if !stream.connection.is_usable() && may_use_new_connection(&error, req) => {
                     drop(stream);
@@ -199,14 +204,20 @@ impl OriginServer {
 
     /// Closes idle connections that were not used for long enough.
     pub fn sweep_idle(&self) {
-        self.idle.sweep(self.clock.now());
-        self.multiplexed.sweep();
+        let now = self.clock.now();
+        self.idle.sweep(now);
+        self.multiplexed.sweep(now);
     }
 
     /// Closes all idle connections, and from now on those that become idle.
     pub fn close_idle(&self) {
         self.idle.close();
         self.multiplexed.close();
+    }
+
+    /// That of a connection that is opened now.
+    pub(super) fn lifetime(&self) -> Lifetime {
+        Lifetime::new(&self.connection_life, self.clock.now(), random_unit())
     }
 
     /// Keeps a connection for the next request.

@@ -15,8 +15,8 @@ use tokio::net::{TcpListener, TcpStream};
 use super::{OriginServer, OutboundRequest, Pseudonym};
 use crate::base::{Clock, SystemClock, Tasks};
 use crate::config::model::{
-    Balance, HealthCheck, OriginProtocol, OriginTimeouts, OriginTls, PoolConfig, Queue, Retry, RetryOn,
-    ServerConfig,
+    Balance, ConnectionLife, HealthCheck, OriginProtocol, OriginTimeouts, OriginTls, PoolConfig, Queue,
+    Retry, RetryOn, ServerConfig,
 };
 use crate::exchange::{
     Body, ConnectionInfo, FetchError, Host, Protocol, Request, RequestId, Response, Scheme, Target,
@@ -137,6 +137,7 @@ pub(crate) fn pool(addresses: &[SocketAddr]) -> PoolConfig {
             budget_percent: 20,
         },
         max_connections: 64,
+        connection_life: ConnectionLife { age: Duration::from_secs(3600), requests: None },
         queue: Queue { max: 64, timeout: Duration::from_secs(60) },
         timeouts: OriginTimeouts {
             connect: Duration::from_secs(60),
@@ -170,7 +171,11 @@ pub(crate) fn health_check(path: Option<&str>) -> HealthCheck {
 
 /// The first server of `pool`, without TLS.
 pub(crate) fn server(pool: &PoolConfig) -> Arc<OriginServer> {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    server_with(pool, Arc::new(SystemClock))
+}
+
+/// The same, by this clock.
+pub(crate) fn server_with(pool: &PoolConfig, clock: Arc<dyn Clock>) -> Arc<OriginServer> {
     OriginServer::new(&pool.servers[0], pool, None, clock, Tasks::new(), Arc::default()).unwrap()
 }
 

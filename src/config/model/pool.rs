@@ -29,6 +29,8 @@ pub struct PoolConfig {
     pub retry: Retry,
     /// Connections to one server at a time.
     pub max_connections: usize,
+    /// How long a connection is used.
+    pub connection_life: ConnectionLife,
     /// How many requests may wait for a connection, and how long.
     pub queue: Queue,
     /// The deadlines of a request.
@@ -194,6 +196,15 @@ pub enum RetryOn {
     Timeout,
     /// This status.
     Status(StatusCode),
+}
+
+/// How long a connection to an origin server is used for further requests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConnectionLife {
+    /// Since it was opened; up to a quarter less, by chance.
+    pub age: Duration,
+    /// So many requests; `None`: any number.
+    pub requests: Option<u32>,
 }
 
 /// How requests wait for a connection.

@@ -15,19 +15,22 @@ pub(super) use health::health;
 pub(super) use server::servers;
 
 use super::model::{
-    Balance, HealthCheck, OriginProtocol, OriginTimeouts, PoolConfig, ProxyProtocol, Queue, ServerConfig,
+    Balance, ConnectionLife, HealthCheck, OriginProtocol, OriginTimeouts, PoolConfig, ProxyProtocol, Queue,
+    ServerConfig,
 };
 use super::read::{Diagnostic, Entry, Fault, Reading, Span, Table, Value, did_you_mean};
 use super::{Around, limits};
 
 /// The keys of a pool that a site has not.
-pub(super) const POOL_ONLY: [&str; 9] = [
+pub(super) const POOL_ONLY: [&str; 11] = [
     "balance",
     "eject",
     "panic",
     "slow_start",
     "retry",
     "max_connections",
+    "connection_age",
+    "connection_requests",
     "queue",
     "timeouts",
     "proxy_protocol",
@@ -158,6 +161,7 @@ pub(super) fn options(
         slow_start: table.duration("slow_start", Duration::from_secs(30), Duration::ZERO..=MOST_SLOW),
         retry: resilience::retry(table.value("retry")),
         max_connections: table.number("max_connections", 512, 1..=65_536),
+        connection_life: connection_life(table),
         queue: table.section("queue", queue),
         timeouts: table.section("timeouts", timeouts),
         stream_idle: around.limits.stream_idle,
@@ -177,6 +181,16 @@ fn carries_one_client(value: &Value<'_>, servers: &[ServerConfig]) -> bool {
         value.fault(Fault::new(reason).help("write the server as \"http://HOST:PORT\""));
     }
     shared.is_none()
+}
+
+/// Without a bound for requests: one that suits a server that is asked seldom
+/// would have another open connections all the time.
+fn connection_life(table: &mut Table<'_>) -> ConnectionLife {
+    let requests = table.value("connection_requests").and_then(|value| value.number(1..=1_000_000_000));
+    ConnectionLife {
+        age: table.duration("connection_age", Duration::from_secs(3600), limits::long_timeout()),
+        requests: requests.and_then(|requests| u32::try_from(requests).ok()),
+    }
 }
 
 fn queue(table: &mut Table<'_>) -> Queue {

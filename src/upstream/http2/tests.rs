@@ -147,6 +147,34 @@ async fn another_connection_is_opened_when_streams_run_out() {
 }
 
 #[tokio::test]
+async fn a_connection_that_was_used_enough_ends_with_its_last_stream() {
+    let (arrived, mut arrivals) = mpsc::unbounded_channel();
+    let origin = answering(100, move |_, respond| {
+        let arrived = arrived.clone();
+        async move { arrived.send(respond).unwrap() }
+    })
+    .await;
+    let server = server_of(&origin, |pool| pool.connection_life.requests = Some(2));
+    let five = join_all((0..5).map(|_| send(&server, request(Method::GET, "/"))));
+    let answer = async {
+        let mut held = Vec::new();
+        while held.len() < 5 {
+            held.push(arrivals.recv().await.unwrap());
+        }
+        held.iter_mut().for_each(|respond| drop(respond.send_response(head(204), true).unwrap()));
+    };
+    let (five, ()) = timeout(Duration::from_secs(30), async { tokio::join!(five, answer) }).await.unwrap();
+    assert!(five.into_iter().all(|res| res.unwrap().status == StatusCode::NO_CONTENT));
+    assert_eq!(origin.accepted(), 3);
+    let closed = async {
+        while server.open_connections() > 1 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    timeout(Duration::from_secs(30), closed).await.expect("those that are used up end");
+}
+
+#[tokio::test]
 async fn trailers_pass_both_ways_but_for_those_that_harm() {
     let origin = answering(100, |req, mut respond| async move {
         assert_eq!(req.headers()[TE], "trailers");

@@ -1,6 +1,6 @@
 use std::pin::pin;
 use std::sync::Mutex;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode};
@@ -11,9 +11,10 @@ use tokio::sync::{Notify, Semaphore, oneshot};
 use tokio::time::timeout;
 
 use super::*;
+use crate::base::ManualClock;
 use crate::exchange::BodyError;
 use crate::upstream::test_origin::{
-    TestOrigin, content, echo, pool, read_request, request, request_with, send, server,
+    TestOrigin, content, echo, pool, read_request, request, request_with, send, server, server_with,
 };
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi";
@@ -41,6 +42,24 @@ async fn a_connection_is_used_again() {
         assert_eq!(server.in_flight(), 0);
     }
     assert_eq!(origin.accepted(), 1);
+}
+
+#[tokio::test]
+async fn a_connection_is_replaced_when_it_is_old_or_was_used_enough() {
+    let hour = Duration::from_secs(3600);
+    for (requests, between, accepted) in [(Some(3), 0, 4), (Some(1), 0, 10), (None, 10, 2), (None, 0, 1)] {
+        let origin = TestOrigin::always(OK).await;
+        let mut config = pool(&[origin.address]);
+        config.timeouts.keep_alive = hour;
+        config.connection_life = ConnectionLife { age: hour, requests };
+        let clock = Arc::new(ManualClock::at(SystemTime::UNIX_EPOCH));
+        let server = server_with(&config, Arc::clone(&clock) as Arc<dyn Clock>);
+        for _ in 0..10 {
+            content(send(&server, request(Method::GET, "/")).await.unwrap()).await.unwrap();
+            clock.advance(Duration::from_secs(60 * between));
+        }
+        assert_eq!(origin.accepted(), accepted, "{requests:?}, one in {between} minutes");
+    }
 }
 
 #[tokio::test]
