@@ -102,6 +102,7 @@ impl Member {
             was_tried,
             weight: self.config.weight,
             warmth: self.warmth(now),
+            room: self.origin.room(),
         }
     }
 

@@ -9,6 +9,8 @@ mod tests;
 pub(super) use least_connections::least_connections;
 pub(super) use rendezvous::rendezvous;
 
+use crate::upstream::Room;
+
 /// A server's place in the config of its pool.
 pub(super) type ServerIndex = usize;
 
@@ -39,6 +41,8 @@ pub(super) struct Candidate {
     pub(super) weight: u32,
     /// Hundredths of the weight that it gets for now.
     pub(super) warmth: u32,
+    /// What would become of another request there.
+    pub(super) room: Room,
 }
 
 impl Candidate {
@@ -47,16 +51,18 @@ impl Candidate {
         self.weight as usize * self.warmth as usize
     }
 
-    /// Only candidates of the lowest rank present are picked from.
-    fn rank(&self) -> Option<u8> {
-        match (self.fitness, self.was_tried, self.is_backup) {
-            (Fitness::Fit, false, false) => Some(0),
-            (Fitness::Fit, false, true) => Some(1),
-            (Fitness::Fit, true, _) => Some(2),
-            (Fitness::Ejected, false, _) => Some(3),
-            (Fitness::Ejected, true, _) => Some(4),
-            (Fitness::Down | Fitness::Draining | Fitness::Withdrawn, ..) => None,
-        }
+    /// Only candidates of the lowest rank present are picked from: who has no room is
+    /// passed over, but load is no reason to turn to a backup.
+    fn rank(&self) -> Option<(u8, Room)> {
+        let class = match (self.fitness, self.was_tried, self.is_backup) {
+            (Fitness::Fit, false, false) => 0,
+            (Fitness::Fit, false, true) => 1,
+            (Fitness::Fit, true, _) => 2,
+            (Fitness::Ejected, false, _) => 3,
+            (Fitness::Ejected, true, _) => 4,
+            (Fitness::Down | Fitness::Draining | Fitness::Withdrawn, ..) => return None,
+        };
+        Some((class, self.room))
     }
 }
 
@@ -104,7 +110,7 @@ fn draw(
 }
 
 /// The server that a request's session is with, as `has_session` knows it, if
-/// it can be asked.
+/// it can be asked; a session is worth waiting for.
 pub(super) fn of_session(
     candidates: impl Iterator<Item = Candidate>,
     has_session: impl Fn(ServerIndex) -> bool,
@@ -114,6 +120,7 @@ pub(super) fn of_session(
         .find(|(index, candidate)| {
             matches!(candidate.fitness, Fitness::Fit | Fitness::Draining)
                 && !candidate.was_tried
+                && candidate.room != Room::None
                 && has_session(*index)
         })
         .map(|(index, _)| index)

@@ -3,7 +3,6 @@
 //! was said to its end.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper_util::rt::TokioIo;
@@ -11,29 +10,12 @@ use tokio::task::JoinHandle;
 
 use super::introduction::ClientEnds;
 use super::lifetime::Lifetime;
+use super::open::OpenConnection;
 use super::server::OriginServer;
 use super::stream::{OriginStream, Traffic, Transport};
 use super::upload::RequestContent;
 use crate::base::Tasks;
 use crate::exchange::Host;
-
-/// Counts one open connection, until it is closed or became a tunnel.
-#[derive(Debug)]
-pub(super) struct OpenConnection(Arc<AtomicUsize>);
-
-impl OpenConnection {
-    /// Counts one more in `open`, and says how many there were.
-    pub(super) fn count(open: &Arc<AtomicUsize>) -> (Self, usize) {
-        let before = open.fetch_add(1, Relaxed);
-        (Self(Arc::clone(open)), before)
-    }
-}
-
-impl Drop for OpenConnection {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Relaxed);
-    }
-}
 
 /// An open connection with the task that moves its bytes.
 #[derive(Debug)]

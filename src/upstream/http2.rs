@@ -17,10 +17,10 @@ use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use self::pulse::Pulse;
-use super::connection::OpenConnection;
 use super::failure::{fetch_error, not_sent};
 use super::idle::{SHELVES, shelf_of_thread};
 use super::lifetime::Lifetime;
+use super::open::OpenConnection;
 use super::server::OriginServer;
 use super::stream::{OriginStream, Traffic, Transport};
 use super::upload::{RequestContent, Upload};
@@ -113,7 +113,7 @@ impl Multiplexed {
         let ends_on_failure = end.clone().drop_guard();
         let heard = CancellationToken::new();
         let traffic = Arc::<Traffic>::default();
-        let stream = OriginStream::telling(transport, Arc::clone(&traffic), heard.clone().drop_guard());
+        let stream = OriginStream::telling(transport, Arc::clone(&traffic), heard.clone().drop_guard(), open);
         let started = http.handshake(TokioIo::new(stream)).await;
         let (sender, mut connection) =
             started.map_err(|error| fetch_error(error, RequestProgress::NotSent))?;
@@ -128,7 +128,6 @@ impl Multiplexed {
         let takes_connect = connection.is_extended_connect_protocol_enabled();
         let ends = ends_on_failure.disarm();
         server.tasks.spawn(async move {
-            let _open = open;
             let ended = poll_fn(|context| {
                 let polled = Pin::new(&mut connection).poll(context);
                 told.store(connection.current_max_send_streams(), Relaxed);
@@ -233,13 +232,21 @@ impl MultiplexedConnections {
         Self { shelves, timeouts, is_closed: AtomicBool::new(false) }
     }
 
-    /// A stream of a connection that may be used for `host`; those found closed or
     /// A stream of a connection that may be used for `host`; those found closed, too
     /// old or used enough on the way are dropped, and end with their last stream. One
     /// whose server has said nothing for longer than a new connection may take is left
     /// to those who wait on it: it may be dead.
     pub(super) fn take(&self, host: Option<&Host>, now: Instant) -> Option<Stream> {
-        let mut shelf = lock(self.own());
+        self.stream_of(self.own(), host, now)
+    }
+
+    /// The same, of any worker's: for where no further connection can be had.
+    pub(super) fn take_any(&self, host: Option<&Host>, now: Instant) -> Option<Stream> {
+        self.shelves.iter().find_map(|shelf| self.stream_of(shelf, host, now))
+    }
+
+    fn stream_of(&self, shelf: &Shelf, host: Option<&Host>, now: Instant) -> Option<Stream> {
+        let mut shelf = lock(shelf);
         shelf.retain(|connection| self.is_kept(connection, now));
         shelf
             .iter()

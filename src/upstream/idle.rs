@@ -96,15 +96,17 @@ impl IdleConnections {
         self.shelves.iter().for_each(|shelf| lock(shelf).clear());
     }
 
-    /// Drops the oldest of some shelf, to make room for another connection.
-    pub(super) fn drop_one(&self) {
-        for shelf in &self.shelves {
+    /// Drops the oldest of some shelf, to make room for another connection; false if
+    /// all are empty.
+    pub(super) fn drop_one(&self) -> bool {
+        self.shelves.iter().any(|shelf| {
             let mut shelf = lock(shelf);
-            if !shelf.is_empty() {
+            let has_one = !shelf.is_empty();
+            if has_one {
                 shelf.remove(0);
-                return;
             }
-        }
+            has_one
+        })
     }
 
     fn is_young(&self, idle: &Idle, now: Instant) -> bool {

@@ -12,10 +12,11 @@ use tokio_rustls::TlsConnector;
 
 use super::UpstreamError;
 use super::connect::{ConnectError, Connected, connect};
-use super::connection::{Connection, OpenConnection};
+use super::connection::Connection;
 use super::failure::{fetch_error, not_sent};
 use super::http2::{Multiplexed, Stream};
 use super::introduction::{self, ClientEnds};
+use super::open::OpenConnection;
 use super::server::OriginServer;
 use super::tls::H2;
 use crate::config::model::{OriginProtocol, PoolConfig};
@@ -51,7 +52,8 @@ pub(super) enum Opened {
 
 impl OriginServer {
     /// A stream of a connection that somebody opened meanwhile, or that is opened
-    /// now; or a whole connection, if the server does not speak HTTP/2.
+    /// now; or a whole connection, if the server does not speak HTTP/2. Where no more
+    /// may be opened, other workers' will do.
     pub(super) async fn another_stream(
         &self,
         host: Option<&Host>,
@@ -63,14 +65,21 @@ impl OriginServer {
         if let Some(stream) = self.multiplexed.take(host, self.clock.now()) {
             return Ok(Ok(stream));
         }
+        let open = match self.open.try_open() {
+            Some(open) => open,
+            None => match self.multiplexed.take_any(host, self.clock.now()) {
+                Some(stream) => return Ok(Ok(stream)),
+                None => self.make_room().await?,
+            },
+        };
         if self.speaks_http1.load(Relaxed) {
             drop(opening);
-            return match self.open(host.cloned(), None, Offer::Http1).await? {
+            return match self.open(open, host.cloned(), None, Offer::Http1).await? {
                 Opened::Alone(connection) => Ok(Err(connection)),
                 Opened::Multiplexed(_) => Err(not_sent("HTTP/2 without having been asked")),
             };
         }
-        match timeout(self.timeouts.connect, self.open(host.cloned(), None, Offer::Both)).await {
+        match timeout(self.timeouts.connect, self.open(open, host.cloned(), None, Offer::Both)).await {
             Err(_) => Err(ConnectError::TimedOut.into()),
             Ok(Err(error)) => Err(error),
             Ok(Ok(Opened::Alone(connection))) => Ok(Err(connection)),
@@ -87,18 +96,25 @@ impl OriginServer {
         self.proxy_protocol.map(|version| introduction::header(version, client)).unwrap_or_default()
     }
 
+    /// The right to open a connection, in the place of one that is idle if need be;
+    /// within `queue.timeout`. Cancel safe.
+    pub(super) async fn make_room(&self) -> Result<OpenConnection, FetchError> {
+        if let Some(open) = self.open.try_open() {
+            return Ok(open);
+        }
+        let opening = self.open.open(|| self.close_one_idle());
+        let open = timeout(self.slots.patience(), opening).await.ok().flatten();
+        open.ok_or_else(|| self.slots.refusal())
+    }
+
     /// Opens a connection, within `timeouts.connect`. Cancel safe.
     pub(super) async fn open(
         &self,
+        open: OpenConnection,
         proven_host: Option<Host>,
         client: Option<ClientEnds>,
         offer: Offer,
     ) -> Result<Opened, FetchError> {
-        let (open, before) = OpenConnection::count(&self.open);
-        if before >= self.max_connections {
-            self.idle.drop_one();
-            self.multiplexed.drop_one();
-        }
         let tls = match &self.tls {
             Some(tls) => {
                 let name = tls.server_name(proven_host.as_ref(), self.address.name())?;

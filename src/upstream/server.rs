@@ -2,7 +2,7 @@
 //! new, and waits for the head of the response.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use http::header::CONTENT_TYPE;
@@ -19,8 +19,9 @@ use super::failure::not_sent;
 use super::http2::MultiplexedConnections;
 use super::idle::IdleConnections;
 use super::lifetime::Lifetime;
+use super::open::OpenConnections;
 use super::opening::{Offer, Opened, OriginTlsClient};
-use super::slots::{Slot, Slots};
+use super::slots::{Room, Slot, Slots};
 use super::{OutboundRequest, UpstreamError, inbound};
 use crate::base::{Clock, Tasks, random_unit};
 use crate::config::model::{
@@ -52,10 +53,8 @@ pub struct OriginServer {
     pub(super) multiplexed: MultiplexedConnections,
     /// Number of fields of a response, which is not counted for HTTP/2.
     most_fields: usize,
-    slots: Slots,
-    /// Connections in use or idle.
-    pub(super) open: Arc<AtomicUsize>,
-    pub(super) max_connections: usize,
+    pub(super) slots: Slots,
+    pub(super) open: OpenConnections,
     connection_life: ConnectionLife,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) metrics: Arc<Metrics>,
@@ -74,6 +73,15 @@ impl OriginServer {
         metrics: Arc<Metrics>,
     ) -> Result<Arc<Self>, UpstreamError> {
         let tls = tls.map(|config| OriginTlsClient::new(config, pool)).transpose()?;
+        // A connection that is one client's carries no other's requests.
+        let protocol = match pool.proxy_protocol {
+            Some(_) => OriginProtocol::Http1,
+            None => server.protocol,
+        };
+        let most_requests = match protocol {
+            OriginProtocol::Http1 => pool.max_requests.min(pool.max_connections),
+            OriginProtocol::Http2 | OriginProtocol::Negotiated => pool.max_requests,
+        };
         let mut http1 = conn::http1::Builder::new();
         http1
             .max_headers(pool.headers)
@@ -87,11 +95,7 @@ impl OriginServer {
             tls,
             http1,
             header_bytes: pool.header_bytes,
-            // A connection that is one client's carries no other's requests.
-            protocol: match pool.proxy_protocol {
-                Some(_) => OriginProtocol::Http1,
-                None => server.protocol,
-            },
+            protocol,
             speaks_http1: AtomicBool::new(false),
             tasks,
             proxy_protocol: pool.proxy_protocol,
@@ -100,9 +104,8 @@ impl OriginServer {
             idle: IdleConnections::new(pool.timeouts.keep_alive, pool.max_connections),
             multiplexed: MultiplexedConnections::new(pool.timeouts.clone()),
             most_fields: pool.headers,
-            slots: Slots::new(pool.max_connections, pool.queue.clone(), Arc::clone(&metrics)),
-            open: Arc::default(),
-            max_connections: pool.max_connections,
+            slots: Slots::new(most_requests, pool.queue.clone(), Arc::clone(&metrics)),
+            open: OpenConnections::new(pool.max_connections),
             connection_life: pool.connection_life.clone(),
             clock,
             metrics,
@@ -143,7 +146,8 @@ impl OriginServer {
             }
         }
         let proven_host = self.proven_host(req).cloned();
-        let connection = match Box::pin(self.open(proven_host, client, Offer::Http1)).await? {
+        let opening = async { self.open(self.make_room().await?, proven_host, client, Offer::Http1).await };
+        let connection = match Box::pin(opening).await? {
             Opened::Alone(connection) => connection,
             // It was not offered.
             Opened::Multiplexed(_) => return Err(not_sent("HTTP/2 without having been asked")),
@@ -191,15 +195,20 @@ impl OriginServer {
         }
     }
 
-    /// Requests under way, those that wait for a connection included.
+    /// Requests under way, those that wait for their turn included.
     pub fn in_flight(&self) -> usize {
         self.slots.in_use()
+    }
+
+    /// What would become of another request.
+    pub fn room(&self) -> Room {
+        self.slots.room()
     }
 
     /// Connections in use or idle.
     #[cfg(test)]
     pub(super) fn open_connections(&self) -> usize {
-        self.open.load(Relaxed)
+        self.open.count()
     }
 
     /// Closes idle connections that were not used for long enough.
@@ -220,9 +229,19 @@ impl OriginServer {
         Lifetime::new(&self.connection_life, self.clock.now(), random_unit())
     }
 
-    /// Keeps a connection for the next request.
+    /// Keeps a connection for the next request, unless somebody needs its place.
     pub(super) fn keep(&self, connection: Connection) {
         self.idle.put(connection, self.clock.now());
+        if self.open.is_one_wanted() {
+            self.close_one_idle();
+        }
+    }
+
+    /// Closes a connection that is not in use, if there is one.
+    pub(super) fn close_one_idle(&self) {
+        if !self.idle.drop_one() {
+            self.multiplexed.drop_one();
+        }
     }
 
     /// The host a connection must have been opened for to carry `req`.

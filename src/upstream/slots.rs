@@ -16,7 +16,18 @@ use crate::telemetry::metrics::{Limit, Metrics};
 /// What a client is told to wait that found the queue full.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// The right to use one connection.
+/// What would become of one more request to a server; better ones are less.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Room {
+    /// It would be sent at once.
+    Free,
+    /// It would wait for its turn.
+    Queue,
+    /// It would be refused.
+    None,
+}
+
+/// The right to send one request.
 pub(super) type Slot = OwnedSemaphorePermit;
 
 /// The slots of one origin server and the queue for them.
@@ -56,12 +67,29 @@ impl Slots {
         self.most.saturating_sub(self.free.available_permits()) + self.waiting.load(Relaxed)
     }
 
+    /// What would become of one more.
+    pub(super) fn room(&self) -> Room {
+        if self.free.available_permits() > 0 {
+            Room::Free
+        } else if self.waiting.load(Relaxed) < self.queue.max {
+            Room::Queue
+        } else {
+            Room::None
+        }
+    }
+
+    /// How long a request waits at most.
+    pub(super) fn patience(&self) -> Duration {
+        self.queue.timeout
+    }
+
     fn place(&self) -> Option<Place<'_>> {
         let place = Place(&self.waiting);
         (self.waiting.fetch_add(1, Relaxed) < self.queue.max).then_some(place)
     }
 
-    fn refusal(&self) -> FetchError {
+    /// Says that there is no room.
+    pub(super) fn refusal(&self) -> FetchError {
         self.metrics.limit(Limit::OriginQueue);
         FetchError {
             retry_after: Some(RETRY_AFTER),
@@ -129,6 +157,19 @@ mod tests {
         assert_eq!(refused.retry_after, Some(RETRY_AFTER));
         drop(waiting);
         assert_eq!(slots.in_use(), 1, "who leaves the queue makes room");
+    }
+
+    #[tokio::test]
+    async fn what_would_become_of_one_more_is_known() {
+        let slots = slots(1, 1, Duration::from_secs(60));
+        assert_eq!(slots.room(), Room::Free);
+        let held = slots.take().await.unwrap();
+        assert_eq!(slots.room(), Room::Queue);
+        let mut waiting = Box::pin(slots.take());
+        assert!(waiting.as_mut().now_or_never().is_none());
+        assert_eq!(slots.room(), Room::None);
+        drop((held, waiting));
+        assert_eq!(slots.room(), Room::Free);
     }
 
     #[tokio::test]

@@ -14,6 +14,7 @@ use tokio_rustls::client::TlsStream;
 use tokio_util::either::Either;
 use tokio_util::sync::DropGuard;
 
+use super::open::OpenConnection;
 use crate::exchange::RequestProgress;
 
 /// What went over a connection since the last request on it began.
@@ -67,18 +68,25 @@ pub(super) struct OriginStream {
     traffic: Arc<Traffic>,
     /// Dropped once the server has said something, or will not any more.
     heard: Option<DropGuard>,
+    /// Counts it until it is closed, hence the last field.
+    _open: Option<OpenConnection>,
 }
 
 impl OriginStream {
     /// Notes in `traffic` what goes over `transport`.
     pub(super) fn new(transport: Transport, traffic: Arc<Traffic>) -> Self {
-        Self { transport, traffic, heard: None }
+        Self { transport, traffic, heard: None, _open: None }
     }
 
     /// The same, which cancels `heard` once the server has said something, or will
-    /// not any more.
-    pub(super) fn telling(transport: Transport, traffic: Arc<Traffic>, heard: DropGuard) -> Self {
-        Self { transport, traffic, heard: Some(heard) }
+    /// not any more, and is counted by `open`.
+    pub(super) fn telling(
+        transport: Transport,
+        traffic: Arc<Traffic>,
+        heard: DropGuard,
+        open: Option<OpenConnection>,
+    ) -> Self {
+        Self { transport, traffic, heard: Some(heard), _open: open }
     }
 
     fn note_sent(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {

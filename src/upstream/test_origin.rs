@@ -137,6 +137,7 @@ pub(crate) fn pool(addresses: &[SocketAddr]) -> PoolConfig {
             budget_percent: 20,
         },
         max_connections: 64,
+        max_requests: 64,
         connection_life: ConnectionLife { age: Duration::from_secs(3600), requests: None },
         queue: Queue { max: 64, timeout: Duration::from_secs(60) },
         timeouts: OriginTimeouts {

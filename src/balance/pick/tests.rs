@@ -14,13 +14,15 @@ fn candidate() -> impl Strategy<Value = Candidate> {
         Just(Fitness::Draining),
         Just(Fitness::Withdrawn),
     ];
-    (fitness, any::<bool>(), any::<bool>(), 1..20u32, 10..=WARM).prop_map(
-        |(fitness, is_backup, was_tried, weight, warmth)| Candidate {
+    let room = prop_oneof![Just(Room::Free), Just(Room::Queue), Just(Room::None)];
+    (fitness, any::<bool>(), any::<bool>(), 1..20u32, 10..=WARM, room).prop_map(
+        |(fitness, is_backup, was_tried, weight, warmth, room)| Candidate {
             fitness,
             is_backup,
             was_tried,
             weight,
             warmth,
+            room,
         },
     )
 }
@@ -83,14 +85,36 @@ proptest! {
     }
 
     #[test]
+    fn who_has_no_room_is_passed_over_but_never_for_a_backup(
+        candidates in prop::collection::vec(candidate(), 1..8),
+    ) {
+        for picked in all(&candidates) {
+            let Some(picked) = picked.map(|index| candidates[index]) else { continue };
+            let is_like = |server: &&Candidate| {
+                server.fitness == picked.fitness && server.was_tried == picked.was_tried
+            };
+            let alike = || candidates.iter().filter(is_like);
+            let roomiest = alike().filter(|it| it.is_backup == picked.is_backup).map(|it| it.room).min();
+            let is_primary_by_preference = picked.fitness == Fitness::Fit && !picked.was_tried;
+            if is_primary_by_preference {
+                prop_assert_eq!(Some(picked.room), roomiest);
+                prop_assert!(!picked.is_backup || alike().all(|server| server.is_backup));
+            } else {
+                prop_assert_eq!(Some(picked.room), alike().map(|server| server.room).min());
+            }
+        }
+    }
+
+    #[test]
     fn a_session_is_followed_to_servers_that_work_only(
         candidates in prop::collection::vec(candidate(), 1..8),
         home in any::<prop::sample::Index>(),
     ) {
         let home = home.index(candidates.len());
         let picked = of_session(candidates.iter().copied(), |index| index == home);
-        let Candidate { fitness, was_tried, .. } = candidates[home];
-        let is_followed = matches!(fitness, Fitness::Fit | Fitness::Draining) && !was_tried;
+        let Candidate { fitness, was_tried, room, .. } = candidates[home];
+        let works = matches!(fitness, Fitness::Fit | Fitness::Draining);
+        let is_followed = works && !was_tried && room != Room::None;
         prop_assert_eq!(picked, is_followed.then_some(home));
     }
 
@@ -111,8 +135,14 @@ proptest! {
     }
 }
 
-pub(super) const FIT: Candidate =
-    Candidate { fitness: Fitness::Fit, is_backup: false, was_tried: false, weight: 1, warmth: WARM };
+pub(super) const FIT: Candidate = Candidate {
+    fitness: Fitness::Fit,
+    is_backup: false,
+    was_tried: false,
+    weight: 1,
+    warmth: WARM,
+    room: Room::Free,
+};
 
 #[test]
 fn round_robin_is_smooth() {

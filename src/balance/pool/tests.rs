@@ -3,6 +3,7 @@
 mod affinity;
 mod duty;
 mod ejection;
+mod saturation;
 
 use std::collections::HashSet;
 use std::net::SocketAddr;

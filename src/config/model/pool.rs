@@ -29,9 +29,12 @@ pub struct PoolConfig {
     pub retry: Retry,
     /// Connections to one server at a time.
     pub max_connections: usize,
+    /// Requests to one server at a time; where each needs a connection, as many as
+    /// those at most.
+    pub max_requests: usize,
     /// How long a connection is used.
     pub connection_life: ConnectionLife,
-    /// How many requests may wait for a connection, and how long.
+    /// How many requests may wait for their turn, and how long.
     pub queue: Queue,
     /// The deadlines of a request.
     pub timeouts: OriginTimeouts,
@@ -207,7 +210,7 @@ pub struct ConnectionLife {
     pub requests: Option<u32>,
 }
 
-/// How requests wait for a connection.
+/// How requests wait for their turn.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Queue {
     /// How many.

@@ -22,13 +22,14 @@ use super::read::{Diagnostic, Entry, Fault, Reading, Span, Table, Value, did_you
 use super::{Around, limits};
 
 /// The keys of a pool that a site has not.
-pub(super) const POOL_ONLY: [&str; 11] = [
+pub(super) const POOL_ONLY: [&str; 12] = [
     "balance",
     "eject",
     "panic",
     "slow_start",
     "retry",
     "max_connections",
+    "max_requests",
     "connection_age",
     "connection_requests",
     "queue",
@@ -148,6 +149,8 @@ pub(super) fn options(
         .value("proxy_protocol")
         .filter(|value| carries_one_client(value, &servers))
         .and_then(|value| value.choice(&[("v1", ProxyProtocol::V1), ("v2", ProxyProtocol::V2)]));
+    let max_connections = table.number("max_connections", 512, 1..=65_536);
+    let max_requests = max_requests(table, max_connections, &servers, proxy_protocol.is_some());
     PoolConfig {
         name,
         servers,
@@ -160,7 +163,8 @@ pub(super) fn options(
         panic: table.flag("panic", true),
         slow_start: table.duration("slow_start", Duration::from_secs(30), Duration::ZERO..=MOST_SLOW),
         retry: resilience::retry(table.value("retry")),
-        max_connections: table.number("max_connections", 512, 1..=65_536),
+        max_connections,
+        max_requests,
         connection_life: connection_life(table),
         queue: table.section("queue", queue),
         timeouts: table.section("timeouts", timeouts),
@@ -181,6 +185,28 @@ fn carries_one_client(value: &Value<'_>, servers: &[ServerConfig]) -> bool {
         value.fault(Fault::new(reason).help("write the server as \"http://HOST:PORT\""));
     }
     shared.is_none()
+}
+
+/// As many as connections, where nothing else is written: that is what HTTP/1.1
+/// comes to.
+fn max_requests(
+    table: &mut Table<'_>,
+    max_connections: usize,
+    servers: &[ServerConfig],
+    is_proxy_protocol: bool,
+) -> usize {
+    let Some(value) = table.value("max_requests") else { return max_connections };
+    let requests = value.number(1..=1_000_000).and_then(|requests| usize::try_from(requests).ok());
+    let requests = requests.unwrap_or(max_connections);
+    let is_shared = |server: &ServerConfig| server.protocol != OriginProtocol::Http1;
+    if requests > max_connections && (is_proxy_protocol || !servers.iter().any(is_shared)) {
+        value.warn(
+            "`max_requests` has no effect",
+            &format!("each request takes one of {max_connections} connections"),
+            "raise `max_connections`, or speak HTTP/2 with the servers",
+        );
+    }
+    requests
 }
 
 /// Without a bound for requests: one that suits a server that is asked seldom

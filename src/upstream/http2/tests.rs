@@ -417,6 +417,42 @@ async fn no_more_connections_are_kept_than_are_allowed() {
 }
 
 #[tokio::test]
+async fn requests_may_be_more_than_connections() {
+    for (streams, wanted) in [(100, 50), (2, 2)] {
+        let origin = answering(streams, tell).await;
+        let server = server_of(&origin, |pool| {
+            (pool.max_connections, pool.max_requests) = (1, 50);
+            pool.queue.timeout = Duration::from_millis(20);
+        });
+        // What is not read is under way.
+        let held = join_all((0..wanted).map(|_| send(&server, request(Method::GET, "/")))).await;
+        assert!(held.iter().all(Result::is_ok), "{held:?}");
+        let refused = failure(&server, request(Method::POST, "/")).await;
+        assert_eq!(
+            (refused.kind, refused.progress),
+            (ProxyErrorType::ConnectionLimitReached, RequestProgress::NotSent)
+        );
+        assert_eq!(origin.accepted(), 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_no_more_may_be_opened_another_worker_s_connection_will_do() {
+    let origin = answering(100, tell).await;
+    let server = server_of(&origin, |pool| pool.max_connections = 1);
+    for _ in 0..4 {
+        let same = Arc::clone(&server);
+        let other_worker = tokio::task::spawn_blocking(move || {
+            let runtime = tokio::runtime::Handle::current();
+            runtime.block_on(async { text(send(&same, request(Method::GET, "/")).await.unwrap()).await })
+        });
+        assert!(other_worker.await.unwrap().starts_with("GET"));
+        text(send(&server, request(Method::GET, "/")).await.unwrap()).await;
+    }
+    assert_eq!(origin.accepted(), 1);
+}
+
+#[tokio::test]
 async fn a_server_that_takes_no_requests_was_sent_none() {
     let origin = answering(0, tell).await;
     let error = failure(&server(&origin), request(Method::POST, "/")).await;

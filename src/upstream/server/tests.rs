@@ -1,5 +1,6 @@
 use std::pin::pin;
 use std::sync::Mutex;
+use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -394,6 +395,47 @@ async fn connections_are_bounded() {
     assert_eq!(origin.accepted(), 1);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_is_closed_before_another_one_takes_its_place() {
+    let sockets: Arc<Mutex<Vec<socket2::Socket>>> = Arc::default();
+    let (seen, most) = (Arc::clone(&sockets), Arc::new(AtomicUsize::new(0)));
+    let seen_at_once = Arc::clone(&most);
+    let origin = TestOrigin::start(move |_, mut stream| {
+        seen.lock().unwrap().push(socket2::SockRef::from(&stream).try_clone().unwrap());
+        let open = seen.lock().unwrap().iter().filter(|socket| is_open(socket)).count();
+        seen_at_once.fetch_max(open, Relaxed);
+        async move {
+            while read_request(&mut stream).await.is_some() {
+                stream.write_all(OK.as_bytes()).await.unwrap();
+            }
+        }
+    })
+    .await;
+    let mut config = pool(&[origin.address]);
+    config.max_connections = 1;
+    let server = server(&config);
+    for _ in 0..4 {
+        let server = Arc::clone(&server);
+        // Each thread has idle connections of its own.
+        let worker = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                content(send(&server, request(Method::GET, "/")).await.unwrap()).await.unwrap();
+            });
+            runtime
+        });
+        let runtime = tokio::task::spawn_blocking(|| worker.join().unwrap()).await.unwrap();
+        // It goes on moving bytes.
+        std::thread::spawn(move || runtime.block_on(std::future::pending::<()>()));
+    }
+    assert_eq!((most.load(Relaxed), origin.accepted()), (1, 4));
+}
+
+/// True unless the other end has said its last.
+fn is_open(socket: &socket2::Socket) -> bool {
+    socket.peek(&mut [std::mem::MaybeUninit::uninit()]).map_or(true, |count| count > 0)
+}
+
 #[tokio::test]
 async fn old_connections_are_swept_away() {
     let origin = TestOrigin::always(OK).await;
@@ -405,7 +447,7 @@ async fn old_connections_are_swept_away() {
     }
     assert_eq!(origin.accepted(), 2);
     server.sweep_idle();
-    while server.open.load(Relaxed) > 0 {
+    while server.open_connections() > 0 {
         tokio::task::yield_now().await;
     }
 }
