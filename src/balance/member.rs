@@ -199,6 +199,15 @@ impl Member {
         length
     }
 
+    /// Leaves it out so long, unless it is anyway. True if that is new.
+    pub(super) fn pause(&self, length: Duration, now: Duration) -> bool {
+        let is_new = self.probation.phase(now) != Phase::Ejected;
+        if is_new {
+            self.probation.eject(now + length);
+        }
+        is_new
+    }
+
     /// Remembers what went wrong last.
     pub(super) fn note_error(&self, error: String) {
         *lock(&self.last_error) = Some(error);

@@ -110,7 +110,14 @@ mod tests {
     const S: fn(u64) -> Duration = Duration::from_secs;
 
     fn rules() -> Ejection {
-        Ejection { errors: 3, within: S(10), duration: S(30), rate_percent: None, requests: 20 }
+        Ejection {
+            errors: 3,
+            within: S(10),
+            duration: S(30),
+            rate_percent: None,
+            requests: 20,
+            retry_after: S(0),
+        }
     }
 
     /// Failures alone, one at each of these times.

@@ -2,6 +2,7 @@
 //! one where that is safe and allowed.
 
 mod choose;
+mod pause;
 #[cfg(test)]
 mod tests;
 
@@ -256,6 +257,7 @@ impl Pool {
                         is_trial,
                         now,
                     );
+                    self.heed_pause(member, response, now);
                 } else {
                     if member.succeeded(took, is_trial, now) {
                         let (pool, server) = (&self.config.name, &member.config.label);

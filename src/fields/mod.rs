@@ -19,6 +19,7 @@ pub mod list;
 pub mod media_type;
 pub mod proxy_status;
 pub mod range;
+pub mod retry_after;
 pub mod targeted;
 pub mod trailers;
 pub mod vary;

@@ -3,6 +3,7 @@
 mod affinity;
 mod duty;
 mod ejection;
+mod pause;
 mod saturation;
 
 use std::collections::HashSet;

@@ -173,6 +173,9 @@ pub struct Ejection {
     pub rate_percent: Option<u32>,
     /// ... if there are so many.
     pub requests: u32,
+    /// A server that asks for a pause (503 with Retry-After) is left out for it, and
+    /// for so long at most.
+    pub retry_after: Duration,
 }
 
 /// When a request is tried again on another server.

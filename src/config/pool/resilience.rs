@@ -18,6 +18,7 @@ pub(super) fn eject(value: Option<Value<'_>>) -> Option<Ejection> {
         duration: seconds(30),
         rate_percent: Some(50),
         requests: 50,
+        retry_after: seconds(60),
     };
     let Some(value) = value else { return Some(default) };
     if value.is_false() {
@@ -33,6 +34,7 @@ pub(super) fn eject(value: Option<Value<'_>>) -> Option<Ejection> {
         duration: table.duration("for", default.duration, limits::timeout()),
         rate_percent: table.value("rate").map_or(default.rate_percent, |value| rate(&value)),
         requests: table.number("requests", default.requests, 1..=1_000_000),
+        retry_after: table.duration("retry_after", default.retry_after, Duration::ZERO..=seconds(3600)),
     })
 }
 

@@ -8,7 +8,14 @@ use crate::config::model::Ejection;
 const S: fn(u64) -> Duration = Duration::from_secs;
 
 fn rules() -> Ejection {
-    Ejection { errors: 2, within: S(10), duration: S(30), rate_percent: None, requests: 20 }
+    Ejection {
+        errors: 2,
+        within: S(10),
+        duration: S(30),
+        rate_percent: None,
+        requests: 20,
+        retry_after: S(0),
+    }
 }
 
 fn clock() -> Arc<ManualClock> {
