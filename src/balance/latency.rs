@@ -10,6 +10,13 @@ const DECAY: Duration = Duration::from_secs(5);
 /// Differences below this are noise, and servers that are this fast are alike.
 const FLOOR: Duration = Duration::from_millis(1);
 
+/// A failure counts like an answer that took so many times the average: one is a
+/// slip, several soon leave nothing for a server that fails fast...
+const COST_OF_FAILURE: f64 = 4.0;
+
+/// ... but no longer than this.
+const MOST_FOR_FAILURE: f64 = 1.0;
+
 /// An average and the time it is of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Average {
@@ -44,6 +51,17 @@ impl Latency {
     pub(super) fn observe(&self, sample: Duration, now: Duration) {
         let average = self.load().with(sample, millis(now));
         self.0.store(u64::from(average.at) << 32 | u64::from(average.micros), Relaxed);
+    }
+
+    /// Takes a failure into account. `now` is the pool's time.
+    pub(super) fn observe_failure(&self, now: Duration) {
+        let cost = (self.seconds(now) * COST_OF_FAILURE).min(MOST_FOR_FAILURE);
+        self.observe(Duration::from_secs_f64(cost), now);
+    }
+
+    /// Forgets all answers: it says nothing of a server that was away since.
+    pub(super) fn forget(&self) {
+        self.0.store(0, Relaxed);
     }
 
     /// The average in seconds, not below the floor.
@@ -88,6 +106,28 @@ mod tests {
         assert!(latency.seconds(MS(100)) > 0.4);
         latency.observe(MS(10), MS(20_000));
         assert!(latency.seconds(MS(20_000)) < 0.03);
+    }
+
+    #[test]
+    fn one_failure_is_a_slip_and_several_are_not() {
+        let latency = Latency::default();
+        latency.observe(MS(10), MS(0));
+        let after = [0; 6].map(|_| {
+            latency.observe_failure(MS(0));
+            (latency.seconds(MS(0)) * 1e3).round()
+        });
+        assert_eq!(after, [40.0, 160.0, 640.0, 1_000.0, 1_000.0, 1_000.0]);
+        latency.observe(MS(3_000), MS(0));
+        latency.observe_failure(MS(0));
+        assert!(latency.seconds(MS(0)) > 2.9, "nor is it good news");
+    }
+
+    #[test]
+    fn what_is_forgotten_counts_no_more() {
+        let latency = Latency::default();
+        latency.observe(MS(500), MS(0));
+        latency.forget();
+        assert!((latency.seconds(MS(0)) - 0.001).abs() < 1e-9);
     }
 
     #[test]

@@ -21,9 +21,6 @@ use crate::config::model::{Ejection, PoolConfig, ServerConfig};
 use crate::telemetry::metrics::Counter;
 use crate::upstream::OriginServer;
 
-/// A failed request counts like an answer that took this long.
-const COST_OF_FAILURE: Duration = Duration::from_secs(1);
-
 /// How often a server that is down is sent a live request.
 const LIVE_PROBE_EVERY: Duration = Duration::from_secs(1);
 
@@ -147,7 +144,7 @@ impl Member {
         let mut health = lock(&self.health);
         let transition = health.observe(outcome)?;
         if transition.from == Standing::Down {
-            self.returned.store(millis(now), Relaxed);
+            self.come_back(now);
         }
         self.standing.store(encode(transition.to), Relaxed);
         Some(transition)
@@ -157,16 +154,22 @@ impl Member {
     /// only one that was a trial does: others may have been sent long before.
     pub(super) fn succeeded(&self, took: Duration, is_trial: bool, now: Duration) -> bool {
         self.requests.increment();
-        self.latency.observe(took, now);
         if self.has_failures.load(Relaxed) {
             self.has_failures.store(false, Relaxed);
             lock(&self.outlier).succeeded();
         }
         let is_back = is_trial && self.probation.succeeded(now);
         if is_back {
-            self.returned.store(millis(now), Relaxed);
+            self.come_back(now);
         }
+        self.latency.observe(took, now);
         is_back
+    }
+
+    /// It begins anew, slowly.
+    fn come_back(&self, now: Duration) {
+        self.latency.forget();
+        self.returned.store(millis(now), Relaxed);
     }
 
     /// A request failed. True if that was one too many by these rules; on
@@ -180,12 +183,15 @@ impl Member {
     ) -> bool {
         self.requests.increment();
         self.failures.increment();
-        self.latency.observe(COST_OF_FAILURE, now);
         self.note_error(error);
         self.has_failures.store(true, Relaxed);
+        let phase = self.probation.phase(now);
+        if phase == Phase::Free {
+            self.latency.observe_failure(now);
+        }
         let Some(rules) = rules else { return false };
         let totals = Totals { requests: self.requests.value(), failures: self.failures.value() };
-        match self.probation.phase(now) {
+        match phase {
             Phase::Free => lock(&self.outlier).failed(now, totals, rules),
             Phase::Probation => is_trial,
             Phase::Ejected => false,
@@ -195,15 +201,21 @@ impl Member {
     /// Ejects it; says for how long.
     pub(super) fn eject(&self, rules: &Ejection, now: Duration) -> Duration {
         let length = lock(&self.outlier).eject(now, rules);
-        self.probation.eject(now + length);
+        self.leave_out(length, now);
         length
+    }
+
+    /// That is its penalty; its trial afterwards is not to wait for another one.
+    fn leave_out(&self, length: Duration, now: Duration) {
+        self.latency.forget();
+        self.probation.eject(now + length);
     }
 
     /// Leaves it out so long, unless it is anyway. True if that is new.
     pub(super) fn pause(&self, length: Duration, now: Duration) -> bool {
         let is_new = self.probation.phase(now) != Phase::Ejected;
         if is_new {
-            self.probation.eject(now + length);
+            self.leave_out(length, now);
         }
         is_new
     }

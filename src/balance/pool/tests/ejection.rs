@@ -174,6 +174,22 @@ async fn a_share_of_failures_ejects_without_a_row() {
     assert!(pool.snapshot().servers[0].requests >= 20);
 }
 
+/// By its latency alone it would not be for longer than it was ejected.
+#[tokio::test]
+async fn a_server_that_failed_is_asked_as_soon_as_its_ejection_is_over() {
+    let origins = [TestOrigin::always(OK).await, TestOrigin::always(OK).await];
+    let clock = clock();
+    let config = PoolConfig { eject: Some(rules()), ..config(&[&origins[0], &origins[1]]) };
+    let pool = pool_with(config, Arc::clone(&clock) as Arc<dyn Clock>);
+    pool.members[0].failed("broken".to_owned(), None, false, pool.now());
+    pool.members[0].eject(&rules(), pool.now());
+    clock.advance(S(30));
+    for _ in 0..100 {
+        asked(&pool).await;
+    }
+    assert_eq!(states(&pool)[0], ServerState::Up);
+}
+
 /// Of requests that were sent before it was ejected.
 #[tokio::test]
 async fn late_outcomes_decide_nothing_on_probation() {
