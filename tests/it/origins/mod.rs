@@ -2,10 +2,13 @@
 //! and what never does.
 
 mod by_hand;
+mod difficult;
 mod hash;
 mod http2;
+mod restarts;
 mod sticky;
 mod streams;
+mod websocket;
 
 use super::support::origin::Origin;
 use super::support::process::Seawall;

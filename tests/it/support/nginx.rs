@@ -11,6 +11,8 @@ use tempfile::TempDir;
 use super::process::Running;
 use super::{eventually, ports};
 
+const CONFIG: &str = "nginx.conf";
+
 /// A running nginx.
 pub(crate) struct Nginx {
     process: Running,
@@ -24,21 +26,26 @@ impl Nginx {
     pub(crate) async fn start(root: &Path) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let address = ports::free_address();
-        let config = directory.path().join("nginx.conf");
-        fs::write(&config, configuration(directory.path(), root, address)).unwrap();
-        let mut command = Command::new("nginx");
-        command.arg("-p").arg(directory.path()).arg("-c").arg(&config);
-        command.arg("-e").arg(directory.path().join("error.log"));
-        command.stdout(Stdio::null()).stderr(Stdio::null());
-        let mut nginx = Self { process: Running::spawn(&mut command), directory, address };
+        fs::write(directory.path().join(CONFIG), configuration(directory.path(), root, address)).unwrap();
+        let mut nginx = Self { process: spawn(directory.path()), directory, address };
+        nginx.listens().await;
+        nginx
+    }
+
+    /// Runs it again in the same place after it was killed, and waits until it listens.
+    pub(crate) async fn start_again(&mut self) {
+        self.process = spawn(self.directory.path());
+        self.listens().await;
+    }
+
+    async fn listens(&mut self) {
         eventually("nginx listens", || {
-            if let Some(status) = nginx.process.0.try_wait().unwrap() {
-                panic!("nginx ended with {status}: {}", nginx.read("error.log"));
+            if let Some(status) = self.process.0.try_wait().unwrap() {
+                panic!("nginx ended with {status}: {}", self.read("error.log"));
             }
-            TcpStream::connect(address).ok()
+            TcpStream::connect(self.address).ok()
         })
         .await;
-        nginx
     }
 
     /// The targets of all requests so far.
@@ -54,6 +61,13 @@ impl Nginx {
     fn read(&self, name: &str) -> String {
         fs::read_to_string(self.directory.path().join(name)).unwrap_or_default()
     }
+}
+
+fn spawn(directory: &Path) -> Running {
+    let mut command = Command::new("nginx");
+    command.arg("-p").arg(directory).arg("-c").arg(directory.join(CONFIG));
+    command.arg("-e").arg(directory.join("error.log"));
+    Running::spawn(command.stdout(Stdio::null()).stderr(Stdio::null()))
 }
 
 /// `sendfile` is off so that a small answer leaves in one write: what a kill
