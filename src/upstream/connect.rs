@@ -3,7 +3,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustls_pki_types::ServerName;
@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_util::either::Either;
 
-use super::stream::Transport;
+use super::stream::{Local, Transport};
 use super::tls::H2;
 use crate::exchange::{FetchError, RequestProgress};
 use crate::fields::proxy_status::ProxyErrorType;
@@ -116,7 +116,7 @@ pub(super) async fn connect(
         let (host, port) = match address {
             Address::Tcp(host, port) => (host.as_str(), *port),
             Address::Unix(path) => {
-                let mut stream = UnixStream::connect(path).await.map_err(ConnectError::Tcp)?;
+                let mut stream = connect_local(path).await.map_err(ConnectError::Tcp)?;
                 stream.write_all(header).await.map_err(ConnectError::Tcp)?;
                 return Ok(Connected { transport: Either::Left(Either::Right(stream)), is_http2: false });
             }
@@ -147,6 +147,19 @@ pub(super) async fn connect(
         Ok(result) => result,
         Err(_) if resolving => Err(ConnectError::ResolveTimedOut),
         Err(_) => Err(ConnectError::TimedOut),
+    }
+}
+
+#[cfg(not(test))]
+async fn connect_local(path: &Path) -> io::Result<Local> {
+    UnixStream::connect(path).await
+}
+
+#[cfg(test)]
+async fn connect_local(path: &Path) -> io::Result<Local> {
+    match super::in_memory::connect(path) {
+        Some(connecting) => connecting.await.map(Either::Right),
+        None => UnixStream::connect(path).await.map(Either::Left),
     }
 }
 

@@ -11,6 +11,8 @@ mod exchange;
 mod failure;
 mod http2;
 mod idle;
+#[cfg(test)]
+pub(crate) mod in_memory;
 mod inbound;
 mod introduction;
 mod lifetime;

@@ -207,7 +207,7 @@ impl OriginServer {
 
     /// Connections in use or idle.
     #[cfg(test)]
-    pub(super) fn open_connections(&self) -> usize {
+    pub(crate) fn open_connections(&self) -> usize {
         self.open.count()
     }
 

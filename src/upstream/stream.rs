@@ -58,8 +58,14 @@ impl Traffic {
     }
 }
 
+/// A connection within this machine; that of a test may be all memory.
+#[cfg(not(test))]
+pub(super) type Local = UnixStream;
+#[cfg(test)]
+pub(super) type Local = Either<UnixStream, tokio::io::DuplexStream>;
+
 /// What carries the bytes: TCP or a Unix socket, or TLS over TCP.
-pub(super) type Transport = Either<Either<TcpStream, UnixStream>, Box<TlsStream<TcpStream>>>;
+pub(super) type Transport = Either<Either<TcpStream, Local>, Box<TlsStream<TcpStream>>>;
 
 /// A connection to an origin server.
 #[derive(Debug)]

@@ -5,6 +5,7 @@ mod duty;
 mod ejection;
 mod pause;
 mod saturation;
+mod simulation;
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
