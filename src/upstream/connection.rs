@@ -4,17 +4,17 @@
 
 use std::sync::Arc;
 
-use hyper::client::conn::http1::{Builder, SendRequest};
+use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
 use tokio::task::JoinHandle;
 
 use super::introduction::ClientEnds;
 use super::lifetime::Lifetime;
 use super::open::OpenConnection;
+use super::read_ahead::ReadAhead;
 use super::server::OriginServer;
 use super::stream::{OriginStream, Traffic, Transport};
 use super::upload::RequestContent;
-use crate::base::Tasks;
 use crate::exchange::Host;
 
 /// An open connection with the task that moves its bytes.
@@ -33,19 +33,18 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// Begins to speak HTTP over `transport`.
+    /// Begins to speak HTTP with `server` over `transport`.
     pub(super) async fn start(
         transport: Transport,
         proven_host: Option<Host>,
         lifetime: Lifetime,
         open: Option<OpenConnection>,
-        http: &Builder,
-        tasks: &Tasks,
+        server: &OriginServer,
     ) -> Result<Self, hyper::Error> {
         let traffic = Arc::new(Traffic::default());
-        let stream = OriginStream::new(transport, Arc::clone(&traffic));
-        let (sender, connection) = http.handshake(TokioIo::new(stream)).await?;
-        let driver = tasks.spawn(async move {
+        let stream = OriginStream::new(transport, Arc::clone(&traffic), ReadAhead::new(&server.slots));
+        let (sender, connection) = server.http1.handshake(TokioIo::new(stream)).await?;
+        let driver = server.tasks.spawn(async move {
             let _open = open;
             if let Err(error) = connection.with_upgrades().await {
                 // Whoever waits for a response is told by its sender.

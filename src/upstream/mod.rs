@@ -20,6 +20,7 @@ mod open;
 mod opening;
 mod outbound;
 mod probe;
+mod read_ahead;
 mod server;
 mod slots;
 mod stream;

@@ -149,7 +149,7 @@ impl OriginServer {
             let started = Multiplexed::start(transport, proven_host, life, open, self);
             return started.await.map(Opened::Multiplexed);
         }
-        let started = Connection::start(transport, proven_host, life, open, &self.http1, &self.tasks);
+        let started = Connection::start(transport, proven_host, life, open, self);
         started.await.map(Opened::Alone).map_err(|error| fetch_error(error, RequestProgress::NotSent))
     }
 

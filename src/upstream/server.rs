@@ -22,7 +22,7 @@ use super::lifetime::Lifetime;
 use super::open::OpenConnections;
 use super::opening::{Offer, Opened, OriginTlsClient};
 use super::slots::{Room, Slot, Slots};
-use super::{OutboundRequest, UpstreamError, inbound};
+use super::{OutboundRequest, UpstreamError, inbound, read_ahead};
 use crate::base::{Clock, Tasks, random_unit};
 use crate::config::model::{
     ConnectionLife, OriginProtocol, OriginTimeouts, PoolConfig, ProxyProtocol, ServerConfig,
@@ -30,10 +30,6 @@ use crate::config::model::{
 use crate::exchange::{Body, Facts, FetchError, Host, RequestProgress, Response, Tunnel};
 use crate::fields::proxy_status::ProxyErrorType;
 use crate::telemetry::metrics::Metrics;
-
-/// How much of a response is read ahead of its reader, unless its head may be
-/// larger.
-const READ_AHEAD: usize = 64 << 10;
 
 /// One origin server with its connections.
 #[derive(Debug)]
@@ -53,7 +49,7 @@ pub struct OriginServer {
     pub(super) multiplexed: MultiplexedConnections,
     /// Number of fields of a response, which is not counted for HTTP/2.
     most_fields: usize,
-    pub(super) slots: Slots,
+    pub(super) slots: Arc<Slots>,
     pub(super) open: OpenConnections,
     connection_life: ConnectionLife,
     pub(super) clock: Arc<dyn Clock>,
@@ -86,7 +82,7 @@ impl OriginServer {
         http1
             .max_headers(pool.headers)
             .max_header_size(pool.header_bytes)
-            .max_buf_size(pool.header_bytes.max(READ_AHEAD));
+            .max_buf_size(pool.header_bytes.max(read_ahead::MOST));
         Ok(Arc::new(Self {
             address: match &server.socket {
                 Some(path) => Address::Unix(path.clone()),
@@ -104,7 +100,7 @@ impl OriginServer {
             idle: IdleConnections::new(pool.timeouts.keep_alive, pool.max_connections),
             multiplexed: MultiplexedConnections::new(pool.timeouts.clone()),
             most_fields: pool.headers,
-            slots: Slots::new(most_requests, pool.queue.clone(), Arc::clone(&metrics)),
+            slots: Arc::new(Slots::new(most_requests, pool.queue.clone(), Arc::clone(&metrics))),
             open: OpenConnections::new(pool.max_connections),
             connection_life: pool.connection_life.clone(),
             clock,

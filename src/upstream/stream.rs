@@ -8,13 +8,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf, Take};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::client::TlsStream;
 use tokio_util::either::Either;
 use tokio_util::sync::DropGuard;
 
 use super::open::OpenConnection;
+use super::read_ahead::ReadAhead;
 use crate::exchange::RequestProgress;
 
 /// What went over a connection since the last request on it began.
@@ -70,8 +71,10 @@ pub(super) type Transport = Either<Either<TcpStream, Local>, Box<TlsStream<TcpSt
 /// A connection to an origin server.
 #[derive(Debug)]
 pub(super) struct OriginStream {
-    transport: Transport,
+    transport: Take<Transport>,
     traffic: Arc<Traffic>,
+    /// What bounds a read; without it there is no bound.
+    read_ahead: Option<ReadAhead>,
     /// Dropped once the server has said something, or will not any more.
     heard: Option<DropGuard>,
     /// Counts it until it is closed, hence the last field.
@@ -79,20 +82,23 @@ pub(super) struct OriginStream {
 }
 
 impl OriginStream {
-    /// Notes in `traffic` what goes over `transport`.
-    pub(super) fn new(transport: Transport, traffic: Arc<Traffic>) -> Self {
-        Self { transport, traffic, heard: None, _open: None }
+    /// One of HTTP/1.1, which notes in `traffic` what goes over `transport` and reads
+    /// no more at once than `read_ahead` says.
+    pub(super) fn new(transport: Transport, traffic: Arc<Traffic>, read_ahead: ReadAhead) -> Self {
+        let transport = transport.take(0);
+        Self { transport, traffic, read_ahead: Some(read_ahead), heard: None, _open: None }
     }
 
-    /// The same, which cancels `heard` once the server has said something, or will
-    /// not any more, and is counted by `open`.
+    /// One of HTTP/2, which notes the same, cancels `heard` once the server has said
+    /// something, or will not any more, and is counted by `open`.
     pub(super) fn telling(
         transport: Transport,
         traffic: Arc<Traffic>,
         heard: DropGuard,
         open: Option<OpenConnection>,
     ) -> Self {
-        Self { transport, traffic, heard: Some(heard), _open: open }
+        let transport = transport.take(u64::MAX);
+        Self { transport, traffic, read_ahead: None, heard: Some(heard), _open: open }
     }
 
     fn note_sent(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -110,6 +116,8 @@ impl AsyncRead for OriginStream {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
+        let most = self.read_ahead.as_ref().map_or(u64::MAX, ReadAhead::most);
+        self.transport.set_limit(most);
         let read = ready!(Pin::new(&mut self.transport).poll_read(context, buffer));
         self.heard = None;
         read?;
@@ -126,7 +134,7 @@ impl AsyncWrite for OriginStream {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.transport).poll_write(context, bytes);
+        let written = Pin::new(self.transport.get_mut()).poll_write(context, bytes);
         self.note_sent(written)
     }
 
@@ -135,19 +143,19 @@ impl AsyncWrite for OriginStream {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.transport).poll_write_vectored(context, slices);
+        let written = Pin::new(self.transport.get_mut()).poll_write_vectored(context, slices);
         self.note_sent(written)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.transport.is_write_vectored()
+        self.transport.get_ref().is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.transport).poll_flush(context)
+        Pin::new(self.transport.get_mut()).poll_flush(context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.transport).poll_shutdown(context)
+        Pin::new(self.transport.get_mut()).poll_shutdown(context)
     }
 }

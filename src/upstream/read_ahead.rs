@@ -1,0 +1,52 @@
+//! How much of a response over HTTP/1.1 is read ahead of its reader: much where there
+//! are few at a time, which makes them cheap, and little where there are many, whose
+//! readers may all be slow.
+
+use std::sync::Arc;
+
+use super::slots::Slots;
+
+/// What all responses of one server may hold while there are few of them, in bytes.
+const BUDGET: usize = 2 << 20;
+
+/// What one may hold at least, in bytes.
+const LEAST: usize = 16 << 10;
+
+/// What one may hold at most, in bytes.
+pub(super) const MOST: usize = 32 << 10;
+
+/// Bounds the reads of a connection by the requests that its server is answering.
+#[derive(Debug)]
+pub(super) struct ReadAhead(Arc<Slots>);
+
+impl ReadAhead {
+    /// For a server with these slots.
+    pub(super) fn new(slots: &Arc<Slots>) -> Self {
+        Self(Arc::clone(slots))
+    }
+
+    /// The most that is read at once now, in bytes.
+    pub(super) fn most(&self) -> u64 {
+        piece(self.0.in_use()) as u64
+    }
+}
+
+/// The most that is read at once with so many responses at a time. hyper reads into
+/// space that it doubles while reads fill it, so that these never fill it.
+fn piece(responses: usize) -> usize {
+    let share = BUDGET / responses.max(1);
+    let power_of_two = 1 << share.max(LEAST).ilog2();
+    power_of_two.min(MOST) - 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_more_responses_there_are_the_less_each_one_holds() {
+        for (responses, kibibytes) in [(0, 32), (1, 32), (64, 32), (65, 16), (100_000, 16)] {
+            assert_eq!(piece(responses), (kibibytes << 10) - 1, "{responses}");
+        }
+    }
+}
