@@ -327,8 +327,10 @@ fn answer(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (status, body) = runtime.block_on(asked(&socket))?;
     let body = String::from_utf8_lossy(&body).into_owned();
-    match status.is_success() {
-        true => Ok(body),
-        false => Err(format!("the edge answered {status}: {}", show::refusal(&body)).into()),
+    if status.is_success() {
+        return Ok(body);
     }
+    let why = show::refusal(&body);
+    let space = if why.contains('\n') { "\n\n" } else { " " };
+    Err(format!("the edge answered {status}:{space}{why}").into())
 }

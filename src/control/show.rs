@@ -132,13 +132,13 @@ pub fn purged(purged: &Value) -> String {
     format!("purged {} in memory, {} on the disk{so_far}\n", of("memory"), of("disk"))
 }
 
-/// Why the edge refused, out of what it answered.
+/// Why the edge refused, out of what it answered: more than one line where it is
+/// about a config.
 pub fn refusal(answer: &str) -> String {
     let told = serde_json::from_str::<Value>(answer).ok();
-    match told.as_ref().map(|told| &told["error"]) {
-        Some(why @ Value::String(_)) => cell(why),
-        _ => cell(&Value::String(answer.trim().to_owned())),
-    }
+    let why = told.as_ref().and_then(|told| told["error"].as_str()).unwrap_or(answer.trim());
+    let lines = why.lines().map(|line| line.chars().map(printable).collect::<String>());
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 pub(super) fn items(value: &Value) -> impl Iterator<Item = &Value> {

@@ -145,7 +145,8 @@ async fn a_wrong_config_names_its_place_and_changes_nothing() {
     let output = reload(&seawall, &wrong).await;
     assert_eq!(output.status.code(), Some(1));
     let said = words(&output);
-    assert!(said.contains("seawall.toml:8:1") && said.contains("helth") && said.contains("health"), "{said}");
+    assert!(said.contains("seawall.toml:8:1\n"), "{said}");
+    assert!(said.contains("helth") && said.contains("health"), "{said}");
     assert_eq!((content(&seawall).await, generation(&seawall).await), ("as before".to_owned(), 1));
     seawall.metric_is("seawall_reloads_failed_total", 1).await;
 
