@@ -113,11 +113,7 @@ impl Member {
     /// How fit it is to be asked. Unchecked is fit: somebody has to be first.
     pub(super) fn fitness(&self, now: Duration) -> Fitness {
         let is_down = self.standing() == Standing::Down;
-        let is_ejected = match self.probation.phase(now) {
-            Phase::Free => false,
-            Phase::Ejected => true,
-            Phase::Probation => self.probation.is_on_trial(),
-        };
+        let is_ejected = self.is_ejected(now);
         match self.duty.get() {
             Duty::Disabled => Fitness::Withdrawn,
             _ if is_down => Fitness::Down,
@@ -125,6 +121,15 @@ impl Member {
             Duty::Draining => Fitness::Draining,
             Duty::Enabled if is_ejected => Fitness::Ejected,
             Duty::Enabled => Fitness::Fit,
+        }
+    }
+
+    /// True if it is left out, whatever else is known of it.
+    pub(super) fn is_ejected(&self, now: Duration) -> bool {
+        match self.probation.phase(now) {
+            Phase::Free => false,
+            Phase::Ejected => true,
+            Phase::Probation => self.probation.is_on_trial(),
         }
     }
 

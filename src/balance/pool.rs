@@ -190,8 +190,9 @@ impl Pool {
         let begun = self.now();
         let mut now = begun;
         let mut tried = Vec::new();
-        let mut failure = None;
-        while let Some(Picked { index, member, trial }) = self.pick(wish, &tried, now) {
+        let mut picked = self.pick(wish, &tried, now).ok_or_else(nobody)?;
+        loop {
+            let Picked { index, member, trial } = picked;
             let number = u32::try_from(tried.len()).unwrap_or(u32::MAX).saturating_add(1);
             let sent = now;
             let mut result = member.origin.send(&mut req).await;
@@ -217,14 +218,12 @@ impl Pool {
             if !may_retry(ending, attempt, &self.config.retry) || !self.take_from_budget(now) {
                 return result;
             }
-            self.metrics.origin_retries.increment();
             tried.push(index);
-            failure = result.err();
+            // What there is is better than nothing.
+            let Some(next) = self.pick(wish, &tried, now) else { return result };
+            self.metrics.origin_retries.increment();
+            picked = next;
         }
-        Err(failure.unwrap_or_else(|| FetchError {
-            retry_after: Some(RETRY_AFTER),
-            ..FetchError::new(ProxyErrorType::DestinationUnavailable, RequestProgress::NotSent)
-        }))
     }
 
     fn take_from_budget(&self, now: Duration) -> bool {
@@ -292,10 +291,12 @@ impl Pool {
     }
 
     fn can_spare(&self, member: &Member, now: Duration) -> bool {
-        let others = || self.members.iter().filter(|other| !Arc::ptr_eq(&other.origin, &member.origin));
-        let ejected = others().filter(|other| other.fitness(now) == Fitness::Ejected).count();
+        let wanted = || self.members.iter().filter(|member| member.duty.get() == Duty::Enabled);
+        let others = || wanted().filter(|other| !Arc::ptr_eq(&other.origin, &member.origin));
+        // One that is down besides may be back before its ejection is over.
+        let ejected = others().filter(|other| other.is_ejected(now)).count();
         let is_another_fit = others().any(|other| other.fitness(now) == Fitness::Fit);
-        let wanted = self.members.iter().filter(|member| member.duty.get() == Duty::Enabled).count();
+        let wanted = wanted().count();
         is_another_fit && can_be_spared(ejected, wanted)
     }
 }
@@ -326,6 +327,14 @@ fn members(
         Ok(Member::new(server.clone(), origin, config, tie))
     };
     config.servers.iter().map(member).collect()
+}
+
+/// No server can be asked.
+fn nobody() -> FetchError {
+    FetchError {
+        retry_after: Some(RETRY_AFTER),
+        ..FetchError::new(ProxyErrorType::DestinationUnavailable, RequestProgress::NotSent)
+    }
 }
 
 /// True if a failure says something about the server: not if the client's

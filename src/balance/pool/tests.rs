@@ -139,6 +139,20 @@ async fn a_status_is_tried_again_where_the_config_says_so() {
 }
 
 #[tokio::test]
+async fn an_answer_that_no_other_server_can_better_is_given() {
+    let broken = TestOrigin::always(BROKEN).await;
+    let mut config = config(&[&broken]);
+    config.health = Some(health(None));
+    config.retry.on = vec![RetryOn::Status(StatusCode::INTERNAL_SERVER_ERROR)];
+    let pool = pool(config);
+    // One request a second may see whether a server that is down answers again.
+    pool.observe_health(&pool.members[0], Outcome::Failed);
+    let response = get(&pool).await.unwrap();
+    assert_eq!((response.status, response.facts.attempts), (StatusCode::INTERNAL_SERVER_ERROR, 1));
+    assert_eq!(pool.metrics.origin_retries.value(), 0);
+}
+
+#[tokio::test]
 async fn round_robin_asks_all_in_turn() {
     let origins = [TestOrigin::always(OK).await, TestOrigin::always(OK).await];
     let mut config = config(&[&origins[0], &origins[1]]);
