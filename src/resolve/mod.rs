@@ -1,7 +1,9 @@
 //! Asks DNS servers: those of `/etc/resolv.conf`, or one that the config names.
-//! Every question goes out anew; neither a cache nor the hosts file answers. It
-//! never decides what an answer means.
+//! Every question goes out anew, and no cache answers; the hosts file only where
+//! servers are looked for as programs of this machine do (`directory`). It never
+//! decides what an answer means.
 
+mod directory;
 mod here;
 
 use std::net::{IpAddr, SocketAddr};
@@ -11,7 +13,6 @@ use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{
     ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts,
 };
-use hickory_resolver::lookup::Lookup;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError, NoRecords};
 use hickory_resolver::proto::ProtoError;
@@ -19,6 +20,7 @@ use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 use hickory_resolver::system_conf::read_system_conf;
 
+pub use directory::{Answer, Directory, FoundHost, NotFound, ServiceRecord};
 pub use here::is_here;
 
 /// The DNS servers that are asked.
@@ -66,10 +68,15 @@ impl NameServers {
     /// The server at `address`, or those of the system, which are read anew each
     /// time. A question is given up after twice `patience`.
     pub fn new(address: Option<SocketAddr>, patience: Duration) -> Result<Self, ResolveError> {
-        let (config, mut options) = match address {
-            Some(address) => (only(address), ResolverOpts::default()),
-            None => read_system_conf().map_err(ResolveError::System)?,
-        };
+        let (config, options) = settings(address)?;
+        Self::with(config, options, patience)
+    }
+
+    fn with(
+        config: ResolverConfig,
+        mut options: ResolverOpts,
+        patience: Duration,
+    ) -> Result<Self, ResolveError> {
         (options.timeout, options.attempts) = (patience, 1);
         (options.cache_size, options.use_hosts_file) = (0, ResolveHosts::Never);
         let builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
@@ -80,11 +87,6 @@ impl NameServers {
     /// up for. Cancel safe.
     pub async fn addresses(&self, name: &str) -> Result<Found<IpAddr>, ResolveError> {
         let (v4, v6) = tokio::join!(self.look_up(name, RecordType::A), self.look_up(name, RecordType::AAAA));
-        let address = |data: &RData| match data {
-            RData::A(address) => Some(IpAddr::V4(address.0)),
-            RData::AAAA(address) => Some(IpAddr::V6(address.0)),
-            _ => None,
-        };
         match (v4.map(|found| found.of(address)), v6.map(|found| found.of(address))) {
             (Ok(Found::Records(mut v4)), Ok(Found::Records(v6))) => {
                 v4.extend(v6);
@@ -142,15 +144,28 @@ impl NameServers {
     }
 
     async fn look_up(&self, name: &str, kind: RecordType) -> Result<Found<RData>, ResolveError> {
+        let found = self.records(complete(name)?, kind).await?;
+        Ok(found.of(|record| Some(record.data.clone())))
+    }
+
+    /// The records of a complete name, with the aliases that led to them.
+    async fn records(&self, name: Name, kind: RecordType) -> Result<Found<Record>, ResolveError> {
         let none = |code| match code {
             ResponseCode::NXDomain => Found::NoName,
             _ => Found::Records(Vec::new()),
         };
-        match self.0.lookup(complete(name)?, kind).await {
-            Ok(lookup) => Ok(Found::Records(data(&lookup))),
+        match self.0.lookup(name, kind).await {
+            Ok(lookup) => Ok(Found::Records(lookup.answers().to_vec())),
             Err(NetError::Dns(DnsError::NoRecordsFound(nothing))) => Ok(none(nothing.response_code)),
             Err(error) => Err(error.into()),
         }
+    }
+}
+
+impl ResolveError {
+    /// True if nobody answered in time.
+    pub fn is_silence(&self) -> bool {
+        matches!(self, Self::NoAnswer(NetError::Timeout))
     }
 }
 
@@ -198,13 +213,25 @@ fn zone_above(nothing: &NoRecords, name: &Name) -> Option<Name> {
     (!soa.name.is_root() && soa.name.zone_of(name)).then(|| soa.name.clone())
 }
 
+fn address(data: &RData) -> Option<IpAddr> {
+    match data {
+        RData::A(address) => Some(IpAddr::V4(address.0)),
+        RData::AAAA(address) => Some(IpAddr::V6(address.0)),
+        _ => None,
+    }
+}
+
 /// In lower case, without a dot at its end.
 fn written(name: &Name) -> String {
     name.to_ascii().trim_end_matches('.').to_ascii_lowercase()
 }
 
-fn data(lookup: &Lookup) -> Vec<RData> {
-    lookup.answers().iter().map(|record| record.data.clone()).collect()
+/// How the server at `address` is asked, or else those of the system, as it says now.
+fn settings(address: Option<SocketAddr>) -> Result<(ResolverConfig, ResolverOpts), ResolveError> {
+    match address {
+        Some(address) => Ok((only(address), ResolverOpts::default())),
+        None => read_system_conf().map_err(ResolveError::System),
+    }
 }
 
 fn only(address: SocketAddr) -> ResolverConfig {

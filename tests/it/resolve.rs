@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::proto::rr::RecordType;
-use seawall::resolve::{Found, NameServers, ResolveError};
+use seawall::resolve::{Directory, Found, FoundHost, NameServers, NotFound, ResolveError, ServiceRecord};
 
 use super::support::dns::{DnsServer, Reply, alias, soa};
 use super::support::within;
@@ -149,4 +149,72 @@ async fn nobody_who_listens_is_no_answer() {
     let servers = NameServers::new(Some(address), Duration::from_millis(200)).unwrap();
     let answer = within("a refusal", servers.addresses("a.test")).await;
     assert!(matches!(answer, Err(ResolveError::NoAnswer(_))), "{answer:?}");
+}
+
+fn directory(dns: &DnsServer) -> Directory {
+    Directory::open(Some(dns.address), Duration::from_millis(200)).unwrap()
+}
+
+#[tokio::test]
+async fn a_host_is_found_with_how_long_that_holds() {
+    let dns = DnsServer::start().await;
+    dns.set_ttl(7);
+    dns.set_addresses("both.test", &["192.0.2.1", "2001:db8::1"]);
+    dns.set("chain.test", RecordType::CNAME, alias("both.test"));
+    dns.set_issuers("other.test", &["ca.test"]);
+    let directory = directory(&dns);
+    for name in ["both.test", "Chain.Test"] {
+        let answer = directory.host(name).await.unwrap();
+        assert_eq!((answer.ttl, answer.hosts.len()), (Duration::from_secs(7), 1));
+        let FoundHost { name: found_name, addresses, lacks_v4, lacks_v6, is_local, .. } = &answer.hosts[0];
+        assert_eq!(*found_name, name.to_ascii_lowercase());
+        assert_eq!(Found::Records(addresses.clone()), found(&["192.0.2.1", "2001:db8::1"]));
+        assert_eq!((lacks_v4, lacks_v6, is_local), (&false, &false, &false));
+    }
+    assert!(matches!(directory.host("none.test").await, Err(NotFound::NoName)));
+    assert!(matches!(directory.host("other.test").await, Err(NotFound::NoRecords)));
+}
+
+#[tokio::test]
+async fn of_a_host_it_is_said_what_nobody_tells() {
+    let dns = DnsServer::start().await;
+    dns.set_addresses("half.test", &["192.0.2.1"]);
+    dns.set("half.test", RecordType::AAAA, Reply::Code(ResponseCode::ServFail));
+    dns.set_both("dead.test", &Reply::Silence);
+    let directory = directory(&dns);
+    let answer = directory.host("half.test").await.unwrap();
+    assert_eq!((answer.hosts[0].lacks_v4, answer.hosts[0].lacks_v6), (false, true));
+    let Err(NotFound::Unanswered(error)) = directory.host("dead.test").await else { panic!("an answer") };
+    assert!(error.is_silence(), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_service_is_found_with_its_hosts() {
+    let dns = DnsServer::start().await;
+    let service = "_http._tcp.app.test";
+    dns.set_service(
+        service,
+        &[(20, 0, 82, "c.test"), (10, 5, 81, "a.test"), (10, 1, 0, "a.test"), (9, 1, 80, "")],
+    );
+    dns.set_addresses("a.test", &["192.0.2.1"]);
+    dns.set_both("c.test", &Reply::Code(ResponseCode::ServFail));
+    let directory = directory(&dns);
+    let answer = directory.service(service).await.unwrap();
+    let told: Vec<_> =
+        answer.hosts.iter().map(|host| (&*host.name, host.service, host.addresses.len())).collect();
+    let record = |priority, weight, port| Some(ServiceRecord { priority, weight, port });
+    assert_eq!(told, [("a.test", record(10, 5, 81), 1), ("c.test", record(20, 0, 82), 0)]);
+    assert!(answer.hosts[1].lacks_v4 && answer.hosts[1].lacks_v6);
+    dns.set_service("none.test", &[(0, 0, 0, "")]);
+    assert!(matches!(directory.service("none.test").await, Err(NotFound::NoRecords)));
+    assert!(matches!(directory.service("a.test").await, Err(NotFound::NoRecords)));
+}
+
+/// As programs of the machine would find it, without a server.
+#[tokio::test]
+async fn the_hosts_file_is_the_operator_s_own_word() {
+    let directory = Directory::open(None, Duration::from_millis(200)).unwrap();
+    let answer = directory.host("localhost").await.unwrap();
+    let host = &answer.hosts[0];
+    assert!(host.is_local && host.addresses.iter().all(IpAddr::is_loopback), "{host:?}");
 }

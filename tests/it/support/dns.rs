@@ -34,9 +34,10 @@ pub(crate) struct DnsServer {
     listening: [JoinHandle<()>; 2],
 }
 
-#[derive(Default)]
 struct Shared {
     zone: Zone,
+    /// The lifetime of every record, in seconds.
+    ttl: u32,
     asked: Vec<(String, RecordType, &'static str)>,
 }
 
@@ -50,7 +51,8 @@ impl DnsServer {
             }
         };
         let address = udp.local_addr().unwrap();
-        let shared = Arc::<Mutex<Shared>>::default();
+        let shared = Shared { zone: Zone::new(), ttl: 60, asked: Vec::new() };
+        let shared = Arc::new(Mutex::new(shared));
         let listening = [
             tokio::spawn(serve_udp(udp, Arc::clone(&shared))),
             tokio::spawn(serve_tcp(tcp, Arc::clone(&shared))),
@@ -63,8 +65,30 @@ impl DnsServer {
         self.shared.lock().unwrap().zone.insert((name.to_owned(), kind), reply);
     }
 
-    /// Gives a name these addresses.
+    /// Gives all records this lifetime, in seconds.
+    pub(crate) fn set_ttl(&self, ttl: u32) {
+        self.shared.lock().unwrap().ttl = ttl;
+    }
+
+    /// Has both kinds of addresses of a name answered so from now on.
+    pub(crate) fn set_both(&self, name: &str, reply: &Reply) {
+        [RecordType::A, RecordType::AAAA].into_iter().for_each(|kind| self.set(name, kind, reply.clone()));
+    }
+
+    /// Gives a service these hosts: priority, weight, port, name.
+    pub(crate) fn set_service(&self, name: &str, hosts: &[(u16, u16, u16, &str)]) {
+        use hickory_resolver::proto::rr::rdata::SRV;
+        let srv = |(priority, weight, port, host): &(u16, u16, u16, &str)| {
+            RData::SRV(SRV::new(*priority, *weight, *port, complete(host)))
+        };
+        self.set(name, RecordType::SRV, Reply::Records(hosts.iter().map(srv).collect()));
+    }
+
+    /// Gives a name these addresses, and no others.
     pub(crate) fn set_addresses(&self, name: &str, addresses: &[&str]) {
+        for kind in [RecordType::A, RecordType::AAAA] {
+            self.shared.lock().unwrap().zone.remove(&(name.to_owned(), kind));
+        }
         let mut of_kind = HashMap::<_, Vec<_>>::new();
         for address in addresses {
             let data = match address.parse().unwrap() {
@@ -123,7 +147,7 @@ impl Shared {
             Some(Reply::Silence) => return None,
             Some(Reply::Code(code)) => response.metadata.response_code = *code,
             Some(Reply::Records(all)) => {
-                let record = |data: &RData| Record::from_rdata(asked.name().clone(), 60, data.clone());
+                let record = |data: &RData| Record::from_rdata(asked.name().clone(), self.ttl, data.clone());
                 response.add_answers(all.iter().map(record));
             }
             None if self.zone.keys().any(|(known, _)| *known == name) => {}
