@@ -110,16 +110,17 @@ impl Member {
         }
     }
 
-    /// How fit it is to be asked. Unchecked is fit: somebody has to be first.
+    /// How fit it is to be asked.
     pub(super) fn fitness(&self, now: Duration) -> Fitness {
-        let is_down = self.standing() == Standing::Down;
+        let standing = self.standing();
         let is_ejected = self.is_ejected(now);
         match self.duty.get() {
             Duty::Disabled => Fitness::Withdrawn,
-            _ if is_down => Fitness::Down,
+            _ if standing == Standing::Down => Fitness::Down,
             Duty::Draining if is_ejected => Fitness::Withdrawn,
             Duty::Draining => Fitness::Draining,
             Duty::Enabled if is_ejected => Fitness::Ejected,
+            Duty::Enabled if standing == Standing::Unknown => Fitness::Unchecked,
             Duty::Enabled => Fitness::Fit,
         }
     }

@@ -19,6 +19,8 @@ pub(super) type ServerIndex = usize;
 pub(super) enum Fitness {
     /// Nothing is known against it.
     Fit,
+    /// Nothing is known of it yet.
+    Unchecked,
     /// It failed too many requests lately.
     Ejected,
     /// Its health checks fail.
@@ -52,14 +54,16 @@ impl Candidate {
     }
 
     /// Only candidates of the lowest rank present are picked from: who has no room is
-    /// passed over, but load is no reason to turn to a backup.
+    /// passed over, but load is no reason to turn to a backup or to the unchecked.
     fn rank(&self) -> Option<(u8, Room)> {
         let class = match (self.fitness, self.was_tried, self.is_backup) {
             (Fitness::Fit, false, false) => 0,
-            (Fitness::Fit, false, true) => 1,
-            (Fitness::Fit, true, _) => 2,
-            (Fitness::Ejected, false, _) => 3,
-            (Fitness::Ejected, true, _) => 4,
+            (Fitness::Unchecked, false, false) => 1,
+            (Fitness::Fit, false, true) => 2,
+            (Fitness::Unchecked, false, true) => 3,
+            (Fitness::Fit | Fitness::Unchecked, true, _) => 4,
+            (Fitness::Ejected, false, _) => 5,
+            (Fitness::Ejected, true, _) => 6,
             (Fitness::Down | Fitness::Draining | Fitness::Withdrawn, ..) => return None,
         };
         Some((class, self.room))
@@ -118,7 +122,7 @@ pub(super) fn of_session(
     let mut candidates = candidates.enumerate();
     candidates
         .find(|(index, candidate)| {
-            matches!(candidate.fitness, Fitness::Fit | Fitness::Draining)
+            matches!(candidate.fitness, Fitness::Fit | Fitness::Unchecked | Fitness::Draining)
                 && !candidate.was_tried
                 && candidate.room != Room::None
                 && has_session(*index)

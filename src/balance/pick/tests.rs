@@ -9,6 +9,7 @@ use crate::base::random_below;
 fn candidate() -> impl Strategy<Value = Candidate> {
     let fitness = prop_oneof![
         Just(Fitness::Fit),
+        Just(Fitness::Unchecked),
         Just(Fitness::Ejected),
         Just(Fitness::Down),
         Just(Fitness::Draining),
@@ -25,6 +26,11 @@ fn candidate() -> impl Strategy<Value = Candidate> {
             room,
         },
     )
+}
+
+/// True if nothing is known against it.
+fn may_serve(server: &Candidate) -> bool {
+    matches!(server.fitness, Fitness::Fit | Fitness::Unchecked)
 }
 
 /// What every strategy picks.
@@ -65,27 +71,26 @@ proptest! {
         let has = |test: fn(&Candidate) -> bool| candidates.iter().any(test);
         for picked in all(&candidates) {
             let Some(picked) = picked.map(|index| candidates[index]) else {
-                prop_assert!(!has(|server| matches!(server.fitness, Fitness::Fit | Fitness::Ejected)));
+                prop_assert!(!has(|server| may_serve(server) || server.fitness == Fitness::Ejected));
                 continue;
             };
-            prop_assert!(matches!(picked.fitness, Fitness::Fit | Fitness::Ejected));
+            prop_assert!(may_serve(&picked) || picked.fitness == Fitness::Ejected);
             if picked.fitness == Fitness::Ejected {
-                prop_assert!(!has(|server| server.fitness == Fitness::Fit));
+                prop_assert!(!has(may_serve));
             }
-            if picked.fitness == Fitness::Fit && picked.was_tried {
-                prop_assert!(!has(|server| server.fitness == Fitness::Fit && !server.was_tried));
+            if may_serve(&picked) && picked.was_tried {
+                prop_assert!(!has(|server| may_serve(server) && !server.was_tried));
             }
-            if picked.fitness == Fitness::Fit && picked.is_backup && !picked.was_tried {
-                let is_better = |server: &Candidate| {
-                    server.fitness == Fitness::Fit && !server.was_tried && !server.is_backup
-                };
+            if may_serve(&picked) && picked.is_backup && !picked.was_tried {
+                let is_better =
+                    |server: &Candidate| may_serve(server) && !server.was_tried && !server.is_backup;
                 prop_assert!(!has(is_better));
             }
         }
     }
 
     #[test]
-    fn who_has_no_room_is_passed_over_but_never_for_a_backup(
+    fn who_has_no_room_is_passed_over_but_never_for_a_lower_rank(
         candidates in prop::collection::vec(candidate(), 1..8),
     ) {
         for picked in all(&candidates) {
@@ -95,13 +100,26 @@ proptest! {
             };
             let alike = || candidates.iter().filter(is_like);
             let roomiest = alike().filter(|it| it.is_backup == picked.is_backup).map(|it| it.room).min();
-            let is_primary_by_preference = picked.fitness == Fitness::Fit && !picked.was_tried;
+            let is_primary_by_preference = may_serve(&picked) && !picked.was_tried;
             if is_primary_by_preference {
                 prop_assert_eq!(Some(picked.room), roomiest);
                 prop_assert!(!picked.is_backup || alike().all(|server| server.is_backup));
             } else {
                 prop_assert_eq!(Some(picked.room), alike().map(|server| server.room).min());
             }
+        }
+    }
+
+    #[test]
+    fn the_unchecked_come_after_those_of_their_rank_that_are_up(
+        candidates in prop::collection::vec(candidate(), 1..8),
+    ) {
+        for picked in all(&candidates).into_iter().flatten().map(|index| candidates[index]) {
+            let is_better = |server: &Candidate| {
+                server.fitness == Fitness::Fit && !server.was_tried && server.is_backup == picked.is_backup
+            };
+            let is_unchecked = picked.fitness == Fitness::Unchecked && !picked.was_tried;
+            prop_assert!(!is_unchecked || !candidates.iter().any(is_better));
         }
     }
 
@@ -113,7 +131,7 @@ proptest! {
         let home = home.index(candidates.len());
         let picked = of_session(candidates.iter().copied(), |index| index == home);
         let Candidate { fitness, was_tried, room, .. } = candidates[home];
-        let works = matches!(fitness, Fitness::Fit | Fitness::Draining);
+        let works = matches!(fitness, Fitness::Fit | Fitness::Unchecked | Fitness::Draining);
         let is_followed = works && !was_tried && room != Room::None;
         prop_assert_eq!(picked, is_followed.then_some(home));
     }

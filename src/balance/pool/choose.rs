@@ -68,7 +68,7 @@ impl Pool {
             let picked = self.pick_of(candidates.iter().copied(), wish, now);
             let index = picked.or_else(|| self.pick_though_down(tried, now))?;
             let (member, fitness) = (self.members.get(index)?, candidates.get(index)?.fitness);
-            let is_fit = matches!(fitness, Fitness::Fit | Fitness::Draining);
+            let is_fit = matches!(fitness, Fitness::Fit | Fitness::Unchecked | Fitness::Draining);
             if !is_fit || member.probation.phase(now) != Phase::Probation {
                 return Some(Picked { index, member, trial: None });
             }
