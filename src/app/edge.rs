@@ -117,7 +117,7 @@ impl Edge {
         let (http, https) = bound.addresses();
         let mut sockets = Sockets::new(Arc::clone(&tls), draining.clone());
         sockets.listen(bound.listen()?, &workers);
-        generation.start_checks(None);
+        generation.start_pools(None);
         let live = Arc::new(Live {
             ground,
             telemetry,
@@ -190,7 +190,7 @@ impl Live {
         self.tls.store(Arc::new(tls));
         sockets.listen(listening, &self.workers);
         sockets.close_all_but(&generation.config.listen);
-        generation.start_checks(Some(&in_force));
+        generation.start_pools(Some(&in_force));
         in_force.leave_to(&generation);
         self.generation.store(Arc::new(generation));
         Ok(changes)

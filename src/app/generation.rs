@@ -76,12 +76,12 @@ impl Generation {
         Serving::new(&self.config, handler, Arc::clone(&self.certificates))
     }
 
-    /// Begins to check those of its pools that were not in force `before`.
-    pub(super) fn start_checks(&self, before: Option<&Self>) {
+    /// Starts those of its pools that were not in force `before`.
+    pub(super) fn start_pools(&self, before: Option<&Self>) {
         let is_known = |pool: &Arc<Pool>| {
             before.is_some_and(|before| before.pools.iter().any(|known| Arc::ptr_eq(known, pool)))
         };
-        self.pools.iter().filter(|pool| !is_known(pool)).for_each(Pool::start_checks);
+        self.pools.iter().filter(|pool| !is_known(pool)).for_each(Pool::start);
     }
 
     /// Gives up the pools that `after` has not. What is under way there goes on.

@@ -36,7 +36,8 @@ enum Order {
 
 #[derive(Debug, Args)]
 struct Server {
-    /// The server, as the config writes it, or as http://HOST:PORT.
+    /// The server, as the config writes it, which means all that are found under a
+    /// name; or as http://ADDRESS:PORT, which means one.
     server: String,
     /// In this pool only.
     #[arg(long, value_name = "POOL")]

@@ -1,5 +1,5 @@
 //! Runs the health checks of a pool: every server by itself, the first time at
-//! once, and as long as the pool is in use.
+//! once, and as long as the pool is in use and the server belongs to it.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -8,7 +8,7 @@ use tokio::time::{sleep, timeout};
 
 use super::Pool;
 use super::health::Outcome;
-use super::pick::ServerIndex;
+use super::member::Member;
 use crate::base::{Tasks, random_unit};
 use crate::config::model::HealthCheck;
 
@@ -17,31 +17,37 @@ const SWEEP: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs
 
 /// Starts the checks of `pool`, and the closing of its idle connections, so
 /// that a drain does not wait for them. Both end when the pool is dropped.
-pub(super) fn start(pool: &Arc<Pool>, tasks: &Tasks) {
-    if let Some(check) = &pool.config().health {
-        for index in 0..pool.config().servers.len() {
-            tasks.spawn_until_stopped(check_server(Arc::downgrade(pool), index, check.clone()));
-        }
-    }
+pub(super) fn start(pool: &Arc<Pool>) {
+    pool.members().iter().for_each(|member| watch(pool, member));
     let (least, most) = SWEEP;
     let every = (pool.config().timeouts.keep_alive / 2).clamp(least, most);
+    let tasks = pool.tasks();
     tasks.spawn(sweep_idle(Arc::downgrade(pool), every, tasks.clone()));
 }
 
-async fn check_server(pool: Weak<Pool>, index: ServerIndex, check: HealthCheck) {
-    while let Some(pool) = pool.upgrade() {
-        let Some(member) = pool.member(index) else { return };
+/// Starts the checks of `member`, which end when it leaves `pool`.
+pub(super) fn watch(pool: &Arc<Pool>, member: &Arc<Member>) {
+    let Some(check) = &pool.config().health else { return };
+    let checks = check_server(Arc::downgrade(pool), Arc::downgrade(member), check.clone());
+    let departure = member.departure().clone();
+    pool.tasks().spawn_until_stopped(async move {
+        departure.run_until_cancelled(checks).await;
+    });
+}
+
+async fn check_server(pool: Weak<Pool>, member: Weak<Member>, check: HealthCheck) {
+    while let (Some(pool), Some(member)) = (pool.upgrade(), member.upgrade()) {
         let outcome = match member.origin.probe(&check).await {
             Ok(()) => Outcome::Passed,
             Err(error) => {
                 let chain = error_chain(&error);
-                tracing::debug!(pool = %pool.config().name, server = %member.config.label, error = %chain, "health check failed");
+                tracing::debug!(pool = %pool.config().name, server = %member.label, error = %chain, "health check failed");
                 member.note_error(chain);
                 Outcome::Failed
             }
         };
-        pool.observe_health(member, outcome);
-        drop(pool);
+        pool.observe_health(&member, outcome);
+        drop((pool, member));
         sleep(check.every.mul_f64(0.9 + 0.2 * random_unit())).await;
     }
 }

@@ -2,12 +2,14 @@
 //! request is an atomic; locks are taken when something changes for the worse
 //! or back.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::discovery::FoundServer;
 use super::duty::{CurrentDuty, Duty};
 use super::health::{Health, Outcome, Standing, Transition};
 use super::latency::Latency;
@@ -17,7 +19,7 @@ use super::probation::{Phase, Probation};
 use super::status::{ServerState, ServerStatus};
 use super::sticky::Tie;
 use super::warmth::{WARM, warmth};
-use crate::config::model::{Ejection, PoolConfig, ServerConfig};
+use crate::config::model::{Ejection, PoolConfig};
 use crate::telemetry::metrics::Counter;
 use crate::upstream::OriginServer;
 
@@ -30,10 +32,19 @@ const NEVER: u64 = u64::MAX;
 /// One server of a pool.
 #[derive(Debug)]
 pub(super) struct Member {
-    pub(super) config: ServerConfig,
+    /// The place in the config of what it stands for.
+    pub(super) entry: usize,
+    /// Names it in logs.
+    pub(super) label: Arc<str>,
     pub(super) origin: Arc<OriginServer>,
-    /// A number for scheme, host and port, the same in every process.
+    /// What it is, however the config writes it.
+    pub(super) url: String,
+    /// A number for its URL, the same in every process.
     pub(super) identity: u64,
+    weight: AtomicU32,
+    is_backup: AtomicBool,
+    /// Cancelled once it belongs to the pool no more.
+    departure: CancellationToken,
     /// What ties clients to it, in a sticky pool.
     pub(super) tie: Option<Tie>,
     latency: Latency,
@@ -57,12 +68,16 @@ pub(super) struct Member {
 }
 
 impl Member {
-    /// A server nothing is known of; without checks it counts as up.
+    /// A server nothing is known of, at the origin server `origin` of this `url`;
+    /// without checks it counts as up. One that is `new` in a pool that has served
+    /// without it, at the pool's time, starts slowly.
     pub(super) fn new(
-        config: ServerConfig,
+        server: FoundServer,
         origin: Arc<OriginServer>,
+        url: String,
         pool: &PoolConfig,
         tie: Option<Tie>,
+        new: Option<Duration>,
     ) -> Self {
         let check = pool.health.as_ref();
         let mut health = check.map_or(Health::new(1, 1), |check| Health::new(check.rise, check.fall));
@@ -71,10 +86,15 @@ impl Member {
         }
         let standing = AtomicU8::new(encode(health.standing()));
         Self {
-            identity: xxh3_64(config.url().as_bytes()),
-            tie,
-            config,
+            entry: server.entry,
+            label: server.label,
             origin,
+            identity: xxh3_64(url.as_bytes()),
+            url,
+            weight: AtomicU32::new(server.weight),
+            is_backup: AtomicBool::new(server.backup),
+            departure: CancellationToken::new(),
+            tie,
             latency: Latency::default(),
             health: Mutex::new(health),
             standing,
@@ -82,7 +102,7 @@ impl Member {
             has_failures: AtomicBool::new(false),
             probation: Probation::default(),
             duty: CurrentDuty::default(),
-            returned: AtomicU64::new(NEVER),
+            returned: AtomicU64::new(new.map_or(NEVER, millis)),
             slow_start: pool.slow_start,
             next_live_probe: AtomicU64::new(0),
             requests: Counter::default(),
@@ -91,13 +111,40 @@ impl Member {
         }
     }
 
+    /// True if it is this one.
+    pub(super) fn is(&self, server: &FoundServer) -> bool {
+        self.entry == server.entry && *self.origin.endpoint() == server.endpoint
+    }
+
+    /// Takes its share from what was found now.
+    pub(super) fn share(&self, server: &FoundServer) {
+        self.weight.store(server.weight, Relaxed);
+        self.is_backup.store(server.backup, Relaxed);
+    }
+
+    /// It belongs to the pool no more: it ends what it has, and its connections are
+    /// closed when they have nothing to do.
+    pub(super) fn depart(&self) {
+        self.departure.cancel();
+        self.origin.close_idle();
+    }
+
+    /// Cancelled once it belongs to the pool no more.
+    pub(super) fn departure(&self) -> &CancellationToken {
+        &self.departure
+    }
+
+    fn weight(&self) -> u32 {
+        self.weight.load(Relaxed)
+    }
+
     /// What a pick wants to know, at the pool's time `now`.
     pub(super) fn candidate(&self, was_tried: bool, now: Duration) -> Candidate {
         Candidate {
             fitness: self.fitness(now),
-            is_backup: self.config.backup,
+            is_backup: self.is_backup.load(Relaxed),
             was_tried,
-            weight: self.config.weight,
+            weight: self.weight(),
             warmth: self.warmth(now),
             room: self.origin.room(),
         }
@@ -136,7 +183,7 @@ impl Member {
 
     /// The time a request would cost here, by the requests under way.
     pub(super) fn load(&self, now: Duration) -> f64 {
-        let in_flight = self.origin.in_flight() as f64 / f64::from(self.config.weight.max(1));
+        let in_flight = self.origin.in_flight() as f64 / f64::from(self.weight().max(1));
         (in_flight + 1.0) * self.latency.seconds(now)
     }
 
@@ -256,10 +303,10 @@ impl Member {
             (_, Standing::Up, Phase::Free) => ServerState::Up,
         };
         ServerStatus {
-            label: self.config.label.to_string(),
+            label: self.label.to_string(),
             state,
-            weight: self.config.weight,
-            backup: self.config.backup,
+            weight: self.weight(),
+            backup: self.is_backup.load(Relaxed),
             in_flight: self.origin.in_flight(),
             latency_ms: (self.latency.last().as_secs_f64() * 1e6).round() / 1e3,
             requests: self.requests.value(),

@@ -1,15 +1,18 @@
 //! A pool of origin servers: which one a request goes to, whether it goes to
-//! another one after a failure, and which servers are fit to be asked. The
-//! decisions are pure functions of what is known and the time; `pool` and
-//! `check` feed them. It never speaks to a server itself, which is `upstream`'s.
+//! another one after a failure, which servers are fit to be asked, and which ones
+//! a name stands for. The decisions are pure functions of what is known and the
+//! time; `pool`, `check` and `discovery` feed them. It never speaks to a server
+//! itself, which is `upstream`'s.
 
 mod affinity;
 mod budget;
 mod check;
+mod discovery;
 mod duty;
 mod health;
 mod latency;
 mod member;
+mod members;
 mod outlier;
 mod pick;
 mod pool;

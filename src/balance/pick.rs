@@ -11,7 +11,7 @@ pub(super) use rendezvous::rendezvous;
 
 use crate::upstream::Room;
 
-/// A server's place in the config of its pool.
+/// A server's place among those of its pool.
 pub(super) type ServerIndex = usize;
 
 /// How fit a server is to be asked.

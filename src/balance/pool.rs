@@ -3,34 +3,39 @@
 
 mod choose;
 mod pause;
+mod roster;
 #[cfg(test)]
 mod tests;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use futures_util::future::BoxFuture;
+use rustls::ClientConfig;
 use tokio::sync::SetOnce;
 use tokio::time::{Instant, timeout};
 
 use choose::Picked;
+use roster::Roster;
 
 use super::budget::RetryBudget;
 use super::check::{self, error_chain};
+use super::discovery::{self, FoundServer};
 use super::duty::Duty;
 use super::health::{Outcome, Standing};
 use super::member::Member;
+use super::members::Members;
 use super::outlier::can_be_spared;
-use super::pick::{Fitness, RoundRobin, ServerIndex};
+use super::pick::Fitness;
 use super::retry::{Attempt, Ending, may_retry};
-use super::status::PoolStatus;
-use super::sticky::{StickyKey, Tie};
+use super::sticky::StickyKey;
 use crate::base::{Clock, Tasks};
-use crate::config::model::{Balance, PoolConfig};
+use crate::config::model::PoolConfig;
 use crate::exchange::{FetchError, Origin, Request, RequestProgress, Response};
 use crate::fields::proxy_status::ProxyErrorType;
 use crate::telemetry::metrics::{Limit, Metrics};
-use crate::upstream::{OriginServer, OutboundRequest, Pseudonym, UpstreamError, client_config};
+use crate::upstream::{OutboundRequest, Pseudonym, UpstreamError, client_config};
 
 /// What a client is told to wait when no server is up.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -50,8 +55,10 @@ pub struct BalanceError {
 #[derive(Debug)]
 pub struct Pool {
     config: Arc<PoolConfig>,
-    members: Vec<Member>,
-    turns: Mutex<RoundRobin>,
+    members: ArcSwap<Members>,
+    roster: Mutex<Roster>,
+    tls: Option<Arc<ClientConfig>>,
+    key: Option<StickyKey>,
     /// Held while it is decided whether a server may be ejected.
     ejecting: Mutex<()>,
     budget: RetryBudget,
@@ -74,54 +81,43 @@ impl Pool {
         tasks: &Tasks,
         metrics: Arc<Metrics>,
     ) -> Result<Arc<Self>, BalanceError> {
-        let members = members(&config, key, &clock, tasks, &metrics)
-            .map_err(|source| BalanceError { pool: Arc::clone(&config.name), source })?;
+        let name = Arc::clone(&config.name);
+        let failed = |source| BalanceError { pool: Arc::clone(&name), source };
+        let is_any_tls = config.servers.iter().any(|server| server.tls);
+        let tls = if is_any_tls { Some(client_config(&config.tls).map_err(failed)?) } else { None };
         let pool = Self {
+            members: ArcSwap::from_pointee(Members::new(Vec::new())),
+            roster: Mutex::new(Roster::new(&config.servers)),
+            tls,
+            key: key.cloned(),
             ejecting: Mutex::default(),
-            turns: Mutex::new(RoundRobin::new(members.len())),
             budget: RetryBudget::new(config.retry.budget_percent),
             pseudonym: Pseudonym::random(),
             is_settled: SetOnce::new(),
             started: clock.now(),
             config,
-            members,
             clock,
             tasks: tasks.clone(),
             metrics,
         };
+        let given = pool.config.servers.iter().enumerate();
+        let given = given.filter_map(|(entry, server)| FoundServer::fixed(entry, server));
+        let members = given.map(|server| pool.recruit(server, None)).collect::<Result<_, _>>();
+        pool.members.store(Arc::new(Members::new(members.map_err(failed)?)));
         pool.settle();
         Ok(Arc::new(pool))
     }
 
-    /// Starts the health checks on the current runtime. They end with the pool.
-    pub fn start_checks(self: &Arc<Self>) {
-        check::start(self, &self.tasks);
-    }
-
-    /// The state of the pool now.
-    pub fn snapshot(&self) -> PoolStatus {
-        let now = self.now();
-        let servers = self.members.iter().map(|member| member.status(now)).collect();
-        PoolStatus { name: self.config.name.to_string(), servers }
+    /// Starts to check the servers, and to look up those that are given by name, on
+    /// the current runtime. Both end with the pool.
+    pub fn start(self: &Arc<Self>) {
+        check::start(self);
+        discovery::start(self, &self.config, &self.tasks);
     }
 
     /// Its name in the config.
     pub fn name(&self) -> &str {
         &self.config.name
-    }
-
-    /// Gives the server this duty that the config writes so, or whose scheme,
-    /// host and port these are; says how the config writes it, if there is one.
-    pub fn assign(&self, server: &str, duty: Duty) -> Option<String> {
-        let is_meant = |member: &&Member| *member.config.label == *server || member.config.url() == server;
-        let member = self.members.iter().find(is_meant)?;
-        member.duty.set(duty);
-        let (pool, server) = (&self.config.name, &member.config.label);
-        tracing::info!(%pool, %server, ?duty, "an operator assigned an origin server");
-        if self.members.iter().all(|member| member.duty.get() != Duty::Enabled) {
-            tracing::warn!(%pool, "no origin server of the pool takes new requests");
-        }
-        Some(server.to_string())
     }
 
     /// True if it was made for `config`.
@@ -133,24 +129,32 @@ impl Pool {
         &self.config
     }
 
-    pub(super) fn member(&self, index: ServerIndex) -> Option<&Member> {
-        self.members.get(index)
+    pub(super) fn members(&self) -> Arc<Members> {
+        self.members.load_full()
+    }
+
+    pub(super) fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    pub(super) fn tasks(&self) -> &Tasks {
+        &self.tasks
     }
 
     pub(super) fn sweep_idle(&self) {
-        self.members.iter().for_each(|member| member.origin.sweep_idle());
+        self.members.load().iter().for_each(|member| member.origin.sweep_idle());
     }
 
     /// Closes the connections that carry nothing, and others once they do: nothing
     /// new is to be sent.
     pub fn close_idle(&self) {
-        self.members.iter().for_each(|member| member.origin.close_idle());
+        self.members.load().iter().for_each(|member| member.origin.close_idle());
     }
 
     /// Takes an outcome for the health of `member` into account.
     pub(super) fn observe_health(&self, member: &Member, outcome: Outcome) {
         if let Some(change) = member.observe_health(outcome, self.now()) {
-            let (pool, server) = (&self.config.name, &member.config.label);
+            let (pool, server) = (&self.config.name, &member.label);
             if change.to == Standing::Down {
                 let error = member.last_error().unwrap_or_default();
                 tracing::warn!(%pool, %server, from = %change.from, %error, "origin server is down");
@@ -167,11 +171,14 @@ impl Pool {
     }
 
     fn settle(&self) {
-        let mut standings = self.members.iter().map(Member::standing);
+        if self.is_settled.initialized() {
+            return;
+        }
+        let members = self.members.load();
+        let mut standings = members.iter().map(|member| member.standing());
         let is_any_up = standings.clone().any(|standing| standing == Standing::Up);
-        if !self.is_settled.initialized()
-            && (is_any_up || standings.all(|standing| standing != Standing::Unknown))
-        {
+        let is_nobody_missing = self.roster().is_complete();
+        if is_any_up || is_nobody_missing && standings.all(|standing| standing != Standing::Unknown) {
             // Somebody else may have been faster, which is as well.
             let _ = self.is_settled.set(());
         }
@@ -190,9 +197,17 @@ impl Pool {
         let begun = self.now();
         let mut now = begun;
         let mut tried = Vec::new();
-        let mut picked = self.pick(wish, &tried, now).ok_or_else(nobody)?;
+        let mut last = None;
         loop {
-            let Picked { index, member, trial } = picked;
+            // Anew for each try: who failed may be one of a list that is over.
+            let members = self.members();
+            let Some(Picked { member, trial }) = self.pick(&members, wish, &tried, now) else {
+                // What there is is better than nothing.
+                return last.unwrap_or_else(|| Err(self.nobody(&members)));
+            };
+            if last.take().is_some() {
+                self.metrics.origin_retries.increment();
+            }
             let number = u32::try_from(tried.len()).unwrap_or(u32::MAX).saturating_add(1);
             let sent = now;
             let mut result = member.origin.send(&mut req).await;
@@ -218,11 +233,19 @@ impl Pool {
             if !may_retry(ending, attempt, &self.config.retry) || !self.take_from_budget(now) {
                 return result;
             }
-            tried.push(index);
-            // What there is is better than nothing.
-            let Some(next) = self.pick(wish, &tried, now) else { return result };
-            self.metrics.origin_retries.increment();
-            picked = next;
+            tried.push(Arc::clone(member));
+            last = Some(result);
+        }
+    }
+
+    /// Why none of `members` can be asked.
+    fn nobody(&self, members: &Members) -> FetchError {
+        if members.is_empty() {
+            return self.roster().failure();
+        }
+        FetchError {
+            retry_after: Some(RETRY_AFTER),
+            ..FetchError::new(ProxyErrorType::DestinationUnavailable, RequestProgress::NotSent)
         }
     }
 
@@ -246,7 +269,7 @@ impl Pool {
         let took = now.saturating_sub(sent);
         match result {
             Ok(response) => {
-                response.facts.origin_server = Some(Arc::clone(&member.config.label));
+                response.facts.origin_server = Some(Arc::clone(&member.label));
                 response.facts.attempts = number;
                 response.facts.origin_time = Some(took);
                 if response.status.is_server_error() {
@@ -259,7 +282,7 @@ impl Pool {
                     self.heed_pause(member, response, now);
                 } else {
                     if member.succeeded(took, is_trial, now) {
-                        let (pool, server) = (&self.config.name, &member.config.label);
+                        let (pool, server) = (&self.config.name, &member.label);
                         tracing::info!(%pool, %server, "origin server is no longer ejected");
                     }
                     if member.standing() == Standing::Down {
@@ -268,7 +291,7 @@ impl Pool {
                 }
             }
             Err(error) => {
-                error.origin_server = Some(Arc::clone(&member.config.label));
+                error.origin_server = Some(Arc::clone(&member.label));
                 error.attempts = number;
                 if is_servers_fault(error) {
                     self.observe_failure(member, error_chain(error), is_trial, now);
@@ -285,13 +308,14 @@ impl Pool {
         let _turn = self.ejecting.lock().unwrap_or_else(PoisonError::into_inner);
         if self.can_spare(member, now) {
             let time = member.eject(rules, now);
-            let (pool, server) = (&self.config.name, &member.config.label);
+            let (pool, server) = (&self.config.name, &member.label);
             tracing::warn!(%pool, %server, ?time, "origin server ejected");
         }
     }
 
     fn can_spare(&self, member: &Member, now: Duration) -> bool {
-        let wanted = || self.members.iter().filter(|member| member.duty.get() == Duty::Enabled);
+        let members = self.members.load();
+        let wanted = || members.iter().filter(|member| member.duty.get() == Duty::Enabled);
         let others = || wanted().filter(|other| !Arc::ptr_eq(&other.origin, &member.origin));
         // One that is down besides may be back before its ejection is over.
         let ejected = others().filter(|other| other.is_ejected(now)).count();
@@ -304,36 +328,6 @@ impl Pool {
 impl Origin for Pool {
     fn fetch(self: Arc<Self>, req: Request) -> BoxFuture<'static, Result<Response, FetchError>> {
         Box::pin(async move { self.send(req).await })
-    }
-}
-
-fn members(
-    config: &PoolConfig,
-    key: Option<&StickyKey>,
-    clock: &Arc<dyn Clock>,
-    tasks: &Tasks,
-    metrics: &Arc<Metrics>,
-) -> Result<Vec<Member>, UpstreamError> {
-    let is_any_tls = config.servers.iter().any(|server| server.tls);
-    let tls = if is_any_tls { Some(client_config(&config.tls)?) } else { None };
-    let member = |server: &crate::config::model::ServerConfig| {
-        let tls = tls.clone().filter(|_| server.tls);
-        let (clock, metrics) = (Arc::clone(clock), Arc::clone(metrics));
-        let origin = OriginServer::new(server, config, tls, clock, tasks.clone(), metrics)?;
-        let tie = match (&config.balance, key) {
-            (Balance::Sticky(name), Some(key)) => Some(Tie::new(key, name, config, server)),
-            _ => None,
-        };
-        Ok(Member::new(server.clone(), origin, config, tie))
-    };
-    config.servers.iter().map(member).collect()
-}
-
-/// No server can be asked.
-fn nobody() -> FetchError {
-    FetchError {
-        retry_after: Some(RETRY_AFTER),
-        ..FetchError::new(ProxyErrorType::DestinationUnavailable, RequestProgress::NotSent)
     }
 }
 

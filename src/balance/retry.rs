@@ -56,10 +56,7 @@ fn reason(ending: Ending<'_>) -> Option<RetryOn> {
         Ending::Failed(error) => error,
     };
     match error.kind {
-        Kind::DnsTimeout
-        | Kind::DnsError
-        | Kind::DestinationNotFound
-        | Kind::ConnectionRefused
+        Kind::ConnectionRefused
         | Kind::ConnectionTimeout
         | Kind::TlsProtocolError
         | Kind::TlsCertificateError => Some(RetryOn::Connect),

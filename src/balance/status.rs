@@ -7,14 +7,15 @@ use serde::Serialize;
 pub struct PoolStatus {
     /// Its name in the config.
     pub name: String,
-    /// Its servers, in the order of the config.
+    /// Its servers, in the order of the config; those that are found under a name in
+    /// the place of the name.
     pub servers: Vec<ServerStatus>,
 }
 
 /// A server of a pool.
 #[derive(Clone, Debug, Serialize)]
 pub struct ServerStatus {
-    /// As the config writes it.
+    /// As the config writes it, with the address of one that was found by name.
     pub label: String,
     /// Whether it is asked.
     pub state: ServerState,
@@ -30,7 +31,7 @@ pub struct ServerStatus {
     pub requests: u64,
     /// Those among them that failed.
     pub failures: u64,
-    /// What went wrong last.
+    /// What went wrong last: with the server, or when its name was last looked up.
     pub last_error: Option<String>,
 }
 
@@ -42,6 +43,8 @@ pub enum ServerState {
     Up,
     /// It will be, if its first check does not end in time.
     Unknown,
+    /// Nobody is, for no server was found under the name.
+    Unresolved,
     /// Not for a while: it failed too many requests.
     Ejected,
     /// One request at a time, until one succeeds: it was ejected.

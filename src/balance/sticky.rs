@@ -13,7 +13,6 @@ use aws_lc_rs::{hmac, rand};
 use http::HeaderValue;
 
 use crate::base::random_id;
-use crate::config::model::{PoolConfig, ServerConfig};
 use crate::exchange::Scheme;
 
 /// The file of the key in the state directory.
@@ -22,6 +21,7 @@ const FILE: &str = "sticky.key";
 const KEY_LENGTH: usize = 32;
 
 /// Seals cookies. Edges with the same key understand each other's.
+#[derive(Clone)]
 pub struct StickyKey(hmac::Key);
 
 /// There is no key to seal cookies with.
@@ -65,9 +65,9 @@ impl StickyKey {
         Ok(Self(hmac::Key::new(hmac::HMAC_SHA256, &key)))
     }
 
-    /// What stands for `server` of the pool of this name, and for no other one.
-    fn tag(&self, pool: &str, server: &ServerConfig) -> u64 {
-        let named = format!("{pool}\0{}", server.url());
+    /// What stands for the server at `url` in the pool of this name, and for no other.
+    fn tag(&self, pool: &str, url: &str) -> u64 {
+        let named = format!("{pool}\0{url}");
         let sealed = hmac::sign(&self.0, named.as_bytes());
         let first = sealed.as_ref().iter().take(size_of::<u64>());
         first.fold(0, |tag, byte| tag << 8 | u64::from(*byte))
@@ -109,9 +109,9 @@ pub(super) struct Tie {
 }
 
 impl Tie {
-    /// For `server` of `pool`, by a cookie of this name.
-    pub(super) fn new(key: &StickyKey, name: &str, pool: &PoolConfig, server: &ServerConfig) -> Self {
-        let tag = key.tag(&pool.name, server);
+    /// For the server at `url` in `pool`, by a cookie of this name.
+    pub(super) fn new(key: &StickyKey, name: &str, pool: &str, url: &str) -> Self {
+        let tag = key.tag(pool, url);
         let cookie = |secure| {
             let line = format!("{name}={tag:016x}; Path=/; HttpOnly; SameSite=Lax{secure}");
             // INVARIANT: the config lets only tokens be names of cookies.
@@ -134,24 +134,21 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
-    use crate::upstream::test_origin;
 
-    fn server(address: &str) -> ServerConfig {
-        test_origin::pool(&[address.parse().unwrap()]).servers.remove(0)
-    }
+    const URL: &str = "http://10.0.0.1:80";
 
     #[test]
     fn a_key_is_made_once_and_is_its_owner_s() {
         let directory = tempfile::tempdir().unwrap();
         let state = directory.path().join("state");
-        let tag = StickyKey::open(&state).unwrap().tag("app", &server("10.0.0.1:80"));
-        assert_eq!(StickyKey::open(&state).unwrap().tag("app", &server("10.0.0.1:80")), tag);
+        let tag = StickyKey::open(&state).unwrap().tag("app", URL);
+        assert_eq!(StickyKey::open(&state).unwrap().tag("app", URL), tag);
         let files: Vec<_> = fs::read_dir(&state).unwrap().map(|entry| entry.unwrap().path()).collect();
         assert_eq!(files, [state.join(FILE)]);
         assert_eq!(fs::metadata(&files[0]).unwrap().permissions().mode() & 0o777, 0o600);
 
         let other = StickyKey::open(&directory.path().join("other")).unwrap();
-        assert_ne!(other.tag("app", &server("10.0.0.1:80")), tag);
+        assert_ne!(other.tag("app", URL), tag);
         fs::write(state.join(FILE), b"short").unwrap();
         assert!(matches!(StickyKey::open(&state), Err(StickyKeyError::Damaged { .. })));
     }
@@ -160,20 +157,17 @@ mod tests {
     fn a_tag_is_that_of_one_server_of_one_pool() {
         let directory = tempfile::tempdir().unwrap();
         let key = StickyKey::open(directory.path()).unwrap();
-        let tag = key.tag("app", &server("10.0.0.1:80"));
-        assert_ne!(key.tag("api", &server("10.0.0.1:80")), tag);
-        assert_ne!(key.tag("app", &server("10.0.0.2:80")), tag);
-        assert_ne!(key.tag("app", &ServerConfig { tls: true, ..server("10.0.0.1:80") }), tag);
-        let relabelled = ServerConfig { label: "http://10.0.0.1".into(), ..server("10.0.0.1:80") };
-        assert_eq!(key.tag("app", &relabelled), tag);
+        let tag = key.tag("app", URL);
+        assert_ne!(key.tag("api", URL), tag);
+        assert_ne!(key.tag("app", "http://10.0.0.2:80"), tag);
+        assert_ne!(key.tag("app", "https://10.0.0.1:80"), tag);
     }
 
     #[test]
     fn a_cookie_is_no_script_s_and_goes_over_tls_where_it_came_by_it() {
         let directory = tempfile::tempdir().unwrap();
         let key = StickyKey::open(directory.path()).unwrap();
-        let pool = test_origin::pool(&["10.0.0.1:80".parse().unwrap()]);
-        let tie = Tie::new(&key, "server", &pool, &pool.servers[0]);
+        let tie = Tie::new(&key, "server", "app", URL);
         let expected = format!("server={:016x}; Path=/; HttpOnly; SameSite=Lax", tie.tag);
         assert_eq!(tie.cookie(Scheme::Http), expected);
         assert_eq!(tie.cookie(Scheme::Https), format!("{expected}; Secure"));

@@ -1,12 +1,12 @@
 //! `acme`: which certificate authority is asked, and how names are proven.
 
-use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
 
 use super::model::{Acme, AcmeChallenge, ExternalAccount, Frequency, Listen, OnDemand, Secret, Webhook};
 use super::read::{Diagnostic, Fault, Table, Value, did_you_mean, frequency};
+use super::resolver::resolver;
 use super::{dns, pem, secret, webhook};
 
 /// The authorities that have a name here.
@@ -28,9 +28,6 @@ const ORDERS_ON_DEMAND: Frequency = Frequency { times: 20, within: Duration::fro
 /// The profile that is meant where none is written.
 const DEFAULT_PROFILE: &str = "default";
 
-/// Where DNS servers listen.
-const DNS_PORT: u16 = 53;
-
 /// Reads the table.
 pub(super) fn read(table: &mut Table<'_>, listen: &Listen) -> Acme {
     let profile = table.value("profile").and_then(|value| value.parse("the name of a profile", profile));
@@ -42,7 +39,7 @@ pub(super) fn read(table: &mut Table<'_>, listen: &Listen) -> Acme {
     let is_public = |url: &String| KNOWN.iter().any(|(_, known)| known == url);
     Acme {
         preflight: table.flag("preflight", ca.is_none()),
-        resolver: table.value("resolver").and_then(|value| value.parse("an address", resolver)),
+        resolver: table.value("resolver").and_then(|value| resolver(&value)),
         own_directory: ca.is_some() || directories.first().is_some_and(|url| !is_public(url)),
         directories,
         challenges: challenges(table, listen, written.is_some()),
@@ -82,13 +79,6 @@ fn profile(text: &str) -> Result<String, Fault> {
         true => Err(Fault::new("an empty name").help("leave it out for the default")),
         false => Ok(text.to_owned()),
     }
-}
-
-fn resolver(text: &str) -> Result<SocketAddr, Fault> {
-    let alone = text.parse::<IpAddr>().map(|address| SocketAddr::new(address, DNS_PORT));
-    alone.or_else(|_| text.parse()).map_err(|_| {
-        Fault::new("not an IP address").help("write it as \"127.0.0.1\", or with a port as \"[::1]:5353\"")
-    })
 }
 
 fn external_account(table: &mut Table<'_>) -> Option<ExternalAccount> {

@@ -177,6 +177,8 @@ fn pool_keys(old: &PoolConfig, new: &PoolConfig) -> Vec<String> {
         old,
         new,
         [
+            resolver,
+            allow_private,
             balance,
             health,
             eject,
@@ -317,6 +319,11 @@ mod tests {
             ("\"10.0.0.2:8080\"", "{ url = \"10.0.0.2:8080\", weight = 3 }", &["Changed pool app origins"]),
             ("10.0.0.3:8080\"]", "10.0.0.3:8080\"]\nhsts = true", &["Changed site b.test hsts"]),
             ("10.0.0.3:8080\"]", "10.0.0.3:8080\"]\nhealth = \"/up\"", &["Changed site b.test health"]),
+            (
+                "[pool.app]",
+                "[pool.app]\nresolver = \"10.0.0.53\"\nallow_private = true",
+                &["Changed pool app resolver,allow_private"],
+            ),
             ("pool = \"app\"", "pool = \"app\"\ncache = { ttl = \"1h\" }", &["Changed site a.test route"]),
             (
                 "[pool.app]",

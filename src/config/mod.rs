@@ -18,6 +18,7 @@ pub mod model;
 mod pem;
 mod pool;
 mod read;
+mod resolver;
 mod root;
 mod secret;
 mod serve;

@@ -20,8 +20,8 @@ use crate::policy::{CacheRules, SURROGATE_KEY};
 
 pub use dns::{DnsMeans, DnsProvider, DnsRecords, DnsServer, TsigAlgorithm, Zones};
 pub use pool::{
-    Balance, ConnectionLife, Ejection, HashKey, HealthCheck, OriginProtocol, OriginTimeouts, OriginTls,
-    PoolConfig, ProxyProtocol, Queue, Retry, RetryOn, ServerConfig,
+    Balance, ConnectionLife, Ejection, HashKey, HealthCheck, Location, OriginProtocol, OriginTimeouts,
+    OriginTls, PoolConfig, ProxyProtocol, Queue, Retry, RetryOn, ServerConfig,
 };
 pub use secret::Secret;
 

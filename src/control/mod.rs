@@ -50,7 +50,8 @@ pub trait Inspect: Send + Sync + 'static {
     fn router(&self) -> Arc<Router>;
 
     /// An array of pools: `{ name, servers: [{ label, state, in_flight,
-    /// latency_ms, requests, failures, last_error }] }`.
+    /// latency_ms, requests, failures, last_error }] }`. A name that no server was
+    /// found under is a server whose state is `unresolved`.
     fn origins(&self) -> Value;
 
     /// An array of certificates: `{ site, names, issuer, authority, not_after,

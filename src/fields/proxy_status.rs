@@ -14,6 +14,8 @@ pub enum ProxyErrorType {
     DestinationNotFound,
     /// s2.3.4: all origin servers are down or ejected.
     DestinationUnavailable,
+    /// s2.3.5: a public name leads into a private network.
+    DestinationIpProhibited,
     /// s2.3.7
     ConnectionRefused,
     /// s2.3.8
@@ -62,6 +64,7 @@ impl ProxyErrorType {
             Self::DnsError => "dns_error",
             Self::DestinationNotFound => "destination_not_found",
             Self::DestinationUnavailable => "destination_unavailable",
+            Self::DestinationIpProhibited => "destination_ip_prohibited",
             Self::ConnectionRefused => "connection_refused",
             Self::ConnectionTerminated => "connection_terminated",
             Self::ConnectionTimeout => "connection_timeout",

@@ -102,6 +102,7 @@ pub enum Limit {
     OriginConnections,
     OriginQueue,
     RetryBudget,
+    FoundServers,
     DrainTimeout,
     AccessLog,
     OnDemand,
@@ -109,7 +110,7 @@ pub enum Limit {
 
 impl Limit {
     /// Every limit with its label.
-    pub const ALL: [(Self, &'static str); 19] = [
+    pub const ALL: [(Self, &'static str); 20] = [
         (Self::Connections, "connections"),
         (Self::ConnectionsPerIp, "connections_per_ip"),
         (Self::HandshakeTimeout, "handshake_timeout"),
@@ -126,6 +127,7 @@ impl Limit {
         (Self::OriginConnections, "origin_connections"),
         (Self::OriginQueue, "origin_queue"),
         (Self::RetryBudget, "retry_budget"),
+        (Self::FoundServers, "found_servers"),
         (Self::DrainTimeout, "drain_timeout"),
         (Self::AccessLog, "access_log"),
         (Self::OnDemand, "certificates_on_demand"),
@@ -290,6 +292,10 @@ pub struct Metrics {
     pub origin_connections: Counter,
     /// Requests tried again on another origin server.
     pub origin_retries: Counter,
+    /// Look-ups of origin servers by name that gave none.
+    pub origin_lookup_failures: Counter,
+    /// Private addresses in answers for public names, which are left out.
+    pub origin_addresses_refused: Counter,
     /// Certificates obtained from a certificate authority.
     pub certificates_issued: Counter,
     /// Orders that failed.

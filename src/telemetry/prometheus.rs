@@ -150,6 +150,16 @@ fn process_wide(page: &mut Page, metrics: &Metrics) {
         ),
         ("seawall_origin_connections_total", "Connections to origin servers.", &m.origin_connections),
         ("seawall_origin_retries_total", "Requests tried again on another server.", &m.origin_retries),
+        (
+            "seawall_origin_lookup_failures_total",
+            "Look-ups of origin servers by name that gave none.",
+            &m.origin_lookup_failures,
+        ),
+        (
+            "seawall_origin_addresses_refused_total",
+            "Private addresses that public names of origin servers had in DNS.",
+            &m.origin_addresses_refused,
+        ),
         ("seawall_certificates_issued_total", "Certificates obtained from a CA.", &m.certificates_issued),
         (
             "seawall_certificate_failures_total",

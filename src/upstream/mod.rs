@@ -6,6 +6,7 @@
 mod connect;
 mod connection;
 mod content;
+mod endpoint;
 mod error;
 mod exchange;
 mod failure;
@@ -32,6 +33,7 @@ mod upload;
 mod via;
 
 pub use connect::ConnectError;
+pub use endpoint::Endpoint;
 pub use error::UpstreamError;
 pub use outbound::OutboundRequest;
 pub use probe::ProbeError;

@@ -117,13 +117,13 @@ impl OriginServer {
     ) -> Result<Opened, FetchError> {
         let tls = match &self.tls {
             Some(tls) => {
-                let name = tls.server_name(proven_host.as_ref(), self.address.name())?;
+                let name = tls.server_name(proven_host.as_ref(), self.endpoint.name())?;
                 Some((tls.connector(offer), name))
             }
             None => None,
         };
         let header = self.introduction(client);
-        let connected = connect(&self.address, &header, tls, self.timeouts.connect).await?;
+        let connected = connect(&self.endpoint, &header, tls, self.timeouts.connect).await?;
         self.metrics.origin_connections.increment();
         let mut opened = self.speak(connected, proven_host, Some(open), offer).await?;
         if let Opened::Alone(connection) = &mut opened {

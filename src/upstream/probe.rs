@@ -10,7 +10,8 @@ use hyper::body::Incoming;
 use memchr::memmem;
 use tokio::time::timeout;
 
-use super::connect::{Address, ConnectError, connect};
+use super::connect::{ConnectError, connect};
+use super::endpoint::Endpoint;
 use super::opening::{Offer, Opened};
 use super::server::OriginServer;
 use super::upload::RequestContent;
@@ -59,20 +60,20 @@ impl OriginServer {
     }
 
     async fn probe_untimed(&self, check: &HealthCheck) -> Result<(), ProbeError> {
-        let address = self.checked_address(check);
-        let asked = self.checked_host(check, &address);
+        let endpoint = self.checked_endpoint(check);
+        let asked = self.checked_host(check, &endpoint);
         let offer = self.checked_offer(check);
         let tls = match &self.tls {
             Some(tls) => {
                 let host = HeaderValue::try_from(&asked).ok();
                 let host = host.and_then(|host| Host::parse(&host, Scheme::Https).ok());
-                let name = tls.server_name(host.as_ref(), address.name())?;
+                let name = tls.server_name(host.as_ref(), endpoint.name())?;
                 Some((tls.connector(offer), name))
             }
             None => None,
         };
         let header = self.introduction(None);
-        let connected = connect(&address, &header, tls, check.timeout).await?;
+        let connected = connect(&endpoint, &header, tls, check.timeout).await?;
         let Some(path) = &check.path else {
             if offer == Offer::Both {
                 self.learn(&connected);
@@ -97,10 +98,10 @@ impl OriginServer {
         }
     }
 
-    fn checked_address(&self, check: &HealthCheck) -> Cow<'_, Address> {
-        match (&self.address, check.port) {
-            (Address::Tcp(host, _), Some(port)) => Cow::Owned(Address::Tcp(host.clone(), port)),
-            (own, _) => Cow::Borrowed(own),
+    fn checked_endpoint(&self, check: &HealthCheck) -> Cow<'_, Endpoint> {
+        match check.port {
+            Some(port) => Cow::Owned(self.endpoint.at_port(port)),
+            None => Cow::Borrowed(&self.endpoint),
         }
     }
 
@@ -113,14 +114,14 @@ impl OriginServer {
     }
 
     /// The `Host` of a check.
-    fn checked_host(&self, check: &HealthCheck, address: &Address) -> String {
+    fn checked_host(&self, check: &HealthCheck, endpoint: &Endpoint) -> String {
         if let Some(host) = &check.host {
             return host.clone();
         }
-        let Address::Tcp(host, port) = address else { return address.name().to_owned() };
-        let default_port = if self.tls.is_some() { 443 } else { 80 };
+        let Endpoint::Tcp { host, address, .. } = endpoint else { return endpoint.name().to_owned() };
+        let (port, default_port) = (address.port(), if self.tls.is_some() { 443 } else { 80 });
         let name = if host.contains(':') { format!("[{host}]") } else { host.clone() };
-        if *port == default_port { name } else { format!("{name}:{port}") }
+        if port == default_port { name } else { format!("{name}:{port}") }
     }
 }
 

@@ -11,9 +11,9 @@ use hyper::body::Incoming;
 use hyper::client::conn;
 use rustls::ClientConfig;
 
-use super::connect::Address;
 use super::connection::{Connection, Lease};
 use super::content::{InUse, content};
+use super::endpoint::Endpoint;
 use super::exchange::may_use_new_connection;
 use super::failure::not_sent;
 use super::http2::MultiplexedConnections;
@@ -24,9 +24,7 @@ use super::opening::{Offer, Opened, OriginTlsClient};
 use super::slots::{Room, Slot, Slots};
 use super::{OutboundRequest, UpstreamError, inbound, read_ahead};
 use crate::base::{Clock, Tasks, random_unit};
-use crate::config::model::{
-    ConnectionLife, OriginProtocol, OriginTimeouts, PoolConfig, ProxyProtocol, ServerConfig,
-};
+use crate::config::model::{ConnectionLife, OriginProtocol, OriginTimeouts, PoolConfig, ProxyProtocol};
 use crate::exchange::{Body, Facts, FetchError, Host, RequestProgress, Response, Tunnel};
 use crate::fields::proxy_status::ProxyErrorType;
 use crate::telemetry::metrics::Metrics;
@@ -34,7 +32,7 @@ use crate::telemetry::metrics::Metrics;
 /// One origin server with its connections.
 #[derive(Debug)]
 pub struct OriginServer {
-    pub(super) address: Address,
+    pub(super) endpoint: Endpoint,
     pub(super) tls: Option<OriginTlsClient>,
     pub(super) http1: conn::http1::Builder,
     pub(super) header_bytes: usize,
@@ -57,11 +55,12 @@ pub struct OriginServer {
 }
 
 impl OriginServer {
-    /// The server `server` of `pool`, no connection open yet. `tls` is what
-    /// [`client_config`](super::client_config) made for the pool; without it
+    /// The server at `endpoint`, no connection open yet. `tls` is what
+    /// [`client_config`](super::client_config) made for its pool; without it
     /// the server is spoken to in cleartext.
     pub fn new(
-        server: &ServerConfig,
+        endpoint: Endpoint,
+        protocol: OriginProtocol,
         pool: &PoolConfig,
         tls: Option<Arc<ClientConfig>>,
         clock: Arc<dyn Clock>,
@@ -72,7 +71,7 @@ impl OriginServer {
         // A connection that is one client's carries no other's requests.
         let protocol = match pool.proxy_protocol {
             Some(_) => OriginProtocol::Http1,
-            None => server.protocol,
+            None => protocol,
         };
         let most_requests = match protocol {
             OriginProtocol::Http1 => pool.max_requests.min(pool.max_connections),
@@ -84,10 +83,7 @@ impl OriginServer {
             .max_header_size(pool.header_bytes)
             .max_buf_size(pool.header_bytes.max(read_ahead::MOST));
         Ok(Arc::new(Self {
-            address: match &server.socket {
-                Some(path) => Address::Unix(path.clone()),
-                None => Address::Tcp(server.host.clone(), server.port),
-            },
+            endpoint,
             tls,
             http1,
             header_bytes: pool.header_bytes,
@@ -189,6 +185,11 @@ impl OriginServer {
                 self.response(received, InUse::of_connection(lease, slot), req)
             }
         }
+    }
+
+    /// Where it listens.
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
     }
 
     /// Requests under way, those that wait for their turn included.

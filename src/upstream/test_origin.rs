@@ -9,14 +9,16 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use http_body_util::BodyExt;
+use rustls::ClientConfig;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
 
-use super::{OriginServer, OutboundRequest, Pseudonym};
+use super::{Endpoint, OriginServer, OutboundRequest, Pseudonym};
 use crate::base::{Clock, SystemClock, Tasks};
 use crate::config::model::{
-    Balance, ConnectionLife, HealthCheck, OriginProtocol, OriginTimeouts, OriginTls, PoolConfig, Queue,
-    Retry, RetryOn, ServerConfig,
+    Balance, ConnectionLife, HealthCheck, Location, OriginProtocol, OriginTimeouts, OriginTls, PoolConfig,
+    Queue, Retry, RetryOn, ServerConfig,
 };
 use crate::exchange::{
     Body, ConnectionInfo, FetchError, Host, Protocol, Request, RequestId, Response, Scheme, Target,
@@ -82,6 +84,42 @@ impl TestOrigin {
     }
 }
 
+/// An address that answers nobody who connects: its listener has no room.
+#[derive(Debug)]
+pub(crate) struct Silent {
+    pub(crate) address: SocketAddr,
+    listener: TcpListener,
+    waiting: Vec<TcpStream>,
+}
+
+impl Silent {
+    /// Fills the queue of a listener.
+    pub(crate) async fn start() -> Self {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = socket.listen(1).unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut waiting = Vec::new();
+        while let Ok(stream) = timeout(Duration::from_millis(100), TcpStream::connect(address)).await {
+            waiting.push(stream.unwrap());
+        }
+        Self { address, listener, waiting }
+    }
+
+    /// Makes room: who waits is taken, and so are those who ask again.
+    pub(crate) async fn listen(self) {
+        for _ in &self.waiting {
+            self.listener.accept().await.unwrap();
+        }
+        Tasks::new().spawn(async move {
+            let mut taken = self.waiting;
+            while let Ok((stream, _)) = self.listener.accept().await {
+                taken.push(stream);
+            }
+        });
+    }
+}
+
 /// Reads one request: its head, and as much content as `Content-Length` says.
 /// `None` if the connection ends before.
 pub(crate) async fn read_request<S: AsyncRead + Unpin>(stream: &mut S) -> Option<String> {
@@ -114,9 +152,7 @@ pub(crate) async fn echo<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) {
 pub(crate) fn pool(addresses: &[SocketAddr]) -> PoolConfig {
     let server = |address: &SocketAddr| ServerConfig {
         label: address.to_string().into(),
-        host: address.ip().to_string(),
-        port: address.port(),
-        socket: None,
+        location: Location::Address(*address),
         tls: false,
         protocol: OriginProtocol::Http1,
         weight: 1,
@@ -125,6 +161,8 @@ pub(crate) fn pool(addresses: &[SocketAddr]) -> PoolConfig {
     PoolConfig {
         name: "test".into(),
         servers: addresses.iter().map(server).collect(),
+        resolver: None,
+        allow_private: false,
         balance: Balance::PowerOfTwo,
         health: None,
         eject: None,
@@ -177,7 +215,17 @@ pub(crate) fn server(pool: &PoolConfig) -> Arc<OriginServer> {
 
 /// The same, by this clock.
 pub(crate) fn server_with(pool: &PoolConfig, clock: Arc<dyn Clock>) -> Arc<OriginServer> {
-    OriginServer::new(&pool.servers[0], pool, None, clock, Tasks::new(), Arc::default()).unwrap()
+    first_of(pool, None, clock)
+}
+
+/// The first server of `pool`, over TLS as a client with these settings speaks it.
+pub(crate) fn server_over(pool: &PoolConfig, tls: Arc<ClientConfig>) -> Arc<OriginServer> {
+    first_of(pool, Some(tls), Arc::new(SystemClock))
+}
+
+fn first_of(pool: &PoolConfig, tls: Option<Arc<ClientConfig>>, clock: Arc<dyn Clock>) -> Arc<OriginServer> {
+    let (endpoint, protocol) = (Endpoint::fixed(&pool.servers[0]).unwrap(), pool.servers[0].protocol);
+    OriginServer::new(endpoint, protocol, pool, tls, clock, Tasks::new(), Arc::default()).unwrap()
 }
 
 /// A request as the front makes it.

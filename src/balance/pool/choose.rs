@@ -1,7 +1,7 @@
 //! Which server of a pool is asked: puts together what the strategies of
 //! `pick` want to know. It decides nothing itself.
 
-use std::sync::PoisonError;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::Pool;
@@ -11,6 +11,7 @@ use smallvec::SmallVec;
 use crate::balance::affinity;
 use crate::balance::duty::Duty;
 use crate::balance::member::Member;
+use crate::balance::members::Members;
 use crate::balance::pick::{
     Candidate, Fitness, ServerIndex, least_connections, of_session, power_of_two, rendezvous,
 };
@@ -31,8 +32,7 @@ pub(super) struct Wish {
 
 /// A server that is to be asked.
 pub(super) struct Picked<'a> {
-    pub(super) index: ServerIndex,
-    pub(super) member: &'a Member,
+    pub(super) member: &'a Arc<Member>,
     /// Held until it is known what came of the request.
     pub(super) trial: Option<Trial<'a>>,
 }
@@ -56,36 +56,39 @@ impl Pool {
     }
 
     /// The server to ask, of those not in `tried` if there is one.
-    pub(super) fn pick(&self, wish: Wish, tried: &[ServerIndex], now: Duration) -> Option<Picked<'_>> {
+    pub(super) fn pick<'a>(
+        &self,
+        members: &'a Members,
+        wish: Wish,
+        tried: &[Arc<Member>],
+        now: Duration,
+    ) -> Option<Picked<'a>> {
         loop {
             // Judged once: the ranks of the best would change between two looks.
-            let candidates: SmallVec<[Candidate; 8]> = self
-                .members
-                .iter()
-                .enumerate()
-                .map(|(index, each)| each.candidate(tried.contains(&index), now))
-                .collect();
-            let picked = self.pick_of(candidates.iter().copied(), wish, now);
-            let index = picked.or_else(|| self.pick_though_down(tried, now))?;
-            let (member, fitness) = (self.members.get(index)?, candidates.get(index)?.fitness);
+            let candidates: SmallVec<[Candidate; 8]> =
+                members.iter().map(|each| each.candidate(is_among(tried, each), now)).collect();
+            let picked = self.pick_of(members, candidates.iter().copied(), wish, now);
+            let index = picked.or_else(|| self.pick_though_down(members, tried, now))?;
+            let (member, fitness) = (members.get(index)?, candidates.get(index)?.fitness);
             let is_fit = matches!(fitness, Fitness::Fit | Fitness::Unchecked | Fitness::Draining);
             if !is_fit || member.probation.phase(now) != Phase::Probation {
-                return Some(Picked { index, member, trial: None });
+                return Some(Picked { member, trial: None });
             }
             // Another request that was faster makes this server unfit.
             if let Some(trial) = member.probation.take_trial() {
-                return Some(Picked { index, member, trial: Some(trial) });
+                return Some(Picked { member, trial: Some(trial) });
             }
         }
     }
 
     fn pick_of(
         &self,
+        members: &Members,
         candidates: impl Iterator<Item = Candidate> + Clone,
         wish: Wish,
         now: Duration,
     ) -> Option<ServerIndex> {
-        let of = |index: ServerIndex| self.members.get(index);
+        let of = |index: ServerIndex| members.get(index);
         let load = |index| of(index).map_or(f64::MAX, |member| member.load(now));
         let in_flight = |index| of(index).map_or(usize::MAX, |member| member.origin.in_flight());
         let identity = |index| of(index).map_or(0, |member| member.identity);
@@ -94,9 +97,7 @@ impl Pool {
             tie.is_some_and(|tie| wish.session == Some(tie.tag))
         };
         match (&self.config.balance, wish.key) {
-            (Balance::RoundRobin, _) => {
-                self.turns.lock().unwrap_or_else(PoisonError::into_inner).pick(candidates)
-            }
+            (Balance::RoundRobin, _) => members.turns().pick(candidates),
             (Balance::LeastConnections, _) => least_connections(candidates, in_flight, random_below),
             (Balance::Hash(_), Some(key)) => rendezvous(candidates, key, identity, in_flight),
             (Balance::Sticky(_), _) => of_session(candidates.clone(), has_session)
@@ -106,16 +107,25 @@ impl Pool {
     }
 
     /// With every server down, lets a live request a second and server through.
-    fn pick_though_down(&self, tried: &[ServerIndex], now: Duration) -> Option<ServerIndex> {
+    fn pick_though_down(
+        &self,
+        members: &Members,
+        tried: &[Arc<Member>],
+        now: Duration,
+    ) -> Option<ServerIndex> {
         if !self.config.panic {
             return None;
         }
-        let mut members = self.members.iter().enumerate();
+        let mut members = members.iter().enumerate();
         members
-            .find(|(index, member)| {
-                let is_wanted = member.duty.get() == Duty::Enabled && !tried.contains(index);
+            .find(|(_, member)| {
+                let is_wanted = member.duty.get() == Duty::Enabled && !is_among(tried, member);
                 is_wanted && member.take_live_probe(now)
             })
             .map(|(index, _)| index)
     }
+}
+
+fn is_among(tried: &[Arc<Member>], member: &Arc<Member>) -> bool {
+    tried.iter().any(|other| Arc::ptr_eq(other, member))
 }

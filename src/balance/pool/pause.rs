@@ -23,7 +23,7 @@ impl Pool {
         // As with ejections: two at a time could each be the last that may go.
         let _turn = self.ejecting.lock().unwrap_or_else(PoisonError::into_inner);
         if self.can_spare(member, now) && member.pause(asked.min(longest), now) {
-            let (pool, server) = (&self.config.name, &member.config.label);
+            let (pool, server) = (&self.config.name, &member.label);
             tracing::info!(%pool, %server, time = ?asked.min(longest), "origin server asked for a pause");
         }
     }

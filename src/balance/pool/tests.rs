@@ -3,6 +3,7 @@
 mod affinity;
 mod duty;
 mod ejection;
+mod found;
 mod pause;
 mod saturation;
 mod simulation;
@@ -20,7 +21,7 @@ use tokio::sync::Semaphore;
 use super::*;
 use crate::balance::ServerState;
 use crate::base::{ManualClock, SystemClock};
-use crate::config::model::{Balance, HashKey, HealthCheck, RetryOn};
+use crate::config::model::{Balance, HashKey, HealthCheck, RetryOn, ServerConfig};
 use crate::exchange::Body;
 use crate::upstream::test_origin::{self, TestOrigin, content, read_request, request};
 
@@ -56,6 +57,11 @@ fn nobody() -> SocketAddr {
 
 fn health(path: Option<&str>) -> HealthCheck {
     HealthCheck { every: Duration::from_millis(5), ..test_origin::health_check(path) }
+}
+
+/// The server at this place.
+fn member(pool: &Pool, index: usize) -> Arc<Member> {
+    Arc::clone(pool.members().get(index).unwrap())
 }
 
 async fn get(pool: &Arc<Pool>) -> Result<Response, FetchError> {
@@ -146,7 +152,7 @@ async fn an_answer_that_no_other_server_can_better_is_given() {
     config.retry.on = vec![RetryOn::Status(StatusCode::INTERNAL_SERVER_ERROR)];
     let pool = pool(config);
     // One request a second may see whether a server that is down answers again.
-    pool.observe_health(&pool.members[0], Outcome::Failed);
+    pool.observe_health(&member(&pool, 0), Outcome::Failed);
     let response = get(&pool).await.unwrap();
     assert_eq!((response.status, response.facts.attempts), (StatusCode::INTERNAL_SERVER_ERROR, 1));
     assert_eq!(pool.metrics.origin_retries.value(), 0);
@@ -194,7 +200,7 @@ async fn requests_wait_for_the_first_check() {
     })
     .await;
     let pool = pool(PoolConfig { health: Some(health(Some("/healthz"))), ..config(&[&origin]) });
-    pool.start_checks();
+    pool.start();
     let mut waiting = Box::pin(get(&pool));
     until(|| origin.accepted() == 1).await;
     assert!(waiting.as_mut().now_or_never().is_none());
@@ -216,7 +222,7 @@ async fn a_server_goes_down_and_comes_back() {
     })
     .await;
     let pool = pool(PoolConfig { health: Some(health(Some("/"))), ..config(&[&origin]) });
-    pool.start_checks();
+    pool.start();
     let state = || pool.snapshot().servers[0].state;
     until(|| state() == ServerState::Up).await;
     healthy.store(false, std::sync::atomic::Ordering::Relaxed);
@@ -233,14 +239,14 @@ async fn a_server_that_comes_back_starts_slowly() {
     let slow_start = Duration::from_secs(30);
     let config = PoolConfig { health: Some(check), slow_start, ..test_origin::pool(&[nobody(), nobody()]) };
     let pool = pool_with(config, Arc::clone(&clock) as Arc<dyn Clock>);
-    let warmths = || [0, 1].map(|index| pool.members[index].candidate(false, pool.now()).warmth);
-    for member in &pool.members {
+    let warmths = || [0, 1].map(|index| member(&pool, index).candidate(false, pool.now()).warmth);
+    for member in pool.members().iter() {
         pool.observe_health(member, Outcome::Passed);
     }
     assert_eq!(warmths(), [100, 100], "nobody was away");
     clock.advance(slow_start);
-    pool.observe_health(&pool.members[0], Outcome::Failed);
-    pool.observe_health(&pool.members[0], Outcome::Passed);
+    pool.observe_health(&member(&pool, 0), Outcome::Failed);
+    pool.observe_health(&member(&pool, 0), Outcome::Passed);
     assert_eq!(warmths(), [10, 100]);
     clock.advance(slow_start / 2);
     assert_eq!(warmths(), [55, 100]);
@@ -256,7 +262,7 @@ async fn with_all_down_one_request_a_second_sees_whether_they_are_back() {
     let mut config = test_origin::pool(&[nobody()]);
     config.health = Some(check.clone());
     let pool = pool_with(config, Arc::clone(&clock) as Arc<dyn Clock>);
-    pool.start_checks();
+    pool.start();
     until(|| pool.snapshot().servers[0].state == ServerState::Down).await;
     let let_through = get(&pool).await.unwrap_err();
     assert_eq!(let_through.kind, ProxyErrorType::ConnectionRefused);
@@ -271,7 +277,7 @@ async fn with_all_down_one_request_a_second_sees_whether_they_are_back() {
     let mut config = self::config(&[&origin]);
     config.health = Some(check);
     let pool = pool_with(config, clock);
-    pool.observe_health(&pool.members[0], Outcome::Failed);
+    pool.observe_health(&member(&pool, 0), Outcome::Failed);
     assert_eq!(pool.snapshot().servers[0].state, ServerState::Down);
     content(get(&pool).await.unwrap()).await.unwrap();
     assert_eq!(pool.snapshot().servers[0].state, ServerState::Up);
@@ -283,7 +289,7 @@ async fn without_panic_mode_nobody_is_let_through() {
     config.health = Some(health(None));
     config.panic = false;
     let pool = pool(config);
-    pool.observe_health(&pool.members[0], Outcome::Failed);
+    pool.observe_health(&member(&pool, 0), Outcome::Failed);
     assert_eq!(get(&pool).await.unwrap_err().kind, ProxyErrorType::DestinationUnavailable);
 }
 
@@ -291,7 +297,7 @@ async fn without_panic_mode_nobody_is_let_through() {
 async fn a_drain_does_not_wait_for_idle_connections() {
     let origin = TestOrigin::always(OK).await;
     let pool = pool(config(&[&origin]));
-    pool.start_checks();
+    pool.start();
     asked(&pool).await;
     pool.tasks.stop();
     timeout(Duration::from_secs(30), pool.tasks.wait()).await.expect("no task is left");

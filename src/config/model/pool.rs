@@ -1,5 +1,6 @@
 //! Pools of origin servers, checked.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +16,10 @@ pub struct PoolConfig {
     pub name: Arc<str>,
     /// The servers, at least one.
     pub servers: Vec<ServerConfig>,
+    /// The DNS server that is asked for their names; `None`: as the system does.
+    pub resolver: Option<SocketAddr>,
+    /// True if a public name may have addresses of private networks.
+    pub allow_private: bool,
     /// How one is picked.
     pub balance: Balance,
     /// How servers are checked; `None`: not at all.
@@ -51,25 +56,41 @@ pub struct PoolConfig {
     pub headers: usize,
 }
 
-/// One origin server.
+/// One origin server, or all that are found under a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerConfig {
     /// As the config writes it: names it in logs.
     pub label: Arc<str>,
-    /// Host name or address to connect to; IPv6 without brackets.
-    pub host: String,
-    /// Port to connect to.
-    pub port: u16,
-    /// The socket to connect to in their place, for `unix:`.
-    pub socket: Option<PathBuf>,
+    /// Where it is.
+    pub location: Location,
     /// True for `https://`.
     pub tls: bool,
     /// Which HTTP is spoken.
     pub protocol: OriginProtocol,
-    /// Its share against the others, at least 1.
+    /// Its share against the others, at least 1; those of a service have their own.
     pub weight: u32,
     /// Only picked when every other server is down.
     pub backup: bool,
+}
+
+/// Where an origin server is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Location {
+    /// At an address.
+    Address(SocketAddr),
+    /// At this port of every address that DNS has under a name.
+    Host(String, u16),
+    /// Where the SRV records of a name say (RFC 2782).
+    Service(String),
+    /// At a socket of this machine.
+    Socket(PathBuf),
+}
+
+impl Location {
+    /// True if DNS is asked where the servers are.
+    pub fn is_named(&self) -> bool {
+        matches!(self, Self::Host(..) | Self::Service(_))
+    }
 }
 
 /// Which HTTP is spoken with an origin server.
@@ -96,12 +117,13 @@ pub enum ProxyProtocol {
 impl ServerConfig {
     /// What it is, however the config writes it, such as `http://10.0.0.1:8080`.
     pub fn url(&self) -> String {
-        if let Some(socket) = &self.socket {
-            return format!("unix:{}", socket.display());
-        }
         let scheme = if self.tls { "https" } else { "http" };
-        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
-        format!("{scheme}://{host}:{}", self.port)
+        match &self.location {
+            Location::Address(address) => format!("{scheme}://{address}"),
+            Location::Host(name, port) => format!("{scheme}://{name}:{port}"),
+            Location::Service(name) => format!("srv+{scheme}://{name}"),
+            Location::Socket(path) => format!("unix:{}", path.display()),
+        }
     }
 }
 

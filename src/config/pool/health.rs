@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::config::limits;
-use crate::config::model::{HealthCheck, ServerConfig};
+use crate::config::model::{HealthCheck, Location, ServerConfig};
 use crate::config::read::{Fault, Table, Value, duration_text};
 
 /// A longer text is no mark of a server that is well.
@@ -107,7 +107,7 @@ fn host_of_check(text: &str) -> Result<String, Fault> {
 }
 
 fn port(value: &Value<'_>, servers: &[ServerConfig]) -> Option<u16> {
-    if let Some(server) = servers.iter().find(|server| server.socket.is_some()) {
+    if let Some(server) = servers.iter().find(|server| matches!(server.location, Location::Socket(_))) {
         let fault = Fault::new(format!("`{}` is a socket, which has no ports", server.label));
         value.fault(fault.help("put such servers into a pool of their own"));
         return None;

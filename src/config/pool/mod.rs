@@ -19,10 +19,12 @@ use super::model::{
     ServerConfig,
 };
 use super::read::{Diagnostic, Entry, Fault, Reading, Span, Table, Value, did_you_mean};
-use super::{Around, limits};
+use super::{Around, limits, resolver};
 
 /// The keys of a pool that a site has not.
-pub(super) const POOL_ONLY: [&str; 12] = [
+pub(super) const POOL_ONLY: [&str; 14] = [
+    "resolver",
+    "allow_private",
     "balance",
     "eject",
     "panic",
@@ -145,6 +147,13 @@ pub(super) fn options(
     around: &Around<'_>,
 ) -> PoolConfig {
     let any_tls = servers.iter().any(|server| server.tls);
+    let any_name = servers.iter().any(|server| server.location.is_named());
+    let resolver = table.value("resolver");
+    let allow_private = table.value("allow_private");
+    let is_allowed = allow_private.as_ref().and_then(Value::flag).unwrap_or(false);
+    if !any_name {
+        resolver.iter().chain(allow_private.iter().filter(|_| is_allowed)).for_each(warn_of_no_name);
+    }
     let proxy_protocol = table
         .value("proxy_protocol")
         .filter(|value| carries_one_client(value, &servers))
@@ -154,6 +163,8 @@ pub(super) fn options(
     PoolConfig {
         name,
         servers,
+        resolver: resolver.and_then(|value| resolver::resolver(&value)),
+        allow_private: is_allowed,
         balance: table
             .value("balance")
             .and_then(|value| balance::balance(&value))
@@ -174,6 +185,14 @@ pub(super) fn options(
         header_bytes: around.limits.origin_header_bytes,
         headers: around.limits.origin_headers,
     }
+}
+
+fn warn_of_no_name(value: &Value<'_>) {
+    value.warn(
+        format!("`{}` has no effect", value.key),
+        "no origin server of this pool is given by name",
+        "it is for servers such as \"app.internal:8080\" or \"srv://_http._tcp.app.internal\"",
+    );
 }
 
 /// A connection that is told to be one client's cannot carry others' requests

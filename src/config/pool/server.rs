@@ -1,11 +1,10 @@
-//! `origins`: the servers of a pool, as `host:port`, URL or table.
+//! `origins`: the servers of a pool, as `host:port`, URL or table; or the names
+//! under which they are found.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use crate::config::model::{Listen, OriginProtocol, ServerConfig};
+use crate::config::model::{Listen, Location, OriginProtocol, ServerConfig};
 use crate::config::read::{Diagnostic, Fault, Table, Value};
-
-const PLANNED_SCHEMES: [&str; 1] = ["srv://"];
 
 /// Reads the list; at least one server takes requests while all are up.
 pub(crate) fn servers(value: &Value<'_>, listen: &Listen) -> Vec<ServerConfig> {
@@ -34,7 +33,7 @@ pub(crate) fn servers(value: &Value<'_>, listen: &Listen) -> Vec<ServerConfig> {
 }
 
 fn is_same(a: &ServerConfig, b: &ServerConfig) -> bool {
-    (&a.host, a.port, a.tls, &a.socket) == (&b.host, b.port, b.tls, &b.socket)
+    (&a.location, a.tls) == (&b.location, b.tls)
 }
 
 fn server(value: &Value<'_>) -> Option<ServerConfig> {
@@ -63,27 +62,34 @@ fn server_table(table: &mut Table<'_>) -> Option<ServerConfig> {
                 .help("take it out, or write `backup = true` for one that is used when all others are down"),
         );
     }
-    let weight = weight.filter(|value| !value.is_zero()).and_then(|value| value.number(1..=1000));
+    let weight = weight.filter(|value| !value.is_zero());
     let backup = table.flag("backup", false);
     let http2 = table.value("http2");
     let server = url(&value)?;
+    if let (Some(weight), Location::Service(_)) = (&weight, &server.location) {
+        weight.fault(
+            Fault::new("the servers of a service have weights of their own")
+                .help("DNS tells them, in its SRV records"),
+        );
+    }
     let protocol = match http2 {
         None => server.protocol,
         Some(value) => negotiated(&value, &server)?,
     };
-    Some(ServerConfig {
-        protocol,
-        weight: weight.and_then(|weight| u32::try_from(weight).ok()).unwrap_or(1),
-        backup,
-        ..server
-    })
+    let weight = weight.and_then(|value| value.number(1..=1000));
+    let weight = weight.and_then(|weight| u32::try_from(weight).ok()).unwrap_or(1);
+    Some(ServerConfig { protocol, weight, backup, ..server })
 }
 
 /// `http2 = true`, for a server that may agree to it in the TLS handshake.
 fn negotiated(value: &Value<'_>, server: &ServerConfig) -> Option<OriginProtocol> {
     match (value.flag()?, server.protocol) {
         (true, OriginProtocol::Http1) if !server.tls => {
-            value.fault(Fault::new("there is no TLS to agree on it in").help("write \"h2c://HOST:PORT\""));
+            let help = match server.location {
+                Location::Service(_) => "write \"srv+https://NAME\", or \"srv+h2c://NAME\"",
+                _ => "write \"h2c://HOST:PORT\"",
+            };
+            value.fault(Fault::new("there is no TLS to agree on it in").help(help));
             None
         }
         (true, OriginProtocol::Http1) => Some(OriginProtocol::Negotiated),
@@ -97,13 +103,6 @@ fn negotiated(value: &Value<'_>, server: &ServerConfig) -> Option<OriginProtocol
 
 fn url(value: &Value<'_>) -> Option<ServerConfig> {
     let text = value.text()?;
-    if let Some(scheme) = PLANNED_SCHEMES.iter().find(|scheme| text.starts_with(**scheme)) {
-        value.not_yet(
-            &format!("`{scheme}` to origin servers"),
-            "use \"http://HOST:PORT\" or \"https://HOST:PORT\"",
-        );
-        return None;
-    }
     if let Some(path) = text.strip_prefix("unix:") {
         return socket(value, text, path);
     }
@@ -119,9 +118,7 @@ fn socket(value: &Value<'_>, text: &str, path: &str) -> Option<ServerConfig> {
     }
     Some(ServerConfig {
         label: text.into(),
-        host: "localhost".to_owned(),
-        port: 80,
-        socket: Some(path.into()),
+        location: Location::Socket(path.into()),
         tls: false,
         protocol: OriginProtocol::Http1,
         weight: 1,
@@ -129,19 +126,19 @@ fn socket(value: &Value<'_>, text: &str, path: &str) -> Option<ServerConfig> {
     })
 }
 
-/// Takes `host:port`, `http://host:port`, `https://host:port` and
-/// `h2c://host:port`.
+/// Takes `host:port`, `SCHEME://host:port`, `srv://name` and `srv+SCHEME://name`,
+/// where the scheme is http, https or h2c.
 fn parse_server(text: &str) -> Result<ServerConfig, Fault> {
     use OriginProtocol::{Http1, Http2};
-    let (tls, protocol, authority) = match text.split_once("://") {
-        None => (false, Http1, text),
-        Some(("http", rest)) => (false, Http1, rest),
-        Some(("https", rest)) => (true, Http1, rest),
-        Some(("h2c", rest)) => (false, Http2, rest),
-        Some((scheme, _)) => {
-            return Err(
-                Fault::new(format!("unknown scheme `{scheme}`")).help("use http://, https:// or h2c://")
-            );
+    let (scheme, authority) = text.split_once("://").unwrap_or(("http", text));
+    let service = if scheme == "srv" { Some("http") } else { scheme.strip_prefix("srv+") };
+    let (tls, protocol) = match service.unwrap_or(scheme) {
+        "http" => (false, Http1),
+        "https" => (true, Http1),
+        "h2c" => (false, Http2),
+        _ => {
+            return Err(Fault::new(format!("unknown scheme `{scheme}`"))
+                .help("use http://, https:// or h2c://, or srv:// for a service in DNS"));
         }
     };
     let authority = authority.strip_suffix('/').unwrap_or(authority);
@@ -152,11 +149,31 @@ fn parse_server(text: &str) -> Result<ServerConfig, Fault> {
     if authority.contains('@') {
         return Err(Fault::new("user and password do not belong here"));
     }
-    let (host, port) = host_and_port(authority, if tls { 443 } else { 80 })?;
-    Ok(ServerConfig { label: text.into(), host, port, socket: None, tls, protocol, weight: 1, backup: false })
+    let location = match service {
+        Some(_) => service_name(authority)?,
+        None => host_and_port(authority, if tls { 443 } else { 80 })?,
+    };
+    Ok(ServerConfig { label: text.into(), location, tls, protocol, weight: 1, backup: false })
 }
 
-fn host_and_port(authority: &str, default_port: u16) -> Result<(String, u16), Fault> {
+/// The name of SRV records, which have the ports.
+fn service_name(name: &str) -> Result<Location, Fault> {
+    let help = "write it as \"srv://_http._tcp.app.internal\"";
+    if name.parse::<IpAddr>().is_ok() || name.starts_with('[') {
+        return Err(Fault::new("an address is no service").help(help));
+    }
+    if name.contains(':') {
+        return Err(
+            Fault::new("a service has no port here").help("DNS tells the ports of its servers: leave it out")
+        );
+    }
+    match is_host_name(name) {
+        true => Ok(Location::Service(name.to_ascii_lowercase())),
+        false => Err(Fault::new("not the name of a service").help(help)),
+    }
+}
+
+fn host_and_port(authority: &str, default_port: u16) -> Result<Location, Fault> {
     if authority.parse::<Ipv6Addr>().is_ok() {
         return Err(
             Fault::new("an IPv6 address without brackets").help(format!("write \"[{authority}]:8080\""))
@@ -177,17 +194,20 @@ fn host_and_port(authority: &str, default_port: u16) -> Result<(String, u16), Fa
     if let Some(address) = host.strip_prefix('[') {
         let address = address.strip_suffix(']').and_then(|address| address.parse::<Ipv6Addr>().ok());
         let address = address.ok_or_else(|| Fault::new("not an IPv6 address in brackets"))?;
-        return Ok((address.to_string(), port));
+        return Ok(Location::Address(SocketAddr::new(address.into(), port)));
+    }
+    if let Ok(address) = host.parse::<Ipv4Addr>() {
+        return Ok(Location::Address(SocketAddr::new(address.into(), port)));
     }
     if is_host_name(host) {
-        return Ok((host.to_ascii_lowercase(), port));
+        return Ok(Location::Host(host.to_ascii_lowercase(), port));
     }
     Err(Fault::new("not a host name or address")
         .help("write it as \"10.0.0.1:8080\" or \"https://app.internal\""))
 }
 
 /// A name of labels; `_` is in use between containers. What looks like an
-/// IPv4 address has to be one.
+/// IPv4 address is none.
 fn is_host_name(host: &str) -> bool {
     let label = |label: &str| {
         !label.is_empty()
@@ -196,7 +216,7 @@ fn is_host_name(host: &str) -> bool {
     };
     let is_name = host.len() <= 253 && host.strip_suffix('.').unwrap_or(host).split('.').all(label);
     let is_numeric = host.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
-    is_name && (!is_numeric || host.parse::<Ipv4Addr>().is_ok())
+    is_name && !is_numeric
 }
 
 fn warn_of_loop(item: &Value<'_>, server: &ServerConfig, listen: &Listen) {
@@ -211,38 +231,40 @@ fn warn_of_loop(item: &Value<'_>, server: &ServerConfig, listen: &Listen) {
 }
 
 fn leads_to(server: &ServerConfig, listened: SocketAddr) -> bool {
-    if server.socket.is_some() {
-        return false;
-    }
-    let ip = match server.host.as_str() {
-        "localhost" => Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
-        host => host.parse::<IpAddr>().ok(),
+    let to = match &server.location {
+        Location::Address(address) => *address,
+        Location::Host(name, port) if name == "localhost" => (Ipv4Addr::LOCALHOST, *port).into(),
+        _ => return false,
     };
-    let is_here = |ip: IpAddr| ip == listened.ip() || listened.ip().is_unspecified() && ip.is_loopback();
-    server.port == listened.port() && ip.is_some_and(|ip| is_here(ip) || ip.is_unspecified())
+    let is_here = to.ip() == listened.ip() || listened.ip().is_unspecified() && to.ip().is_loopback();
+    to.port() == listened.port() && (is_here || to.ip().is_unspecified())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn parsed(text: &str) -> Result<(String, u16, bool), String> {
-        parse_server(text).map(|s| (s.host, s.port, s.tls)).map_err(|fault| fault.reason)
+    fn parsed(text: &str) -> Result<(String, OriginProtocol), String> {
+        parse_server(text).map(|it| (it.url(), it.protocol)).map_err(|fault| fault.reason)
     }
 
     #[test]
-    fn servers_are_taken_in_three_forms() {
-        for (text, host, port, tls) in [
-            ("10.0.0.1:8080", "10.0.0.1", 8080, false),
-            ("app", "app", 80, false),
-            ("my_app.internal:81", "my_app.internal", 81, false),
-            ("http://App.Internal", "app.internal", 80, false),
-            ("https://10.0.0.1", "10.0.0.1", 443, true),
-            ("https://[2001:db8::1]:8443/", "2001:db8::1", 8443, true),
-            ("[::1]", "::1", 80, false),
-            ("h2c://10.0.0.1:50051", "10.0.0.1", 50051, false),
+    fn servers_are_taken_in_several_forms() {
+        use OriginProtocol::{Http1, Http2};
+        for (text, url, protocol) in [
+            ("10.0.0.1:8080", "http://10.0.0.1:8080", Http1),
+            ("app", "http://app:80", Http1),
+            ("my_app.internal:81", "http://my_app.internal:81", Http1),
+            ("http://App.Internal", "http://app.internal:80", Http1),
+            ("https://10.0.0.1", "https://10.0.0.1:443", Http1),
+            ("https://[2001:db8::1]:8443/", "https://[2001:db8::1]:8443", Http1),
+            ("[::1]", "http://[::1]:80", Http1),
+            ("h2c://10.0.0.1:50051", "http://10.0.0.1:50051", Http2),
+            ("srv://_http._tcp.App.internal", "srv+http://_http._tcp.app.internal", Http1),
+            ("srv+https://app.service.consul/", "srv+https://app.service.consul", Http1),
+            ("srv+h2c://_grpc._tcp.app", "srv+http://_grpc._tcp.app", Http2),
         ] {
-            assert_eq!(parsed(text), Ok((host.to_owned(), port, tls)), "{text}");
+            assert_eq!(parsed(text), Ok((url.to_owned(), protocol)), "{text}");
         }
     }
 
@@ -267,6 +289,12 @@ mod tests {
             "app?x",
             "a..b:80",
             "http://http://a",
+            "srv://",
+            "srv://app:80",
+            "srv://10.0.0.1",
+            "srv://[::1]",
+            "srv+unix://app",
+            "srv+srv://app",
         ] {
             assert!(parsed(text).is_err(), "{text}");
         }

@@ -236,15 +236,6 @@ impl<'a> Value<'a> {
         );
     }
 
-    /// Reports a value that a later version will take.
-    pub(crate) fn not_yet(&self, what: &str, help: &str) {
-        self.reading.report(
-            Diagnostic::error(format!("{what} is not supported yet"))
-                .at(self.span.clone(), "this version does not do it")
-                .help(help),
-        );
-    }
-
     /// Reports something that can be used, but is hardly meant.
     pub(crate) fn warn(&self, title: impl Into<String>, label: &str, help: &str) {
         self.reading.report(Diagnostic::warning(title).at(self.span.clone(), label).help(help));

@@ -17,7 +17,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::timeout;
 
 use super::*;
-use crate::base::{Clock, ManualClock, SystemClock};
+use crate::base::{Clock, ManualClock};
 use crate::config::model::{OriginProtocol, PoolConfig};
 use crate::exchange::{Body, BodyError, FetchError, RequestProgress, Response};
 use crate::fields::proxy_status::ProxyErrorType;
@@ -30,8 +30,7 @@ fn server_of(origin: &TestOrigin, change: impl FnOnce(&mut PoolConfig)) -> Arc<O
     let mut pool = test_origin::pool(&[origin.address]);
     pool.servers[0].protocol = OriginProtocol::Http2;
     change(&mut pool);
-    let clock = Arc::new(SystemClock);
-    OriginServer::new(&pool.servers[0], &pool, None, clock, Tasks::new(), Arc::default()).unwrap()
+    test_origin::server(&pool)
 }
 
 fn server(origin: &TestOrigin) -> Arc<OriginServer> {
@@ -526,8 +525,7 @@ async fn a_connection_is_kept_from_its_last_request_on() {
     let mut pool = test_origin::pool(&[origin.address]);
     pool.servers[0].protocol = OriginProtocol::Http2;
     let told = Arc::clone(&clock) as Arc<dyn Clock>;
-    let server =
-        OriginServer::new(&pool.servers[0], &pool, None, told, Tasks::new(), Arc::default()).unwrap();
+    let server = test_origin::server_with(&pool, told);
     let ask = async || text(send(&server, request(Method::GET, "/")).await.unwrap()).await;
     ask().await;
     for (passed, connections) in [(59, 1), (59, 1), (60, 2)] {

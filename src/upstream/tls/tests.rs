@@ -12,11 +12,12 @@ use tokio::io::AsyncWriteExt;
 use tokio_rustls::TlsAcceptor;
 
 use super::*;
-use crate::base::{SystemClock, Tasks};
 use crate::config::model::{HealthCheck, OriginProtocol, OriginTls, PoolConfig};
 use crate::exchange::{FetchError, Host, RequestProgress, Scheme};
 use crate::fields::proxy_status::ProxyErrorType;
-use crate::upstream::test_origin::{TestOrigin, content, echo, health_check, pool, request, send};
+use crate::upstream::test_origin::{
+    TestOrigin, content, echo, health_check, pool, request, send, server_over,
+};
 use crate::upstream::{OriginServer, ProbeError};
 
 fn with_ca(text: &str) -> Result<Arc<ClientConfig>, UpstreamError> {
@@ -102,8 +103,7 @@ impl TlsOrigin {
 fn tls_server(address: SocketAddr, tls: OriginTls) -> Arc<OriginServer> {
     let config = PoolConfig { tls, ..pool(&[address]) };
     let client = client_config(&config.tls).unwrap();
-    let (clock, tasks) = (Arc::new(SystemClock), Tasks::new());
-    OriginServer::new(&config.servers[0], &config, Some(client), clock, tasks, Arc::default()).unwrap()
+    server_over(&config, client)
 }
 
 async fn get(server: &Arc<OriginServer>, host: &'static str) -> Result<String, FetchError> {
@@ -167,9 +167,7 @@ async fn the_handshake_has_a_deadline() {
     config.tls.verify = false;
     config.timeouts.connect = std::time::Duration::from_millis(20);
     let client = client_config(&config.tls).unwrap();
-    let (clock, tasks) = (Arc::new(SystemClock), Tasks::new());
-    let server = OriginServer::new(&config.servers[0], &config, Some(client), clock, tasks, Arc::default());
-    let error = get(&server.unwrap(), "site.test").await.unwrap_err();
+    let error = get(&server_over(&config, client), "site.test").await.unwrap_err();
     assert_eq!((error.kind, error.progress), (ProxyErrorType::ConnectionTimeout, RequestProgress::NotSent));
 }
 
@@ -274,9 +272,7 @@ async fn a_crowd_at_a_server_without_http2_has_connections_at_once() {
     config.servers[0].tls = true;
     config.servers[0].protocol = OriginProtocol::Negotiated;
     let client = client_config(&config.tls).unwrap();
-    let (clock, tasks) = (Arc::new(SystemClock), Tasks::new());
-    let server = OriginServer::new(&config.servers[0], &config, Some(client), clock, tasks, Arc::default());
-    let server = server.unwrap();
+    let server = server_over(&config, client);
     let all = futures_util::future::join_all((0..40).map(|_| get(&server, "site.test"))).await;
     for told in all {
         assert!(told.unwrap().contains("host: site.test"));

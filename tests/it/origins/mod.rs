@@ -3,6 +3,7 @@
 
 mod by_hand;
 mod difficult;
+mod discovery;
 mod hash;
 mod http2;
 mod restarts;

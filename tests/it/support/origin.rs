@@ -31,7 +31,12 @@ pub(crate) struct Arrival {
 impl Origin {
     /// Starts one, on a port that the system picks.
     pub(crate) async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::start_at("127.0.0.1:0".parse().unwrap()).await
+    }
+
+    /// Starts one at an address.
+    pub(crate) async fn start_at(address: SocketAddr) -> Self {
+        let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let (arrived, arrivals) = mpsc::channel(64);
         let requests = Arc::new(AtomicUsize::new(0));
@@ -46,7 +51,12 @@ impl Origin {
 
     /// Starts one that gives every request the same answer.
     pub(crate) async fn answering(response: impl Into<Vec<u8>>) -> FixedOrigin {
-        let Self { address, mut arrivals, requests } = Self::start().await;
+        Self::start().await.always(response)
+    }
+
+    /// From now on gives every request the same answer.
+    pub(crate) fn always(self, response: impl Into<Vec<u8>>) -> FixedOrigin {
+        let Self { address, mut arrivals, requests } = self;
         let response = response.into();
         tokio::spawn(async move {
             while let Some(arrival) = arrivals.recv().await {

@@ -28,7 +28,8 @@ async fn a_key_has_a_server_until_that_fails() {
         homes.push(home);
     }
     assert!(homes.iter().collect::<HashSet<_>>().len() > 1, "{homes:?}");
-    let lost = pool.members.iter().find(|member| member.config.label == homes[0]).unwrap();
+    let members = pool.members();
+    let lost = members.iter().find(|member| *member.label == *homes[0]).unwrap();
     pool.observe_health(lost, Outcome::Failed);
     for (cookie, home) in cookies.iter().zip(&homes) {
         let now = asked_with(&pool, cookie).await;
@@ -52,7 +53,8 @@ async fn a_session_stays_with_its_server_and_survives_its_loss() {
         (facts.origin_server.unwrap(), facts.session)
     };
     let (home, cookie) = ask(None).await;
-    let lost = pool.members.iter().find(|member| member.config.label == home).unwrap();
+    let members = pool.members();
+    let lost = members.iter().find(|member| member.label == home).unwrap();
     let tag = lost.tie.as_ref().map(|tie| tie.tag);
     let cookie = cookie.unwrap();
     assert!(cookie.to_str().unwrap().starts_with(&format!("server={:016x};", tag.unwrap())));

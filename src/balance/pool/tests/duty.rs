@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::balance::Duty;
-use crate::balance::pool::choose::Picked;
 
 fn states(pool: &Pool) -> Vec<ServerState> {
     pool.snapshot().servers.iter().map(|server| server.state).collect()
@@ -33,11 +32,11 @@ async fn nobody_is_asked_where_all_are_taken_out() {
     let pool = pool(config(&[&origin]));
     let label = origin.address.to_string();
     pool.assign(&label, Duty::Disabled);
-    pool.observe_health(&pool.members[0], Outcome::Failed);
+    pool.observe_health(&member(&pool, 0), Outcome::Failed);
     assert_eq!(get(&pool).await.unwrap_err().kind, ProxyErrorType::DestinationUnavailable);
     assert_eq!(origin.accepted(), 0);
     pool.assign(&label, Duty::Enabled);
-    pool.observe_health(&pool.members[0], Outcome::Passed);
+    pool.observe_health(&member(&pool, 0), Outcome::Passed);
     asked(&pool).await;
 }
 
@@ -50,11 +49,11 @@ async fn a_drain_keeps_sessions_and_a_disabled_server_none() {
     let pool = Pool::new(Arc::new(config), Some(&key), Arc::new(SystemClock), &Tasks::new(), Arc::default())
         .unwrap();
     let mut req = request(Method::GET, "/");
-    req.session = pool.members[0].tie.as_ref().map(|tie| tie.tag);
+    req.session = member(&pool, 0).tie.as_ref().map(|tie| tie.tag);
     let wish = pool.wish(&req);
-    let picked = || pool.pick(wish, &[], pool.now()).map(|Picked { index, .. }| index);
-    for (duty, expected) in [(Duty::Enabled, 0), (Duty::Draining, 0), (Duty::Disabled, 1)] {
+    let picked = || pool.pick(&pool.members(), wish, &[], pool.now()).map(|it| Arc::clone(&it.member.label));
+    for (duty, expected) in [(Duty::Enabled, 1), (Duty::Draining, 1), (Duty::Disabled, 2)] {
         pool.assign("10.0.0.1:80", duty);
-        assert_eq!(picked(), Some(expected), "{duty:?}");
+        assert_eq!(*picked().unwrap(), *format!("10.0.0.{expected}:80"), "{duty:?}");
     }
 }

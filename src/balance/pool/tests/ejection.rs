@@ -127,7 +127,7 @@ async fn on_probation_there_is_one_request_at_a_time() {
     let whole = TestOrigin::always(OK).await;
     let clock = clock();
     let pool = turning(&clock, &[&origin, &whole]);
-    pool.members[0].eject(&rules(), pool.now());
+    member(&pool, 0).eject(&rules(), pool.now());
     clock.advance(S(30));
     let trial = {
         let mut trial = Box::pin(get(&pool));
@@ -181,8 +181,8 @@ async fn a_server_that_failed_is_asked_as_soon_as_its_ejection_is_over() {
     let clock = clock();
     let config = PoolConfig { eject: Some(rules()), ..config(&[&origins[0], &origins[1]]) };
     let pool = pool_with(config, Arc::clone(&clock) as Arc<dyn Clock>);
-    pool.members[0].failed("broken".to_owned(), None, false, pool.now());
-    pool.members[0].eject(&rules(), pool.now());
+    member(&pool, 0).failed("broken".to_owned(), None, false, pool.now());
+    member(&pool, 0).eject(&rules(), pool.now());
     clock.advance(S(30));
     for _ in 0..100 {
         asked(&pool).await;
@@ -196,7 +196,7 @@ async fn late_outcomes_decide_nothing_on_probation() {
     let (origin, whole) = (TestOrigin::always(OK).await, TestOrigin::always(OK).await);
     let clock = clock();
     let pool = turning(&clock, &[&origin, &whole]);
-    let member = &pool.members[0];
+    let member = &member(&pool, 0);
     member.eject(&rules(), pool.now());
     clock.advance(S(30));
     assert!(!member.succeeded(S(31), false, pool.now()));

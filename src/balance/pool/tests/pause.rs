@@ -51,7 +51,7 @@ async fn who_asks_for_a_pause_gets_it_up_to_a_bound() {
             clock.advance(S(pause - 1));
             assert_eq!(states(&pool), [ServerState::Ejected, ServerState::Up]);
             for _ in 0..4 {
-                assert_eq!(asked(&pool).await, pool.members[1].config.label);
+                assert_eq!(asked(&pool).await, member(&pool, 1).label);
             }
             clock.advance(S(1));
             assert_eq!(states(&pool)[0], ServerState::Probation);

@@ -23,7 +23,7 @@ async fn who_is_busy_is_passed_over_whatever_the_strategy() {
         let pool = narrow(&origins, balance);
         for (busy, free) in [(0, 1), (1, 0)] {
             // Its content is not read: it is under way.
-            let _held = send(&pool.members[busy].origin, request(Method::GET, "/")).await.unwrap();
+            let _held = send(&member(&pool, busy).origin, request(Method::GET, "/")).await.unwrap();
             for _ in 0..6 {
                 assert_eq!(asked(&pool).await.as_ref(), origins[free].address.to_string());
             }

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::balance::probation::Phase;
-use crate::config::model::Ejection;
+use crate::config::model::{Ejection, Location};
 use crate::upstream::in_memory;
 
 const MS: fn(u64) -> Duration = Duration::from_millis;
@@ -207,7 +207,7 @@ impl Scene {
         let servers: Vec<_> = (0..SERVERS).map(|number| Server::listen(number, &clock, &tasks)).collect();
         let mut config = test_origin::pool(&[nobody(); SERVERS]);
         for (known, server) in config.servers.iter_mut().zip(&servers) {
-            known.socket = Some(server.path.clone());
+            known.location = Location::Socket(server.path.clone());
             known.label = server.path.to_str().unwrap().into();
         }
         config.health = Some(HealthCheck { every: S(5), timeout: S(2), ..health(Some("/healthz")) });
@@ -229,7 +229,7 @@ impl Scene {
         ];
         (config.timeouts.connect, config.timeouts.first_byte) = (S(1), S(2));
         let pool = Pool::new(Arc::new(config), None, Arc::clone(&clock), &tasks, Arc::default()).unwrap();
-        pool.start_checks();
+        pool.start();
         Arc::new(Self { seed, pool, servers, clock, tasks, account: Mutex::default() })
     }
 
@@ -270,8 +270,8 @@ impl Scene {
 
     fn look(&self) {
         let (now, pool_now) = (self.clock.now(), self.pool.now());
-        let ejected = self.pool.members.iter().filter(|it| it.probation.phase(pool_now) == Phase::Ejected);
-        let ejected = ejected.count();
+        let members = self.pool.members();
+        let ejected = members.iter().filter(|it| it.probation.phase(pool_now) == Phase::Ejected).count();
         assert!(ejected <= SERVERS / 2, "seed {}: {ejected} are ejected", self.seed);
         for server in self.servers.iter().filter(|it| it.is_well_since(now - ASKED_AGAIN)) {
             let unasked = now - server.state().asked;
@@ -344,7 +344,7 @@ impl Scene {
         posts.dedup();
         assert_eq!(posts.len(), count, "seed {seed}: a POST came to two servers");
         sleep(self.pool.config().timeouts.keep_alive * 2).await;
-        for member in &self.pool.members {
+        for member in self.pool.members().iter() {
             assert_eq!((member.origin.in_flight(), member.origin.open_connections()), (0, 0), "seed {seed}");
         }
     }
