@@ -78,10 +78,16 @@ impl Generation {
 
     /// Starts those of its pools that were not in force `before`.
     pub(super) fn start_pools(&self, before: Option<&Self>) {
-        let is_known = |pool: &Arc<Pool>| {
-            before.is_some_and(|before| before.pools.iter().any(|known| Arc::ptr_eq(known, pool)))
-        };
-        self.pools.iter().filter(|pool| !is_known(pool)).for_each(Pool::start);
+        for pool in &self.pools {
+            match before.and_then(|before| before.pool(pool.name())) {
+                Some(before) if Arc::ptr_eq(before, pool) => {}
+                before => pool.start(before.map(Arc::as_ref)),
+            }
+        }
+    }
+
+    fn pool(&self, name: &str) -> Option<&Arc<Pool>> {
+        self.pools.iter().find(|pool| pool.name() == name)
     }
 
     /// Gives up the pools that `after` has not. What is under way there goes on.
@@ -103,8 +109,7 @@ impl Ground {
         let key = if is_any_sticky { Some(StickyKey::open(&config.state_dir)?) } else { None };
         let mut pools = Vec::new();
         for (name, wanted) in &config.pools {
-            let known = before.and_then(|before| before.pools.iter().find(|pool| *pool.name() == **name));
-            let pool = match known {
+            let pool = match before.and_then(|before| before.pool(name)) {
                 Some(pool) if pool.is_of(wanted) => Arc::clone(pool),
                 _ => Pool::new(
                     Arc::clone(wanted),

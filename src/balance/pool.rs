@@ -109,10 +109,11 @@ impl Pool {
     }
 
     /// Starts to check the servers, and to look up those that are given by name, on
-    /// the current runtime. Both end with the pool.
-    pub fn start(self: &Arc<Self>) {
+    /// the current runtime. Both end with the pool. Until then names stand for what the
+    /// pool `before`, whose place this one takes, found under them.
+    pub fn start(self: &Arc<Self>, before: Option<&Self>) {
         check::start(self);
-        discovery::start(self, &self.config, &self.tasks);
+        discovery::start(self, before);
     }
 
     /// Its name in the config.

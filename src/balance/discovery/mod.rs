@@ -15,7 +15,7 @@ use tokio::time::{sleep, timeout};
 pub(super) use found::FoundServer;
 
 use super::Pool;
-use crate::base::{Tasks, random_unit};
+use crate::base::random_unit;
 use crate::config::model::{Location, PoolConfig, ServerConfig};
 use crate::fields::proxy_status::ProxyErrorType;
 use crate::resolve::{Answer, Directory, NotFound, ResolveError};
@@ -63,13 +63,21 @@ impl From<ResolveError> for LookUpError {
 }
 
 /// Starts to look up what the config of `pool` names, on the current runtime, until
-/// the pool is dropped or the tasks are stopped.
-pub(super) fn start(pool: &Arc<Pool>, config: &Arc<PoolConfig>, tasks: &Tasks) {
+/// the pool is dropped or the tasks are stopped. What the one `before` it knew counts
+/// as its last answer.
+pub(super) fn start(pool: &Arc<Pool>, before: Option<&Pool>) {
+    let config = pool.config();
     for (entry, server) in config.servers.iter().enumerate() {
-        if server.location.is_named() {
-            let search = Search::new(entry, server.clone(), config);
-            tasks.spawn_until_stopped(search.run(Arc::downgrade(pool)));
+        if !server.location.is_named() {
+            continue;
         }
+        let mut search = Search::new(entry, server.clone(), config);
+        if let Some(answer) = before.and_then(|before| before.answer_about(&server.location, config.resolver))
+        {
+            // What was fine there may be refused here, which the first look-up tells.
+            let _ = search.learn(answer, pool);
+        }
+        pool.tasks().spawn_until_stopped(search.run(Arc::downgrade(pool)));
     }
 }
 
@@ -80,8 +88,6 @@ struct Search {
     server: ServerConfig,
     resolver: Option<SocketAddr>,
     allow_private: bool,
-    /// The last answer with servers in it.
-    last: Option<Answer>,
     /// What was said of it already.
     refused: Vec<IpAddr>,
     left_out: usize,
@@ -92,8 +98,8 @@ struct Search {
 impl Search {
     fn new(entry: usize, server: ServerConfig, config: &PoolConfig) -> Self {
         let (resolver, allow_private) = (config.resolver, config.allow_private);
-        let (last, refused, left_out, failures) = (None, Vec::new(), 0, 0);
-        Self { entry, server, resolver, allow_private, last, refused, left_out, failures }
+        let (refused, left_out, failures) = (Vec::new(), 0, 0);
+        Self { entry, server, resolver, allow_private, refused, left_out, failures }
     }
 
     async fn run(mut self, pool: Weak<Pool>) {
@@ -127,8 +133,8 @@ impl Search {
 
     /// Tells `pool` what `answer` comes to, and says for how long that holds.
     fn learn(&mut self, mut answer: Answer, pool: &Arc<Pool>) -> Result<Duration, LookUpError> {
-        if let Some(last) = &self.last {
-            found::keep_what_is_unanswered(&mut answer, last);
+        if let Some(last) = pool.last_answer(self.entry) {
+            found::keep_what_is_unanswered(&mut answer, &last);
         }
         let found::Findings { servers, refused, left_out } =
             found::servers(self.entry, &self.server, &answer, self.allow_private);
@@ -152,9 +158,8 @@ impl Search {
         if servers.is_empty() {
             return Err(if is_any_refused { LookUpError::Refused } else { NotFound::NoRecords.into() });
         }
-        pool.found(self.entry, servers);
         let ttl = answer.ttl;
-        self.last = Some(answer);
+        pool.found(self.entry, servers, answer);
         Ok(ttl)
     }
 }

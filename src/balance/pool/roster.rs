@@ -3,6 +3,7 @@
 //! take the list as it is.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -14,9 +15,10 @@ use crate::balance::member::Member;
 use crate::balance::members::Members;
 use crate::balance::status::{PoolStatus, ServerState, ServerStatus};
 use crate::balance::sticky::Tie;
-use crate::config::model::{Balance, ServerConfig};
+use crate::config::model::{Balance, Location, ServerConfig};
 use crate::exchange::{FetchError, RequestProgress};
 use crate::fields::proxy_status::ProxyErrorType;
+use crate::resolve::Answer;
 use crate::upstream::{OriginServer, UpstreamError};
 
 /// What is known of those who belong to a pool, or may.
@@ -30,8 +32,8 @@ pub(super) struct Roster {
 /// What came of looking up a name.
 #[derive(Debug, Default)]
 struct Sighting {
-    /// Servers were found once.
-    has_servers: bool,
+    /// The last answer that servers were found by.
+    answer: Option<Arc<Answer>>,
     /// Why the last look-up gave none; what it gave before is used on.
     failure: Option<Failure>,
 }
@@ -52,7 +54,7 @@ impl Roster {
 
     /// True if all names were looked up, whatever came of it.
     pub(super) fn is_complete(&self) -> bool {
-        self.sightings.values().all(|name| name.has_servers || name.failure.is_some())
+        self.sightings.values().all(|name| name.answer.is_some() || name.failure.is_some())
     }
 
     /// Why no server was found under any name.
@@ -92,11 +94,16 @@ impl Pool {
         Ok(Arc::new(Member::new(server, origin, url, config, tie, new)))
     }
 
-    /// Takes `servers` for all that the name at the place `entry` of the config stands
-    /// for now.
-    pub(in crate::balance) fn found(self: &Arc<Self>, entry: usize, servers: Vec<FoundServer>) {
+    /// Takes `servers`, which follow from `answer`, for all that the name at the place
+    /// `entry` of the config stands for now.
+    pub(in crate::balance) fn found(
+        self: &Arc<Self>,
+        entry: usize,
+        servers: Vec<FoundServer>,
+        answer: Answer,
+    ) {
         let mut roster = self.roster();
-        let has_served = roster.sightings.get(&entry).is_some_and(|name| name.has_servers);
+        let has_served = roster.sightings.get(&entry).is_some_and(|name| name.answer.is_some());
         let new = has_served.then(|| self.now());
         let succession = self.members.load().succeeded_by(entry, servers, |server| self.recruit(server, new));
         let change = match succession {
@@ -106,7 +113,7 @@ impl Pool {
                 return tracing::error!(pool = %self.config.name, error, "an origin server cannot be used");
             }
         };
-        roster.sightings.insert(entry, Sighting { has_servers: true, failure: None });
+        roster.sightings.insert(entry, Sighting { answer: Some(Arc::new(answer)), failure: None });
         if change.come.is_empty() && change.gone.is_empty() {
             return;
         }
@@ -132,7 +139,7 @@ impl Pool {
         let mut roster = self.roster();
         let sighting = roster.sightings.entry(entry).or_default();
         let is_news = sighting.failure.as_ref().is_none_or(|before| before.text != text);
-        let has_servers = sighting.has_servers;
+        let has_servers = sighting.answer.is_some();
         sighting.failure = Some(Failure { kind, text: text.clone() });
         drop(roster);
         if let (true, Some(server)) = (is_news, self.config.servers.get(entry)) {
@@ -140,6 +147,24 @@ impl Pool {
             tracing::warn!(%pool, %server, error = %text, has_servers, "the look-up of an origin server failed");
         }
         self.settle();
+    }
+
+    /// The last answer that servers of the name at the place `entry` of the config were
+    /// found by.
+    pub(in crate::balance) fn last_answer(&self, entry: usize) -> Option<Arc<Answer>> {
+        self.roster().sightings.get(&entry)?.answer.clone()
+    }
+
+    /// The last answer to where `location` is, if it was asked of this DNS server.
+    pub(in crate::balance) fn answer_about(
+        &self,
+        location: &Location,
+        resolver: Option<SocketAddr>,
+    ) -> Option<Answer> {
+        let is_asked = self.config.resolver == resolver;
+        let mut servers = self.config.servers.iter().filter(|_| is_asked);
+        let entry = servers.position(|server| server.location == *location)?;
+        self.last_answer(entry).map(Arc::unwrap_or_clone)
     }
 
     /// The state of the pool now.

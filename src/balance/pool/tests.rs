@@ -200,7 +200,7 @@ async fn requests_wait_for_the_first_check() {
     })
     .await;
     let pool = pool(PoolConfig { health: Some(health(Some("/healthz"))), ..config(&[&origin]) });
-    pool.start();
+    pool.start(None);
     let mut waiting = Box::pin(get(&pool));
     until(|| origin.accepted() == 1).await;
     assert!(waiting.as_mut().now_or_never().is_none());
@@ -222,7 +222,7 @@ async fn a_server_goes_down_and_comes_back() {
     })
     .await;
     let pool = pool(PoolConfig { health: Some(health(Some("/"))), ..config(&[&origin]) });
-    pool.start();
+    pool.start(None);
     let state = || pool.snapshot().servers[0].state;
     until(|| state() == ServerState::Up).await;
     healthy.store(false, std::sync::atomic::Ordering::Relaxed);
@@ -262,7 +262,7 @@ async fn with_all_down_one_request_a_second_sees_whether_they_are_back() {
     let mut config = test_origin::pool(&[nobody()]);
     config.health = Some(check.clone());
     let pool = pool_with(config, Arc::clone(&clock) as Arc<dyn Clock>);
-    pool.start();
+    pool.start(None);
     until(|| pool.snapshot().servers[0].state == ServerState::Down).await;
     let let_through = get(&pool).await.unwrap_err();
     assert_eq!(let_through.kind, ProxyErrorType::ConnectionRefused);
@@ -297,7 +297,7 @@ async fn without_panic_mode_nobody_is_let_through() {
 async fn a_drain_does_not_wait_for_idle_connections() {
     let origin = TestOrigin::always(OK).await;
     let pool = pool(config(&[&origin]));
-    pool.start();
+    pool.start(None);
     asked(&pool).await;
     pool.tasks.stop();
     timeout(Duration::from_secs(30), pool.tasks.wait()).await.expect("no task is left");

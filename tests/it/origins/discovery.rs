@@ -21,13 +21,16 @@ use crate::support::within;
 const GET: &str = "GET / HTTP/1.1\r\nHost: site.test\r\n\r\n";
 
 /// The site `site.test` before a pool of these servers and options.
-async fn edge_before(dns: &DnsServer, origins: &str, options: &str) -> Seawall {
+fn tables(dns: &DnsServer, origins: &str, options: &str) -> String {
     let resolver = dns.address;
-    Seawall::start(&format!(
+    format!(
         "[pool.app]\norigins = [{origins}]\nresolver = \"{resolver}\"\n{options}\n\
          [site.\"site.test\"]\npool = \"app\"\ntls = \"off\"\ncache = false\n"
-    ))
-    .await
+    )
+}
+
+async fn edge_before(dns: &DnsServer, origins: &str, options: &str) -> Seawall {
+    Seawall::start(&tables(dns, origins, options)).await
 }
 
 /// The same address of another machine.
@@ -185,6 +188,30 @@ async fn while_dns_is_dead_the_last_answer_counts() {
     dns.set_addresses("app.internal", &["127.0.0.3"]);
     until(&seawall, |servers| labels(servers)[0].ends_with("(127.0.0.3)")).await;
     assert_eq!(asked(&seawall).await, "3");
+}
+
+/// DNS that is dead when another config comes into force costs nothing either.
+#[tokio::test]
+async fn a_reload_keeps_the_last_answer() {
+    let dns = DnsServer::start().await;
+    let (port, _machines) = machines(&[2]).await;
+    dns.set_addresses("app.internal", &["127.0.0.2"]);
+    let origins = format!("\"app.internal:{port}\"");
+    let seawall = edge_before(&dns, &origins, "").await;
+    assert_eq!(asked(&seawall).await, "2");
+    dns.set_both("app.internal", &Reply::Code(ResponseCode::ServFail));
+    seawall.place.configure(&tables(&dns, &origins, "slow_start = \"1s\""));
+    let said = words(&seawall.ask("reload", &[]).await);
+    assert!(said.contains("pool app: slow_start"), "{said}");
+    assert_eq!(asked(&seawall).await, "2");
+    let told = until(&seawall, |servers| last_error(&servers[0]).contains("Server Failure")).await;
+    assert_eq!(labels(&told), [format!("app.internal:{port} (127.0.0.2)")]);
+    assert_eq!(asked(&seawall).await, "2");
+    // Another DNS server would have to be asked first.
+    let other = DnsServer::start().await;
+    seawall.place.configure(&tables(&other, &origins, ""));
+    seawall.ask("reload", &[]).await;
+    assert_eq!(get(&seawall).await.status(), 502);
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::balance::discovery::LookUpError;
 use crate::config::model::{Location, OriginProtocol};
-use crate::resolve::NotFound;
+use crate::resolve::{Answer, NotFound};
 use crate::upstream::Endpoint;
 
 /// A pool of one server at an address, and a name, whose place is 1.
@@ -31,6 +31,11 @@ fn at(address: SocketAddr) -> FoundServer {
         weight: 1,
         backup: false,
     }
+}
+
+/// The name in `pool` stands for these from now on.
+fn found(pool: &Arc<Pool>, servers: Vec<FoundServer>) {
+    pool.found(1, servers, Answer { hosts: Vec::new(), ttl: Duration::MAX });
 }
 
 fn number(last: u8) -> SocketAddr {
@@ -57,7 +62,7 @@ proptest! {
         let given = member(&pool, 0);
         let mut before = pool.members();
         for round in rounds {
-            pool.found(1, round.iter().map(|last| at(number(*last))).collect());
+            found(&pool, round.iter().map(|last| at(number(*last))).collect());
             let now = pool.members();
             prop_assert!(Arc::ptr_eq(&given, now.get(0).unwrap()));
             let expected: Vec<_> = [1].into_iter().chain(round).map(|last| number(last).to_string()).collect();
@@ -77,9 +82,9 @@ proptest! {
 #[tokio::test]
 async fn shares_change_and_nothing_else_does() {
     let pool = pool(named(test_origin::pool(&[number(1)])));
-    pool.found(1, vec![at(number(2))]);
+    found(&pool, vec![at(number(2))]);
     let list = pool.members();
-    pool.found(1, vec![FoundServer { weight: 7, backup: true, ..at(number(2)) }]);
+    found(&pool, vec![FoundServer { weight: 7, backup: true, ..at(number(2)) }]);
     assert!(Arc::ptr_eq(&list, &pool.members()), "turns go on");
     let status = pool.snapshot().servers.remove(1);
     assert_eq!((status.weight, status.backup), (7, true));
@@ -105,7 +110,7 @@ async fn who_leaves_ends_what_it_has_and_gets_nothing_new() {
     let mut config = named(test_origin::pool(&[nobody()]));
     config.servers[0].backup = true;
     let pool = pool(config);
-    pool.found(1, vec![at(origin.address)]);
+    found(&pool, vec![at(origin.address)]);
     let whole = async || content(get(&pool).await.unwrap()).await.unwrap();
     let (mut one, mut other) = (Box::pin(whole()), Box::pin(whole()));
     until(|| {
@@ -117,7 +122,7 @@ async fn who_leaves_ends_what_it_has_and_gets_nothing_new() {
     release.add_permits(1);
     let (answered, other) = select(one, other).await.into_inner();
     assert_eq!(answered, "hi");
-    pool.found(1, vec![at(number(9))]);
+    found(&pool, vec![at(number(9))]);
     until(|| open.load(SeqCst) == 1).await;
     release.add_permits(1);
     assert_eq!(other.await, "hi");
@@ -140,10 +145,10 @@ async fn who_was_asked_in_vain_is_followed_by_who_came_in_its_place() {
     let mut config = named(test_origin::pool(&[nobody()]));
     config.servers[0].backup = true;
     let pool = pool(config);
-    pool.found(1, vec![at(old.address)]);
+    found(&pool, vec![at(old.address)]);
     let mut waiting = Box::pin(get(&pool));
     until(|| waiting.as_mut().now_or_never().is_some() || old.accepted() == 1).await;
-    pool.found(1, vec![at(new.address)]);
+    found(&pool, vec![at(new.address)]);
     release.add_permits(1);
     let response = waiting.await.unwrap();
     assert_eq!(response.facts.origin_server.as_deref(), Some(&*new.address.to_string()));
@@ -157,9 +162,9 @@ async fn newcomers_start_slowly_where_there_were_others() {
     let config = PoolConfig { slow_start, ..named(test_origin::pool(&[number(1)])) };
     let pool = pool_with(config, Arc::clone(&clock) as Arc<dyn Clock>);
     let warmth = |index| member(&pool, index).candidate(false, pool.now()).warmth;
-    pool.found(1, vec![at(number(2))]);
+    found(&pool, vec![at(number(2))]);
     assert_eq!(warmth(1), 100, "nobody was asked before");
-    pool.found(1, vec![at(number(2)), at(number(3))]);
+    found(&pool, vec![at(number(2)), at(number(3))]);
     assert_eq!([1, 2].map(warmth), [100, 10]);
     clock.advance(slow_start);
     assert_eq!(warmth(2), 100);
@@ -169,7 +174,7 @@ async fn newcomers_start_slowly_where_there_were_others() {
 async fn who_is_known_to_be_up_comes_before_who_was_not_checked() {
     let config = PoolConfig { health: Some(health(None)), ..named(test_origin::pool(&[number(1)])) };
     let pool = pool(config);
-    pool.found(1, vec![at(number(2)), at(number(3))]);
+    found(&pool, vec![at(number(2)), at(number(3))]);
     let picked = || {
         let wish = pool.wish(&request(Method::GET, "/"));
         pool.pick(&pool.members(), wish, &[], pool.now()).map(|it| Arc::clone(&it.member.label)).unwrap()
@@ -190,10 +195,10 @@ async fn checks_come_and_go_with_their_servers() {
     let mut config = named(test_origin::pool(&[nobody()]));
     config.health = Some(health(Some("/")));
     let pool = pool(config);
-    pool.found(1, vec![at(one.address)]);
+    found(&pool, vec![at(one.address)]);
     until(|| pool.snapshot().servers[1].state == ServerState::Up).await;
     let running = pool.tasks.running();
-    pool.found(1, vec![at(other.address)]);
+    found(&pool, vec![at(other.address)]);
     until(|| pool.snapshot().servers[1].state == ServerState::Up).await;
     until(|| pool.tasks.running() <= running).await;
     let checked = one.accepted();
@@ -207,11 +212,11 @@ async fn what_is_wanted_of_a_name_is_wanted_of_whoever_it_leads_to() {
     let pool = pool(named(test_origin::pool(&[number(1)])));
     let duties = || pool.members().iter().map(|member| member.duty.get()).collect::<Vec<_>>();
     assert_eq!(pool.assign("app", Duty::Draining).as_deref(), Some("app"), "though nobody was found yet");
-    pool.found(1, vec![at(number(2)), at(number(3))]);
+    found(&pool, vec![at(number(2)), at(number(3))]);
     assert_eq!(duties(), [Duty::Enabled, Duty::Draining, Duty::Draining]);
     assert_eq!(pool.assign("http://10.0.0.3:80", Duty::Disabled).as_deref(), Some("10.0.0.3:80"));
-    pool.found(1, vec![at(number(2))]);
-    pool.found(1, vec![at(number(2)), at(number(3)), at(number(4))]);
+    found(&pool, vec![at(number(2))]);
+    found(&pool, vec![at(number(2)), at(number(3)), at(number(4))]);
     assert_eq!(duties()[1..], [Duty::Draining, Duty::Disabled, Duty::Draining], "also after it was away");
     pool.assign("http://app.internal:80", Duty::Enabled);
     assert!(duties().into_iter().all(|duty| duty == Duty::Enabled));
@@ -232,7 +237,7 @@ async fn without_an_answer_requests_wait_for_one_and_are_told_of_a_failure() {
     let error = waiting.await.unwrap_err();
     assert_eq!((error.kind, error.attempts), (ProxyErrorType::DnsError, 0));
     assert_eq!(state().last_error.as_deref(), Some("DNS has no such name"));
-    pool.found(1, vec![at(origin.address)]);
+    found(&pool, vec![at(origin.address)]);
     asked(&pool).await;
     assert_eq!(state().last_error, None);
     pool.lost_sight(1, &LookUpError::TimedOut);

@@ -229,7 +229,7 @@ impl Scene {
         ];
         (config.timeouts.connect, config.timeouts.first_byte) = (S(1), S(2));
         let pool = Pool::new(Arc::new(config), None, Arc::clone(&clock), &tasks, Arc::default()).unwrap();
-        pool.start();
+        pool.start(None);
         Arc::new(Self { seed, pool, servers, clock, tasks, account: Mutex::default() })
     }
 
