@@ -551,6 +551,36 @@ async fn a_connection_is_kept_from_its_last_request_on() {
     assert_eq!(origin.accepted(), 5);
 }
 
+#[tokio::test]
+async fn a_server_that_gets_no_more_ends_what_it_has_on_each_connection() {
+    let gate = Arc::new(Notify::new());
+    let opened = Arc::clone(&gate);
+    let origin = answering(1, move |_, mut respond| {
+        let gate = Arc::clone(&gate);
+        async move {
+            let mut body = respond.send_response(head(200), false).unwrap();
+            gate.notified().await;
+            body.send_data("whole".into(), true).unwrap();
+        }
+    })
+    .await;
+    let server = server(&origin);
+    let [idle, busy] = [send(&server, request(Method::GET, "/")), send(&server, request(Method::GET, "/"))];
+    let (idle, busy) = (idle.await.unwrap(), busy.await.unwrap());
+    opened.notify_one();
+    assert_eq!((text(idle).await.as_str(), server.open_connections()), ("whole", 2));
+    server.close_idle();
+    let left = async |connections| {
+        while server.open_connections() > connections {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    timeout(Duration::from_secs(30), left(1)).await.expect("that without requests is closed");
+    opened.notify_one();
+    assert_eq!(text(busy).await, "whole");
+    timeout(Duration::from_secs(30), left(0)).await.expect("and then the other one");
+}
+
 /// A server whose first connection says nothing after the settings.
 async fn mute_at_first() -> TestOrigin {
     origin(100, |number, mut connection| async move {

@@ -12,14 +12,14 @@ use crate::resolve::{Answer, NotFound};
 use crate::upstream::Endpoint;
 
 /// A pool of one server at an address, and a name, whose place is 1.
-fn named(config: PoolConfig) -> PoolConfig {
+pub(super) fn named(config: PoolConfig) -> PoolConfig {
     let mut config = PoolConfig { balance: Balance::RoundRobin, ..config };
     let location = Location::Host("app.internal".to_owned(), 80);
     config.servers.push(ServerConfig { label: "app".into(), location, ..config.servers[0].clone() });
     config
 }
 
-fn at(address: SocketAddr) -> FoundServer {
+pub(super) fn at(address: SocketAddr) -> FoundServer {
     let host = "app.internal".to_owned();
     let endpoint = Endpoint::Tcp { host, address, other: None };
     FoundServer {
@@ -34,11 +34,11 @@ fn at(address: SocketAddr) -> FoundServer {
 }
 
 /// The name in `pool` stands for these from now on.
-fn found(pool: &Arc<Pool>, servers: Vec<FoundServer>) {
+pub(super) fn found(pool: &Arc<Pool>, servers: Vec<FoundServer>) {
     pool.found(1, servers, Answer { hosts: Vec::new(), ttl: Duration::MAX });
 }
 
-fn number(last: u8) -> SocketAddr {
+pub(super) fn number(last: u8) -> SocketAddr {
     ([10, 0, 0, last], 80).into()
 }
 
@@ -127,6 +127,21 @@ async fn who_leaves_ends_what_it_has_and_gets_nothing_new() {
     release.add_permits(1);
     assert_eq!(other.await, "hi");
     until(|| open.load(SeqCst) == 0).await;
+}
+
+#[tokio::test]
+async fn bounds_are_those_of_each_server() {
+    let origins = [TestOrigin::always(OK).await, TestOrigin::always(OK).await];
+    let mut config = named(test_origin::pool(&[nobody()]));
+    config.servers[0].backup = true;
+    (config.max_connections, config.max_requests, config.queue.max) = (1, 1, 0);
+    let pool = pool(config);
+    found(&pool, origins.iter().map(|origin| at(origin.address)).collect());
+    // What is not read is under way.
+    let under_way = [get(&pool).await.unwrap(), get(&pool).await.unwrap()];
+    assert_eq!(origins.each_ref().map(TestOrigin::accepted), [1, 1]);
+    assert_eq!(get(&pool).await.unwrap_err().kind, ProxyErrorType::ConnectionLimitReached);
+    drop(under_way);
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! Servers that ask to be left alone for a while.
 
+use super::found::{at, found, named, number};
 use super::*;
 use crate::config::model::Ejection;
 
@@ -59,6 +60,24 @@ async fn who_asks_for_a_pause_gets_it_up_to_a_bound() {
             assert_eq!(states(&pool), [ServerState::Up; 2]);
         }
     }
+}
+
+#[tokio::test]
+async fn who_pauses_does_so_though_others_of_its_name_come_and_go() {
+    let (well, busy) = (TestOrigin::always(OK).await, TestOrigin::always(PAUSE).await);
+    let config = PoolConfig { eject: Some(RULES), ..named(config(&[&well])) };
+    let clock = clock();
+    let pool = pool_with(config, Arc::clone(&clock) as Arc<dyn Clock>);
+    found(&pool, vec![at(busy.address)]);
+    for _ in 0..2 {
+        asked(&pool).await;
+    }
+    assert_eq!(states(&pool), [ServerState::Up, ServerState::Ejected]);
+    found(&pool, vec![at(busy.address), at(number(9))]);
+    assert_eq!(states(&pool), [ServerState::Up, ServerState::Ejected, ServerState::Up]);
+    found(&pool, vec![at(busy.address)]);
+    clock.advance(S(20));
+    assert_eq!(states(&pool), [ServerState::Up, ServerState::Probation]);
 }
 
 #[tokio::test]
