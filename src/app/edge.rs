@@ -185,12 +185,12 @@ impl Live {
         let (generation, tls) = prepared?;
         let listening = bound.listen().map_err(StartError::from)?;
         // Nothing fails from here on.
+        generation.start_pools(Some(&in_force));
         self.limits.become_those_of(&generation.config);
         self.front.serve_so(generation.serving());
         self.tls.store(Arc::new(tls));
         sockets.listen(listening, &self.workers);
         sockets.close_all_but(&generation.config.listen);
-        generation.start_pools(Some(&in_force));
         in_force.leave_to(&generation);
         self.generation.store(Arc::new(generation));
         Ok(changes)

@@ -93,7 +93,9 @@ impl Generation {
     /// Gives up the pools that `after` has not. What is under way there goes on.
     pub(super) fn leave_to(&self, after: &Self) {
         let is_kept = |pool: &Arc<Pool>| after.pools.iter().any(|kept| Arc::ptr_eq(kept, pool));
-        self.pools.iter().filter(|pool| !is_kept(pool)).for_each(|pool| pool.close_idle());
+        for pool in self.pools.iter().filter(|pool| !is_kept(pool)) {
+            pool.retire(after.pool(pool.name()).map(Arc::as_ref));
+        }
     }
 }
 
@@ -111,8 +113,9 @@ impl Ground {
         for (name, wanted) in &config.pools {
             let pool = match before.and_then(|before| before.pool(name)) {
                 Some(pool) if pool.is_of(wanted) => Arc::clone(pool),
-                _ => Pool::new(
+                before => Pool::new(
                     Arc::clone(wanted),
+                    before.map(Arc::as_ref),
                     key.as_ref(),
                     Arc::clone(&self.clock),
                     &self.background,

@@ -70,6 +70,16 @@ impl Orders {
     }
 }
 
+impl Orders {
+    /// Those for what has a `place` elsewhere, in that place.
+    pub(super) fn moved(&self, place: impl Fn(usize) -> Option<usize>) -> Self {
+        let for_all = self.for_all.iter().filter_map(|(entry, duty)| Some((place(*entry)?, *duty)));
+        let for_one = self.for_one.iter();
+        let for_one = for_one.filter_map(|((entry, url), duty)| Some(((place(*entry)?, url.clone()), *duty)));
+        Self { for_all: for_all.collect(), for_one: for_one.collect() }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -68,6 +68,13 @@ impl Health {
         Self { standing: Standing::Unknown, against: 0, was_up: false, rise, fall }
     }
 
+    /// `new` with what `before` came to; where nothing is checked any more, that the
+    /// server is up.
+    pub(super) fn succeeding(new: &Self, before: &Self) -> Self {
+        let standing = if new.standing == Standing::Up { Standing::Up } else { before.standing };
+        Self { standing, against: 0, was_up: before.was_up || standing == Standing::Up, ..*new }
+    }
+
     /// Takes an outcome into account. A server that was never up comes up with
     /// its first pass, and is down from its first failure on; a request that
     /// was served is proof enough at any time.

@@ -47,6 +47,11 @@ impl Average {
 pub(super) struct Latency(AtomicU64);
 
 impl Latency {
+    /// Goes on from `before`.
+    pub(super) fn take_over(&self, before: &Self) {
+        self.0.store(before.0.load(Relaxed), Relaxed);
+    }
+
     /// Takes an answer into account. `now` is the pool's time.
     pub(super) fn observe(&self, sample: Duration, now: Duration) {
         let average = self.load().with(sample, millis(now));

@@ -2,6 +2,8 @@
 //! request is an atomic; locks are taken when something changes for the worse
 //! or back.
 
+mod succession;
+
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -19,7 +21,7 @@ use super::probation::{Phase, Probation};
 use super::status::{ServerState, ServerStatus};
 use super::sticky::Tie;
 use super::warmth::{WARM, warmth};
-use crate::config::model::{Ejection, PoolConfig};
+use crate::config::model::{Ejection, OriginProtocol, PoolConfig};
 use crate::telemetry::metrics::Counter;
 use crate::upstream::OriginServer;
 
@@ -39,6 +41,7 @@ pub(super) struct Member {
     pub(super) origin: Arc<OriginServer>,
     /// What it is, however the config writes it.
     pub(super) url: String,
+    pub(super) protocol: OriginProtocol,
     /// A number for its URL, the same in every process.
     pub(super) identity: u64,
     weight: AtomicU32,
@@ -88,6 +91,7 @@ impl Member {
         Self {
             entry: server.entry,
             label: server.label,
+            protocol: server.protocol,
             origin,
             identity: xxh3_64(url.as_bytes()),
             url,

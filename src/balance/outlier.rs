@@ -11,7 +11,7 @@ use crate::config::model::Ejection;
 const LONGEST: u32 = 10;
 
 /// What is known of the failures of one server.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Outlier {
     /// Those in a row, by the pool's time, oldest first; as many as matter.
     failures: VecDeque<Duration>,

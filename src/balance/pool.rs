@@ -2,12 +2,14 @@
 //! one where that is safe and allowed.
 
 mod choose;
+mod outcome;
 mod pause;
 mod roster;
+mod succession;
 #[cfg(test)]
 mod tests;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -15,22 +17,21 @@ use futures_util::future::BoxFuture;
 use rustls::ClientConfig;
 use tokio::sync::SetOnce;
 use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
 
 use choose::Picked;
 use roster::Roster;
+use succession::Legacy;
 
 use super::budget::RetryBudget;
-use super::check::{self, error_chain};
+use super::check;
 use super::discovery::{self, FoundServer};
-use super::duty::Duty;
 use super::health::{Outcome, Standing};
 use super::member::Member;
 use super::members::Members;
-use super::outlier::can_be_spared;
-use super::pick::Fitness;
 use super::retry::{Attempt, Ending, may_retry};
 use super::sticky::StickyKey;
-use crate::base::{Clock, Tasks};
+use crate::base::{Clock, FileMark, Tasks};
 use crate::config::model::PoolConfig;
 use crate::exchange::{FetchError, Origin, Request, RequestProgress, Response};
 use crate::fields::proxy_status::ProxyErrorType;
@@ -58,6 +59,8 @@ pub struct Pool {
     members: ArcSwap<Members>,
     roster: Mutex<Roster>,
     tls: Option<Arc<ClientConfig>>,
+    /// What `tls` was made of.
+    files: Vec<Option<FileMark>>,
     key: Option<StickyKey>,
     /// Held while it is decided whether a server may be ejected.
     ejecting: Mutex<()>,
@@ -65,6 +68,10 @@ pub struct Pool {
     pseudonym: Pseudonym,
     /// Set once some server is known to be up, or all are known not to be.
     is_settled: SetOnce<()>,
+    /// That of the pool before, until this one has started.
+    legacy: Mutex<Legacy>,
+    /// Cancelled once another pool has its place.
+    retirement: CancellationToken,
     started: Instant,
     clock: Arc<dyn Clock>,
     tasks: Tasks,
@@ -72,10 +79,11 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// The pool of `config`; one that is sticky needs a key, or ties nobody.
-    /// Reads the trust roots; connects to nobody yet.
+    /// The pool of `config`, which is to take the place of the one `before`; one that is
+    /// sticky needs a key, or ties nobody. Reads the trust roots; connects to nobody yet.
     pub fn new(
         config: Arc<PoolConfig>,
+        before: Option<&Self>,
         key: Option<&StickyKey>,
         clock: Arc<dyn Clock>,
         tasks: &Tasks,
@@ -85,16 +93,21 @@ impl Pool {
         let failed = |source| BalanceError { pool: Arc::clone(&name), source };
         let is_any_tls = config.servers.iter().any(|server| server.tls);
         let tls = if is_any_tls { Some(client_config(&config.tls).map_err(failed)?) } else { None };
+        let files = succession::files(&config.tls);
+        let legacy = before.map(|before| Legacy::of(before, &config, &files)).unwrap_or_default();
         let pool = Self {
             members: ArcSwap::from_pointee(Members::new(Vec::new())),
             roster: Mutex::new(Roster::new(&config.servers)),
             tls,
+            files,
             key: key.cloned(),
             ejecting: Mutex::default(),
             budget: RetryBudget::new(config.retry.budget_percent),
             pseudonym: Pseudonym::random(),
             is_settled: SetOnce::new(),
-            started: clock.now(),
+            legacy: Mutex::new(legacy),
+            retirement: CancellationToken::new(),
+            started: before.map_or_else(|| clock.now(), |before| before.started),
             config,
             clock,
             tasks: tasks.clone(),
@@ -112,18 +125,17 @@ impl Pool {
     /// the current runtime. Both end with the pool. Until then names stand for what the
     /// pool `before`, whose place this one takes, found under them.
     pub fn start(self: &Arc<Self>, before: Option<&Self>) {
+        if let Some(before) = before {
+            self.take_over_orders(before);
+        }
         check::start(self);
         discovery::start(self, before);
+        *self.legacy() = Legacy::default();
     }
 
     /// Its name in the config.
     pub fn name(&self) -> &str {
         &self.config.name
-    }
-
-    /// True if it was made for `config`.
-    pub fn is_of(&self, config: &PoolConfig) -> bool {
-        *self.config == *config
     }
 
     pub(super) fn config(&self) -> &PoolConfig {
@@ -138,6 +150,10 @@ impl Pool {
         &self.metrics
     }
 
+    pub(super) fn retirement(&self) -> &CancellationToken {
+        &self.retirement
+    }
+
     pub(super) fn tasks(&self) -> &Tasks {
         &self.tasks
     }
@@ -148,7 +164,7 @@ impl Pool {
 
     /// Closes the connections that carry nothing, and others once they do: nothing
     /// new is to be sent.
-    pub fn close_idle(&self) {
+    pub(super) fn close_idle(&self) {
         self.members.load().iter().for_each(|member| member.origin.close_idle());
     }
 
@@ -257,92 +273,10 @@ impl Pool {
         }
         taken
     }
-
-    /// Learns from what came of asking `member`, and notes in it who was asked.
-    fn observe(
-        &self,
-        member: &Member,
-        result: &mut Result<Response, FetchError>,
-        number: u32,
-        (sent, now): (Duration, Duration),
-        is_trial: bool,
-    ) {
-        let took = now.saturating_sub(sent);
-        match result {
-            Ok(response) => {
-                response.facts.origin_server = Some(Arc::clone(&member.label));
-                response.facts.attempts = number;
-                response.facts.origin_time = Some(took);
-                if response.status.is_server_error() {
-                    self.observe_failure(
-                        member,
-                        format!("status {}", response.status.as_u16()),
-                        is_trial,
-                        now,
-                    );
-                    self.heed_pause(member, response, now);
-                } else {
-                    if member.succeeded(took, is_trial, now) {
-                        let (pool, server) = (&self.config.name, &member.label);
-                        tracing::info!(%pool, %server, "origin server is no longer ejected");
-                    }
-                    if member.standing() == Standing::Down {
-                        self.observe_health(member, Outcome::Served);
-                    }
-                }
-            }
-            Err(error) => {
-                error.origin_server = Some(Arc::clone(&member.label));
-                error.attempts = number;
-                if is_servers_fault(error) {
-                    self.observe_failure(member, error_chain(error), is_trial, now);
-                }
-            }
-        }
-    }
-
-    fn observe_failure(&self, member: &Member, error: String, is_trial: bool, now: Duration) {
-        let rules = self.config.eject.as_ref();
-        let is_one_too_many = member.failed(error, rules, is_trial, now);
-        let Some(rules) = rules.filter(|_| is_one_too_many) else { return };
-        // Two at a time could each be the last that may go.
-        let _turn = self.ejecting.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.can_spare(member, now) {
-            let time = member.eject(rules, now);
-            let (pool, server) = (&self.config.name, &member.label);
-            tracing::warn!(%pool, %server, ?time, "origin server ejected");
-        }
-    }
-
-    fn can_spare(&self, member: &Member, now: Duration) -> bool {
-        let members = self.members.load();
-        let wanted = || members.iter().filter(|member| member.duty.get() == Duty::Enabled);
-        let others = || wanted().filter(|other| !Arc::ptr_eq(&other.origin, &member.origin));
-        // One that is down besides may be back before its ejection is over.
-        let ejected = others().filter(|other| other.is_ejected(now)).count();
-        let is_another_fit = others().any(|other| other.fitness(now) == Fitness::Fit);
-        let wanted = wanted().count();
-        is_another_fit && can_be_spared(ejected, wanted)
-    }
 }
 
 impl Origin for Pool {
     fn fetch(self: Arc<Self>, req: Request) -> BoxFuture<'static, Result<Response, FetchError>> {
         Box::pin(async move { self.send(req).await })
     }
-}
-
-/// True if a failure says something about the server: not if the client's
-/// content was the reason, nor if the request never came as far.
-fn is_servers_fault(error: &FetchError) -> bool {
-    let was_asked =
-        error.kind != ProxyErrorType::HttpUpgradeFailed || error.progress != RequestProgress::NotSent;
-    was_asked
-        && error.request_body.is_none()
-        && !matches!(
-            error.kind,
-            ProxyErrorType::ConnectionLimitReached
-                | ProxyErrorType::ProxyLoopDetected
-                | ProxyErrorType::ProxyInternalError
-        )
 }

@@ -37,6 +37,12 @@ impl Drop for Trial<'_> {
 }
 
 impl Probation {
+    /// Goes on from `before`; the trial of a request there is none here.
+    pub(super) fn take_over(&self, before: &Self) {
+        self.ejected_until.store(before.ejected_until.load(Relaxed), Relaxed);
+        self.is_held.store(before.is_held.load(Relaxed), Relaxed);
+    }
+
     /// Ejects the server until then, by the pool's time.
     pub(super) fn eject(&self, until: Duration) {
         self.ejected_until.store(millis(until), Relaxed);

@@ -283,10 +283,15 @@ async fn what_is_stored_and_what_was_done_by_hand_stays() {
     let drained = seawall.ask("origins", &["drain", &other.address.to_string()]).await;
     assert!(drained.status.success(), "{}", words(&drained));
     assert_eq!(content(&seawall).await, "stored");
-    reloaded(&seawall, &format!("limits.body = \"1MiB\"\n{}", tables(""))).await;
-    assert_eq!(content(&seawall).await, "stored");
-    assert_eq!((cached.requests(), other.requests()), (1, 0));
-    assert!(words(&seawall.ask("origins", &[]).await).contains("draining"));
+    for further in ["", "balance = \"round-robin\"\nslow_start = \"5s\"", "timeouts.connect = \"1s\""] {
+        reloaded(&seawall, &format!("limits.body = \"1MiB\"\n{}", tables(further))).await;
+        assert_eq!(content(&seawall).await, "stored");
+        assert!(words(&seawall.ask("origins", &[]).await).contains("draining"), "{further}");
+        // Nor is it asked for what is not stored.
+        let res = RawClient::ask(seawall.http, GET.replace("/ ", &format!("/{} ", further.len()))).await;
+        assert_eq!(res.content, b"stored");
+    }
+    assert_eq!((cached.requests(), other.requests()), (4, 0));
 }
 
 /// Clients that ask without a pause, over HTTP/1.1 and HTTP/2, on connections that

@@ -63,7 +63,7 @@ impl From<ResolveError> for LookUpError {
 }
 
 /// Starts to look up what the config of `pool` names, on the current runtime, until
-/// the pool is dropped or the tasks are stopped. What the one `before` it knew counts
+/// the pool is dropped or retires, or the tasks are stopped. What the one `before` it knew counts
 /// as its last answer.
 pub(super) fn start(pool: &Arc<Pool>, before: Option<&Pool>) {
     let config = pool.config();
@@ -77,7 +77,10 @@ pub(super) fn start(pool: &Arc<Pool>, before: Option<&Pool>) {
             // What was fine there may be refused here, which the first look-up tells.
             let _ = search.learn(answer, pool);
         }
-        pool.tasks().spawn_until_stopped(search.run(Arc::downgrade(pool)));
+        let (search, retired) = (search.run(Arc::downgrade(pool)), pool.retirement().clone());
+        pool.tasks().spawn_until_stopped(async move {
+            retired.run_until_cancelled(search).await;
+        });
     }
 }
 

@@ -52,6 +52,12 @@ impl Roster {
         Self { sightings, orders: Orders::default() }
     }
 
+    /// Takes over the orders of `before`, for what has a `place` here of what had one
+    /// there.
+    pub(super) fn take_over(&mut self, before: &Self, place: impl Fn(usize) -> Option<usize>) {
+        self.orders = before.orders.moved(place);
+    }
+
     /// True if all names were looked up, whatever came of it.
     pub(super) fn is_complete(&self) -> bool {
         self.sightings.values().all(|name| name.answer.is_some() || name.failure.is_some())
@@ -77,21 +83,34 @@ impl Pool {
         new: Option<Duration>,
     ) -> Result<Arc<Member>, UpstreamError> {
         let config = &self.config;
-        let origin = OriginServer::new(
-            server.endpoint.clone(),
-            server.protocol,
-            config,
-            self.tls.clone().filter(|_| server.tls),
-            Arc::clone(&self.clock),
-            self.tasks.clone(),
-            Arc::clone(&self.metrics),
-        )?;
         let url = server.endpoint.urls(server.tls).join(",");
+        let legacy = self.legacy();
+        let before = legacy.member(&url);
+        let origin = match before.and_then(|before| legacy.origin(before, &server)) {
+            Some(origin) => origin,
+            None => self.origin_server(&server)?,
+        };
         let tie = match (&config.balance, &self.key) {
             (Balance::Sticky(name), Some(key)) => Some(Tie::new(key, name, &config.name, &url)),
             _ => None,
         };
-        Ok(Arc::new(Member::new(server, origin, url, config, tie, new)))
+        let member = Member::new(server, origin, url, config, tie, new);
+        Ok(Arc::new(match before {
+            Some(before) => member.succeeding(before, config.eject.is_some()),
+            None => member,
+        }))
+    }
+
+    fn origin_server(&self, server: &FoundServer) -> Result<Arc<OriginServer>, UpstreamError> {
+        OriginServer::new(
+            server.endpoint.clone(),
+            server.protocol,
+            &self.config,
+            self.tls.clone().filter(|_| server.tls),
+            Arc::clone(&self.clock),
+            self.tasks.clone(),
+            Arc::clone(&self.metrics),
+        )
     }
 
     /// Takes `servers`, which follow from `answer`, for all that the name at the place

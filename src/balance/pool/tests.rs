@@ -7,6 +7,7 @@ mod found;
 mod pause;
 mod saturation;
 mod simulation;
+mod succession;
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -19,7 +20,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::Semaphore;
 
 use super::*;
-use crate::balance::ServerState;
+use crate::balance::{Duty, ServerState};
 use crate::base::{ManualClock, SystemClock};
 use crate::config::model::{Balance, HashKey, HealthCheck, RetryOn, ServerConfig};
 use crate::exchange::Body;
@@ -29,7 +30,7 @@ const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi";
 const BROKEN: &str = "HTTP/1.1 500 Oops\r\nContent-Length: 2\r\n\r\nno";
 
 fn pool_with(config: PoolConfig, clock: Arc<dyn Clock>) -> Arc<Pool> {
-    Pool::new(Arc::new(config), None, clock, &Tasks::new(), Arc::default()).unwrap()
+    Pool::new(Arc::new(config), None, None, clock, &Tasks::new(), Arc::default()).unwrap()
 }
 
 fn pool(config: PoolConfig) -> Arc<Pool> {

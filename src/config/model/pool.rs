@@ -56,6 +56,41 @@ pub struct PoolConfig {
     pub headers: usize,
 }
 
+impl PoolConfig {
+    /// True if `other` has each server spoken to in the same way and within the same
+    /// bounds, whoever is picked and when it is left out.
+    pub fn is_spoken_alike(&self, other: &Self) -> bool {
+        // All of them are named, so that none is forgotten.
+        let Self {
+            name: _,
+            servers: _,
+            resolver: _,
+            allow_private: _,
+            balance: _,
+            health: _,
+            eject: _,
+            panic: _,
+            slow_start: _,
+            retry: _,
+            max_connections,
+            max_requests,
+            connection_life,
+            queue,
+            timeouts,
+            stream_idle,
+            tls,
+            proxy_protocol,
+            header_bytes,
+            headers,
+        } = self;
+        (max_connections, max_requests, connection_life)
+            == (&other.max_connections, &other.max_requests, &other.connection_life)
+            && (queue, timeouts, stream_idle) == (&other.queue, &other.timeouts, &other.stream_idle)
+            && (tls, proxy_protocol) == (&other.tls, &other.proxy_protocol)
+            && (header_bytes, headers) == (&other.header_bytes, &other.headers)
+    }
+}
+
 /// One origin server, or all that are found under a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerConfig {

@@ -44,7 +44,8 @@ async fn a_session_stays_with_its_server_and_survives_its_loss() {
     config.balance = Balance::Sticky("server".into());
     let directory = tempfile::tempdir().unwrap();
     let key = StickyKey::open(directory.path()).unwrap();
-    let pool = Pool::new(Arc::new(config), Some(&key), Arc::new(SystemClock), &Tasks::new(), Arc::default());
+    let pool =
+        Pool::new(Arc::new(config), None, Some(&key), Arc::new(SystemClock), &Tasks::new(), Arc::default());
     let pool = pool.unwrap();
     let ask = async |session| {
         let mut req = request(Method::GET, "/");

@@ -46,8 +46,9 @@ async fn a_drain_keeps_sessions_and_a_disabled_server_none() {
     config.balance = Balance::Sticky("server".into());
     let directory = tempfile::tempdir().unwrap();
     let key = StickyKey::open(directory.path()).unwrap();
-    let pool = Pool::new(Arc::new(config), Some(&key), Arc::new(SystemClock), &Tasks::new(), Arc::default())
-        .unwrap();
+    let pool =
+        Pool::new(Arc::new(config), None, Some(&key), Arc::new(SystemClock), &Tasks::new(), Arc::default())
+            .unwrap();
     let mut req = request(Method::GET, "/");
     req.session = member(&pool, 0).tie.as_ref().map(|tie| tie.tag);
     let wish = pool.wish(&req);

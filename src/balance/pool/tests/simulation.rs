@@ -228,7 +228,8 @@ impl Scene {
             RetryOn::Status(StatusCode::SERVICE_UNAVAILABLE),
         ];
         (config.timeouts.connect, config.timeouts.first_byte) = (S(1), S(2));
-        let pool = Pool::new(Arc::new(config), None, Arc::clone(&clock), &tasks, Arc::default()).unwrap();
+        let pool =
+            Pool::new(Arc::new(config), None, None, Arc::clone(&clock), &tasks, Arc::default()).unwrap();
         pool.start(None);
         Arc::new(Self { seed, pool, servers, clock, tasks, account: Mutex::default() })
     }
