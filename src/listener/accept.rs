@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use futures_util::FutureExt;
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
@@ -80,8 +80,11 @@ impl Listener {
     /// Whoever was let in by the system already would else be reset.
     fn take_the_rest(&self) {
         for _ in 0..MOST_LATE {
-            let Some(Ok((stream, peer))) = self.socket.accept().now_or_never() else { return };
-            self.admit(stream, peer);
+            match accept_at_once(&self.socket) {
+                Ok((stream, peer)) => self.admit(stream, peer),
+                Err(error) if concerns_one_connection(&error) => {}
+                Err(_) => return,
+            }
         }
     }
 
@@ -102,6 +105,15 @@ impl Listener {
     }
 }
 
+/// Takes a connection that waits, whether or not the runtime knows of it yet, and
+/// however many it has let this task take.
+fn accept_at_once(socket: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
+    let (stream, peer) = SockRef::from(socket).accept()?;
+    stream.set_nonblocking(true)?;
+    let peer = peer.as_socket().ok_or(io::ErrorKind::InvalidInput)?;
+    Ok((TcpStream::from_std(stream.into())?, peer))
+}
+
 /// An error of a connection that was gone before it was taken, not of the
 /// socket.
 fn concerns_one_connection(error: &io::Error) -> bool {
@@ -109,4 +121,23 @@ fn concerns_one_connection(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn all_who_wait_are_taken_at_once() {
+        let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        socket.set_nonblocking(true).unwrap();
+        SockRef::from(&socket).listen(4096).unwrap();
+        let address = socket.local_addr().unwrap();
+        let socket = TcpListener::from_std(socket).unwrap();
+        let clients: Vec<_> = (0..300).map(|_| std::net::TcpStream::connect(address).unwrap()).collect();
+        let taken: Vec<_> = std::iter::from_fn(|| accept_at_once(&socket).ok()).collect();
+        assert_eq!(taken.len(), clients.len());
+        assert_eq!(taken[0].1, clients[0].local_addr().unwrap());
+        assert_eq!(accept_at_once(&socket).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    }
 }
