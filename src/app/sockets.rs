@@ -43,13 +43,18 @@ impl Sockets {
 
     /// Binds every address of `listen` for so many workers.
     pub(super) fn bind(listen: &Listen, workers: usize) -> Result<Unopened, BindError> {
-        bind(written(listen), workers)
+        bind(written(listen).map(|written| (written, false)), workers)
     }
 
-    /// Binds those addresses of `listen` that are not listened on.
+    /// Binds those addresses of `listen` that are not listened on. What is listened on
+    /// and `listen` has not is in nobody's way.
     pub(super) fn bind_new(&self, listen: &Listen, workers: usize) -> Result<Unopened, BindError> {
-        let is_open = |written: &Written| self.open.iter().any(|(open, _)| open == written);
-        bind(written(listen).filter(|written| !is_open(written)), workers)
+        let wanted: Vec<Written> = written(listen).collect();
+        let (kept, gone): (Vec<_>, Vec<_>) =
+            self.open.iter().map(|(open, _)| *open).partition(|open| wanted.contains(open));
+        let is_over = |(_, address): Written| gone.iter().any(|open| listener::overlap(open.1, address));
+        let new = wanted.into_iter().filter(|written| !kept.contains(written));
+        bind(new.map(|written| (written, is_over(written))), workers)
     }
 
     /// Has `workers` take connections on them.
@@ -100,7 +105,11 @@ fn written(listen: &Listen) -> impl Iterator<Item = Written> {
     http.chain(listen.https.iter().map(|address| (Scheme::Https, *address)))
 }
 
-fn bind(addresses: impl Iterator<Item = Written>, workers: usize) -> Result<Unopened, BindError> {
-    let bind = |written: Written| Ok((written, listener::bind(written.1, workers)?));
+/// Each address, and whether it is bound over others.
+fn bind(addresses: impl Iterator<Item = (Written, bool)>, workers: usize) -> Result<Unopened, BindError> {
+    let bind = |(written, is_over): (Written, bool)| {
+        let bind = if is_over { listener::bind_over } else { listener::bind };
+        Ok((written, bind(written.1, workers)?))
+    };
     addresses.map(bind).collect::<Result<_, _>>().map(Unopened)
 }

@@ -56,10 +56,27 @@ impl Bound {
 /// Binds `address` with one socket for each of `workers`. `[::]` takes IPv4
 /// as well, and falls back to `0.0.0.0` where the machine has no IPv6.
 pub fn bind(address: SocketAddr, workers: usize) -> Result<Bound, BindError> {
-    match bind_all(address, workers) {
+    bind_where(address, workers, true)
+}
+
+/// The same where sockets that [`bind`] made are in the way, which are closed soon.
+pub fn bind_over(address: SocketAddr, workers: usize) -> Result<Bound, BindError> {
+    bind_where(address, workers, false)
+}
+
+/// True if sockets on `one` are in the way of `other`.
+pub fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    let holds = |wide: SocketAddr, address: SocketAddr| {
+        wide.ip() == address.ip() || wide.ip().is_unspecified() && (wide.is_ipv6() || address.is_ipv4())
+    };
+    one.port() == other.port() && one.port() != 0 && (holds(one, other) || holds(other, one))
+}
+
+fn bind_where(address: SocketAddr, workers: usize, must_be_free: bool) -> Result<Bound, BindError> {
+    match bind_all(address, workers, must_be_free) {
         Err(error) if lacks_ipv6(&address, &error) => {
             let v4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port()));
-            bind_all(v4, workers).map_err(|source| BindError { address: v4, source })
+            bind_all(v4, workers, must_be_free).map_err(|source| BindError { address: v4, source })
         }
         bound => bound.map_err(|source| BindError { address, source }),
     }
@@ -73,16 +90,17 @@ fn lacks_ipv6(address: &SocketAddr, error: &io::Error) -> bool {
     address.is_ipv6() && address.ip().is_unspecified() && is_missing
 }
 
-fn bind_all(mut address: SocketAddr, workers: usize) -> io::Result<Bound> {
-    // Sockets that share a port would also share it with those of another
-    // process unnoticed; one that does not share finds out.
-    let probe = socket(address)?;
-    probe.bind(&address.into())?;
-    if address.port() == 0 {
-        let chosen = probe.local_addr()?.as_socket().ok_or(io::ErrorKind::InvalidInput)?;
-        address.set_port(chosen.port());
+fn bind_all(mut address: SocketAddr, workers: usize, must_be_free: bool) -> io::Result<Bound> {
+    if must_be_free {
+        // Sockets that share a port would also share it with those of another
+        // process unnoticed; one that does not share finds out.
+        let probe = socket(address)?;
+        probe.bind(&address.into())?;
+        if address.port() == 0 {
+            let chosen = probe.local_addr()?.as_socket().ok_or(io::ErrorKind::InvalidInput)?;
+            address.set_port(chosen.port());
+        }
     }
-    drop(probe);
     let sockets = (0..workers.max(1))
         .map(|_| {
             let socket = socket(address)?;
@@ -127,5 +145,23 @@ mod tests {
         let _listening = first.listen().unwrap();
         let error = bind(address, 1).unwrap_err().to_string();
         assert!(error.contains(&address.to_string()) && error.contains("taken"), "{error}");
+    }
+
+    #[test]
+    fn addresses_overlap_where_one_holds_the_other() {
+        for (one, other, expected) in [
+            ("127.0.0.1:80", "127.0.0.1:80", true),
+            ("127.0.0.1:80", "127.0.0.1:81", false),
+            ("127.0.0.1:80", "127.0.0.2:80", false),
+            ("0.0.0.0:80", "127.0.0.1:80", true),
+            ("[::]:80", "127.0.0.1:80", true),
+            ("[::]:80", "0.0.0.0:80", true),
+            ("[::]:80", "[::1]:80", true),
+            ("0.0.0.0:80", "[::1]:80", false),
+            ("127.0.0.1:0", "127.0.0.1:0", false),
+        ] {
+            let [one, other]: [SocketAddr; 2] = [one, other].map(|address| address.parse().unwrap());
+            assert_eq!((overlap(one, other), overlap(other, one)), (expected, expected), "{one} {other}");
+        }
     }
 }

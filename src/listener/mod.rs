@@ -13,5 +13,5 @@ mod proxied;
 mod proxy_protocol;
 
 pub use accept::{Listener, Transport};
-pub use bind::{BindError, Bound, bind};
+pub use bind::{BindError, Bound, bind, bind_over, overlap};
 pub use limits::ConnectionLimits;

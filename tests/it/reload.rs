@@ -2,11 +2,14 @@
 //! what comes next is served as the new one says, and a wrong one changes nothing.
 
 use std::fs;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
+
 use std::path::Path;
 use std::process::Output;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::time::Duration;
 
 use http::StatusCode;
 use rustix::process::Signal;
@@ -196,6 +199,34 @@ async fn listeners_come_and_go_in_place() {
     eventually("the old one is closed", || std::net::TcpStream::connect(old).err()).await;
     client.send(GET).await;
     assert_eq!(client.response().await.status(), 200, "a connection that came in there goes on");
+}
+
+#[tokio::test]
+async fn a_listener_moves_to_an_address_that_holds_its_own() {
+    let origin = Origin::answering(personal("hello")).await;
+    let mut seawall = Seawall::start(&site(origin.address)).await;
+    let (http, https) = (seawall.http, seawall.https);
+    for (wider, other) in [("0.0.0.0", "[::]"), ("[::]", "127.0.0.1"), ("127.0.0.1", "0.0.0.0")] {
+        seawall.place.http = format!("{wider}:{}", http.port()).parse().unwrap();
+        seawall.place.https = format!("{other}:{}", https.port()).parse().unwrap();
+        let said = reloaded(&seawall, &site(origin.address)).await;
+        assert!(said.contains(&format!("+ listener http {}", seawall.place.http)), "{said}");
+        assert_eq!(content(&seawall).await, "hello");
+    }
+    // Each takes the place of the other.
+    (seawall.place.http, seawall.place.https) = (https, http);
+    reloaded(&seawall, &site(origin.address)).await;
+    seawall.http = https;
+    eventually("nothing but HTTP is spoken there", || {
+        let mut stream = std::net::TcpStream::connect(https).ok()?;
+        stream.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+        stream.write_all(GET.replace("site.test", "none.test").as_bytes()).ok()?;
+        let mut head = [0; 12];
+        stream.read_exact(&mut head).ok()?;
+        (&head == b"HTTP/1.1 404").then_some(())
+    })
+    .await;
+    assert_eq!(content(&seawall).await, "hello");
 }
 
 #[tokio::test]
