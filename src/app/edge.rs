@@ -48,6 +48,9 @@ pub enum ReloadError {
     /// There is no file to read it from.
     #[error("the config was not read from a file: there is nothing to read anew")]
     NoFile,
+    /// It would come into force for nobody.
+    #[error("the edge is draining: it takes no other config")]
+    Draining,
     /// The file cannot be read, or holds errors.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -176,6 +179,9 @@ impl Live {
     /// changed.
     pub(super) async fn reload(&self) -> Result<Changes, ReloadError> {
         let mut sockets = self.sockets.lock().await;
+        if self.is_draining() {
+            return Err(ReloadError::Draining);
+        }
         let in_force = self.generation();
         let loaded = read_anew(&in_force)?;
         let changes = Changes::between(&in_force.config, &loaded.config);
@@ -183,6 +189,9 @@ impl Live {
             sockets.bind_new(&loaded.config.listen, self.workers.count()).map_err(StartError::from)?;
         let prepared = Generation::prepare(loaded, &self.ground, Some(&in_force)).await;
         let (generation, tls) = prepared?;
+        if self.is_draining() {
+            return Err(ReloadError::Draining);
+        }
         let listening = bound.listen().map_err(StartError::from)?;
         // Nothing fails from here on.
         generation.start_pools(Some(&in_force));

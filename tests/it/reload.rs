@@ -230,6 +230,24 @@ async fn a_listener_moves_to_an_address_that_holds_its_own() {
 }
 
 #[tokio::test]
+async fn an_edge_that_drains_takes_no_other_config() {
+    let mut old = Origin::start().await;
+    let new = Origin::answering(personal("new")).await;
+    let seawall = Seawall::start(&site(old.address)).await;
+    let mut client = RawClient::connect(seawall.http).await;
+    client.send(GET).await;
+    let arrival = old.next().await;
+    assert!(seawall.ask("drain", &[]).await.status.success());
+    eventually("it drains", || std::net::TcpStream::connect(seawall.http).err()).await;
+
+    let output = reload(&seawall, &site(new.address)).await;
+    assert!(!output.status.success() && words(&output).contains("draining"), "{}", words(&output));
+    assert_eq!(generation(&seawall).await, 1);
+    arrival.answer(personal("old")).await;
+    assert_eq!(client.response().await.content, b"old");
+}
+
+#[tokio::test]
 async fn a_new_site_has_its_certificate_and_connections_that_are_there_stay() {
     let origin = Origin::answering(personal("hello")).await;
     let address = origin.address;
