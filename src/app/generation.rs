@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::edge::StartError;
 use crate::balance::{Pool, StickyKey};
-use crate::base::{Clock, Tasks};
+use crate::base::{Clock, FileMark, Tasks};
 use crate::cache::Cache;
 use crate::certs::Certificates;
 use crate::config::model::Balance;
@@ -25,6 +25,8 @@ pub(super) struct Generation {
     pub(super) config: Config,
     /// The file it was read from, if it was one.
     pub(super) source: Option<PathBuf>,
+    /// That file as it was then.
+    pub(super) mark: Option<FileMark>,
     pub(super) text: String,
     pub(super) certificates: Arc<Certificates>,
     pub(super) router: Arc<Router>,
@@ -49,7 +51,7 @@ impl Generation {
         ground: &Ground,
         before: Option<&Self>,
     ) -> Result<(Self, Tls), StartError> {
-        let Loaded { mut config, source, text, .. } = loaded;
+        let Loaded { mut config, source, mark, text, .. } = loaded;
         if let Some(before) = before {
             config.keep_until_restart(&before.config);
         }
@@ -67,7 +69,7 @@ impl Generation {
             .collect();
         let router = Arc::new(Router::new(&config, &origins, Arc::clone(&ground.cache), &ground.metrics));
         let number = before.map_or(1, |before| before.number + 1);
-        Ok((Self { number, config, source, text, certificates, router, pools }, tls))
+        Ok((Self { number, config, source, mark, text, certificates, router, pools }, tls))
     }
 
     /// How it has requests served.

@@ -36,7 +36,7 @@ pub(super) async fn now(edge: &Live) -> Result<Changes, ReloadError> {
 
 /// Reads it anew each time the file has changed, until the task is dropped.
 pub(super) async fn whenever_changed(edge: &Live, file: PathBuf) {
-    let mut known = FileMark::of(&file);
+    let mut known = edge.generation().mark;
     let mut before = known;
     loop {
         tokio::time::sleep(LOOKED_AT).await;
@@ -44,8 +44,11 @@ pub(super) async fn whenever_changed(edge: &Live, file: PathBuf) {
         // Once it rests: an editor may still be writing.
         if found != known && found == before && found.is_some() {
             known = found;
-            // What came of it has been said.
-            let _ = now(edge).await;
+            // It may have been asked for already.
+            if found != edge.generation().mark {
+                // What came of it has been said.
+                let _ = now(edge).await;
+            }
         }
         before = found;
     }

@@ -91,9 +91,10 @@ impl Pool {
     ) -> Result<Arc<Self>, BalanceError> {
         let name = Arc::clone(&config.name);
         let failed = |source| BalanceError { pool: Arc::clone(&name), source };
+        // Before they are read, so that what comes after is seen as new.
+        let files = succession::files(&config.tls);
         let is_any_tls = config.servers.iter().any(|server| server.tls);
         let tls = if is_any_tls { Some(client_config(&config.tls).map_err(failed)?) } else { None };
-        let files = succession::files(&config.tls);
         let legacy = before.map(|before| Legacy::of(before, &config, &files)).unwrap_or_default();
         let pool = Self {
             members: ArcSwap::from_pointee(Members::new(Vec::new())),

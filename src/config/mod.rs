@@ -42,6 +42,7 @@ pub use site::is_orderable;
 use model::{Acme, Limits, Listen};
 use read::{Diagnostic, Diagnostics, Files, Reading, Rendered};
 
+use crate::base::FileMark;
 use crate::policy::CacheRules;
 
 /// The largest file that is taken for a config.
@@ -56,6 +57,8 @@ pub struct Loaded {
     pub warnings: Vec<String>,
     /// The file it was read from; `None` for a text that was given.
     pub source: Option<PathBuf>,
+    /// That file as it was before it was read.
+    pub mark: Option<FileMark>,
     /// The text it was read from.
     pub text: String,
 }
@@ -103,10 +106,11 @@ pub fn load(path: &Path) -> Result<Loaded, ConfigError> {
 /// # Errors
 /// When the file cannot be read or holds errors.
 pub fn load_for(machine: &Machine, path: &Path) -> Result<Loaded, ConfigError> {
+    let mark = FileMark::of(path);
     let text = read_file(path)?;
     let base_dir = path.parent().unwrap_or(Path::new(""));
     let mut loaded = check(&path.display().to_string(), &text, base_dir, machine, Files::Check)?;
-    loaded.source = Some(path.to_owned());
+    (loaded.source, loaded.mark) = (Some(path.to_owned()), mark);
     Ok(loaded)
 }
 
@@ -194,7 +198,13 @@ fn check(
     let config = root::read(&reading, text);
     let rendered = read::render(reading.diagnostics.into_inner(), file_name, text);
     if rendered.errors == 0 {
-        return Ok(Loaded { config, warnings: rendered.findings, source: None, text: text.to_owned() });
+        return Ok(Loaded {
+            config,
+            warnings: rendered.findings,
+            source: None,
+            mark: None,
+            text: text.to_owned(),
+        });
     }
     Err(invalid(file_name, rendered))
 }
