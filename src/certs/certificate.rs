@@ -78,6 +78,16 @@ impl Certificate {
         Ok(())
     }
 
+    /// True if it is made for all of `names`.
+    pub(super) fn is_for_all(&self, names: &[String]) -> bool {
+        names.iter().all(|name| self.covers(name))
+    }
+
+    /// True if it is made for some of `names`.
+    pub(super) fn is_for_some(&self, names: &[String]) -> bool {
+        names.iter().any(|name| self.covers(name))
+    }
+
     /// True if it is made for `name`: by that name, or by the wildcard for its
     /// first label (RFC 9525 s6.3).
     fn covers(&self, name: &str) -> bool {

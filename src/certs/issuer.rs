@@ -80,8 +80,8 @@ impl Issuer {
     }
 
     /// The stored certificate that lasts longest of those that may be used. A
-    /// broken one counts as none, and so does one that is over, unless `over` says
-    /// otherwise.
+    /// broken one counts as none, and so does one that is over or lacks a name, unless
+    /// `over` says otherwise.
     pub(super) async fn stored(
         &self,
         wanted: &Wanted,
@@ -107,8 +107,10 @@ impl Issuer {
                     continue;
                 }
             };
-            let not_after = certificate.validity.not_after;
-            if longest.as_ref().is_none_or(|other| not_after > other.certificate.validity.not_after) {
+            let worth = |certificate: &Certificate| {
+                (certificate.is_for_all(&wanted.names), certificate.validity.not_after)
+            };
+            if longest.as_ref().is_none_or(|other| worth(&certificate) > worth(&other.certificate)) {
                 longest = Some(Held { certificate, server });
             }
         }
@@ -128,6 +130,16 @@ impl Issuer {
                 tracing::error!(
                     site = &*wanted.site,
                     "the certificate has expired and is served all the same"
+                );
+            }
+            // Those that it has are not to lose it because of a new one.
+            (Err(CertificateError::NotFor(name)), Self::Acme(_))
+                if over == Over::IsServed && certificate.is_for_some(&wanted.names) =>
+            {
+                tracing::info!(
+                    site = &*wanted.site,
+                    name,
+                    "a certificate that lacks a name is served until there is another"
                 );
             }
             (checked, _) => checked?,

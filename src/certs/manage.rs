@@ -57,7 +57,10 @@ impl SiteCertificate {
         loaded_from: Option<Marks>,
         now: SystemTime,
     ) -> Self {
-        let standing = Standing::new(held.map(Held::current), issuer.renews(), now, random_unit());
+        let mut standing = Standing::new(held.map(Held::current), issuer.renews(), now, random_unit());
+        if held.is_some_and(|held| !held.certificate.is_for_all(&wanted.names)) {
+            standing.lacks_name(now);
+        }
         Self { wanted, issuer, place, standing: Mutex::new(standing), changed: Notify::new(), loaded_from }
     }
 
@@ -131,6 +134,7 @@ impl Reason {
             Self::First => "it is the first one",
             Self::Lifetime => "most of the lifetime is over then",
             Self::Suggested => "the authority suggests it",
+            Self::Names => "the one in use lacks a name",
             Self::Asked => "it was asked for",
         }
     }

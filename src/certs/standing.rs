@@ -50,6 +50,8 @@ pub(super) enum Reason {
     Lifetime,
     /// The ACME server suggests it (RFC 9773).
     Suggested,
+    /// The one in use lacks a name.
+    Names,
     /// Somebody asked for it.
     Asked,
 }
@@ -124,8 +126,9 @@ impl Standing {
     pub(super) fn suggested(&mut self, window: Window, now: SystemTime, wait: Duration, chance: f64) {
         self.ask_at = now.checked_add(wait);
         let Some(not_after) = self.current.as_ref().map(|current| current.validity.not_after) else { return };
-        // What somebody asked for is not put off again.
-        let is_asked_for = self.plan.is_some_and(|(_, reason)| reason == Reason::Asked);
+        // What is wanted at once is not put off again.
+        let is_asked_for =
+            self.plan.is_some_and(|(_, reason)| matches!(reason, Reason::Asked | Reason::Names));
         if self.suggested != Some(window) && window.end > window.start && !is_asked_for {
             self.suggested = Some(window);
             let due = window.pick(chance).min(not_after);
@@ -137,6 +140,11 @@ impl Standing {
     /// What was suggested before stays.
     pub(super) fn not_suggested(&mut self, now: SystemTime, wait: Option<Duration>) {
         self.ask_at = wait.and_then(|wait| now.checked_add(wait));
+    }
+
+    /// The certificate in use lacks a name of the site.
+    pub(super) fn lacks_name(&mut self, now: SystemTime) {
+        self.plan = self.plan.map(|_| (now, Reason::Names));
     }
 
     /// Somebody wants a new certificate now; says whether one can be made.

@@ -260,7 +260,8 @@ mod tests {
 
     use super::*;
     use crate::base::ManualClock;
-    use crate::certs::status::{CertificateStatus, IssuerKind};
+    use crate::certs::status::{CertificateStatus, IssuerKind, unix_seconds};
+    use crate::certs::storage::Item;
     use crate::certs::testing::{config, now};
 
     async fn start(config: &Config, at: SystemTime, tasks: &Tasks) -> Result<Arc<Certificates>, CertError> {
@@ -339,6 +340,30 @@ mod tests {
         assert_eq!(tasks.running(), 3);
         drop(certs);
         tokio::time::timeout(Duration::from_secs(2), tasks.wait()).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_certificate_that_lacks_a_new_name_is_served_until_there_is_another() {
+        let state = tempfile::tempdir().unwrap();
+        let before = config(state.path(), &[("a.test", SiteTls::Acme)]);
+        let made = rcgen::generate_simple_self_signed(["a.test".to_owned()]).unwrap();
+        let pem = made.cert.pem() + &made.signing_key.serialize_pem();
+        let item = Item::acme_certificate(&before.acme.directories[0], "a.test");
+        FileStorage::open(state.path()).unwrap().store(&item, pem.into()).await.unwrap();
+        let site = Site { aliases: vec!["www.a.test".into()], ..Site::clone(&before.sites[0]) };
+        let config = Config { sites: vec![Arc::new(site)], ..before };
+        let status = status(&config, now()).await.remove(0);
+        assert!(status.not_after.is_some());
+        assert_eq!(status.why_then, Some("the one in use lacks a name"));
+        assert_eq!(status.next_renewal, Some(unix_seconds(now())));
+
+        let other = Site { name: "b.test".into(), ..Site::clone(&config.sites[0]) };
+        let other = Site { aliases: vec!["a.b.test".into()], ..other };
+        let item = Item::acme_certificate(&config.acme.directories[0], "b.test");
+        let pem = made.cert.pem() + &made.signing_key.serialize_pem();
+        FileStorage::open(state.path()).unwrap().store(&item, pem.into()).await.unwrap();
+        let config = Config { sites: vec![Arc::new(other)], ..config };
+        assert_eq!(self::status(&config, now()).await[0].not_after, None, "made for none of the names");
     }
 
     #[tokio::test]
