@@ -57,7 +57,7 @@ impl Generation {
         }
         let certificates = match before.filter(|before| before.config.has_same_certificates(&config)) {
             Some(before) => Arc::clone(&before.certificates),
-            None => ground.certificates(&config).await?,
+            None => ground.certificates(&config, before).await?,
         };
         let tls = Tls::new(&config, &certificates)?;
         let pools = ground.pools(&config, before)?;
@@ -102,9 +102,16 @@ impl Generation {
 }
 
 impl Ground {
-    async fn certificates(&self, config: &Config) -> Result<Arc<Certificates>, StartError> {
+    async fn certificates(
+        &self,
+        config: &Config,
+        before: Option<&Generation>,
+    ) -> Result<Arc<Certificates>, StartError> {
         let (clock, metrics) = (Arc::clone(&self.clock), Arc::clone(&self.metrics));
-        Ok(Certificates::start(config, clock, &self.background, metrics).await?)
+        Ok(match before {
+            Some(before) => before.certificates.follow(config, clock, &self.background, metrics).await?,
+            None => Certificates::start(config, clock, &self.background, metrics).await?,
+        })
     }
 
     /// The pools of `config`, in the order of their names.

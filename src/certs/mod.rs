@@ -43,6 +43,7 @@ use crate::base::Clock;
 use acme::Challenges;
 use manage::SiteCertificate;
 use on_demand::OnDemand;
+use remember::Remembering;
 use table::Resolver;
 
 /// The certificates of one configuration. When it is dropped nothing is renewed
@@ -54,6 +55,8 @@ pub struct Certificates {
     sites: Vec<Arc<SiteCertificate>>,
     on_demand: Option<Arc<OnDemand>>,
     clock: Arc<dyn Clock>,
+    storage: Arc<dyn CertStorage>,
+    remembering: Arc<Remembering>,
     _ends_upkeep: DropGuard,
 }
 

@@ -40,6 +40,20 @@ impl Certificates {
         Self::start_with_backoff(config, clock, tasks, metrics, renewal::AFTER_FAILURE).await
     }
 
+    /// As [`Certificates::start`], for another configuration with the same state
+    /// directory. Both work on it side by side, and what could not be written to it is
+    /// known to the new ones.
+    pub async fn follow(
+        &self,
+        config: &Config,
+        clock: Arc<dyn Clock>,
+        tasks: &Tasks,
+        metrics: Arc<Metrics>,
+    ) -> Result<Arc<Self>, CertError> {
+        let kept = (Arc::clone(&self.storage), Arc::clone(&self.remembering));
+        Self::start_on(kept, config, clock, tasks, metrics, renewal::AFTER_FAILURE).await
+    }
+
     /// As [`Certificates::start`], with other waits after failures than a
     /// minute to a day.
     pub async fn start_with_backoff(
@@ -49,14 +63,25 @@ impl Certificates {
         metrics: Arc<Metrics>,
         backoff: Backoff,
     ) -> Result<Arc<Self>, CertError> {
-        let resolver = Arc::new(Resolver::default());
-        let challenges = Arc::new(Challenges::new(Arc::clone(&resolver), tasks));
         let storage: Arc<dyn CertStorage> = Arc::new(FileStorage::open(&config.state_dir)?);
         let remembering = Arc::new(Remembering::new(Arc::clone(&storage)));
+        Self::start_on((storage, remembering), config, clock, tasks, metrics, backoff).await
+    }
+
+    async fn start_on(
+        (storage, remembering): (Arc<dyn CertStorage>, Arc<Remembering>),
+        config: &Config,
+        clock: Arc<dyn Clock>,
+        tasks: &Tasks,
+        metrics: Arc<Metrics>,
+        backoff: Backoff,
+    ) -> Result<Arc<Self>, CertError> {
+        let resolver = Arc::new(Resolver::default());
+        let challenges = Arc::new(Challenges::new(Arc::clone(&resolver), tasks));
         let mut sources = Sources {
             config,
             storage,
-            remembering: Arc::clone(&remembering),
+            remembering,
             challenges,
             transport: None,
             clock,
@@ -97,10 +122,19 @@ impl Certificates {
         });
         let end = CancellationToken::new();
         let on_demand = sources.on_demand(&upkeep, (tasks, &end))?;
-        begin(&upkeep, &kept, remembering, (tasks, &end));
-        let Sources { challenges, clock, .. } = sources;
+        begin(&upkeep, &kept, Arc::clone(&sources.remembering), (tasks, &end));
+        let Sources { challenges, clock, storage, remembering, .. } = sources;
         let _ends_upkeep = end.drop_guard();
-        Ok(Arc::new(Self { resolver, challenges, sites: kept, on_demand, clock, _ends_upkeep }))
+        Ok(Arc::new(Self {
+            resolver,
+            challenges,
+            sites: kept,
+            on_demand,
+            clock,
+            storage,
+            remembering,
+            _ends_upkeep,
+        }))
     }
 }
 
@@ -192,7 +226,7 @@ impl Sources<'_> {
     /// ordered.
     async fn held(&self, wanted: &Wanted, issuer: &Issuer) -> Result<Option<Held>, CertError> {
         let now = self.clock.wall();
-        if let Some(stored) = issuer.stored(wanted, &*self.storage, now, Over::IsServed).await {
+        if let Some(stored) = issuer.stored(wanted, &*self.remembering, now, Over::IsServed).await {
             return Ok(Some(stored));
         }
         Ok(match issuer {
@@ -340,6 +374,34 @@ mod tests {
         assert_eq!(tasks.running(), 3);
         drop(certs);
         tokio::time::timeout(Duration::from_secs(2), tasks.wait()).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn those_that_follow_know_what_could_not_be_written() {
+        let state = tempfile::tempdir().unwrap();
+        // A file where a directory has to be: not even root writes under it.
+        fs::write(state.path().join("acme"), b"").unwrap();
+        let config = config(state.path(), &[("a.test", SiteTls::Acme)]);
+        let (clock, tasks) = (Arc::new(ManualClock::at(now())), Tasks::new());
+        let before = start(&config, now(), &tasks).await.unwrap();
+        let made = rcgen::generate_simple_self_signed(["a.test".to_owned()]).unwrap();
+        let pem = made.cert.pem() + &made.signing_key.serialize_pem();
+        let item = Item::acme_certificate(&config.acme.directories[0], "a.test");
+        before.remembering.store(&item, pem.into()).await.unwrap();
+        let after = before.follow(&config, clock, &tasks, Arc::default()).await.unwrap();
+        assert!(after.status()[0].not_after.is_some());
+    }
+
+    #[tokio::test]
+    async fn half_written_files_of_those_before_are_left_to_them() {
+        let state = tempfile::tempdir().unwrap();
+        let config = internal(state.path(), "a.test");
+        let (clock, tasks) = (Arc::new(ManualClock::at(now())), Tasks::new());
+        let before = start(&config, now(), &tasks).await.unwrap();
+        let half_written = state.path().join("internal/a.test.pem.0123.tmp");
+        fs::write(&half_written, b"half").unwrap();
+        let _after = before.follow(&config, clock, &tasks, Arc::default()).await.unwrap();
+        assert!(half_written.exists());
     }
 
     #[tokio::test]
