@@ -223,6 +223,14 @@ impl Member {
         is_back
     }
 
+    /// Gives it this duty. One that an operator took out comes back slowly.
+    pub(super) fn assign(&self, duty: Duty, now: Duration) {
+        if duty == Duty::Enabled && self.duty.get() != Duty::Enabled {
+            self.come_back(now);
+        }
+        self.duty.set(duty);
+    }
+
     /// It begins anew, slowly.
     fn come_back(&self, now: Duration) {
         self.latency.forget();
@@ -309,6 +317,7 @@ impl Member {
         ServerStatus {
             label: self.label.to_string(),
             state,
+            is_down: self.standing() == Standing::Down,
             weight: self.weight(),
             backup: self.is_backup.load(Relaxed),
             in_flight: self.origin.in_flight(),

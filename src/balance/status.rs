@@ -19,6 +19,8 @@ pub struct ServerStatus {
     pub label: String,
     /// Whether it is asked.
     pub state: ServerState,
+    /// Its health checks fail, whether or not it would be asked otherwise.
+    pub is_down: bool,
     /// Its share against the others.
     pub weight: u32,
     /// Only asked when the others are down.

@@ -49,7 +49,7 @@ pub trait Inspect: Send + Sync + 'static {
     /// The routes in force.
     fn router(&self) -> Arc<Router>;
 
-    /// An array of pools: `{ name, servers: [{ label, state, in_flight,
+    /// An array of pools: `{ name, servers: [{ label, state, is_down, in_flight,
     /// latency_ms, requests, failures, last_error }] }`. A name that no server was
     /// found under is a server whose state is `unresolved`.
     fn origins(&self) -> Value;

@@ -42,7 +42,7 @@ pub fn origins(pools: &Value) -> String {
             [
                 cell(&pool["name"]),
                 cell(&server["label"]),
-                cell(&server["state"]),
+                state(server),
                 cell(&server["in_flight"]),
                 cell(&server["latency_ms"]),
                 cell(&server["requests"]),
@@ -65,6 +65,13 @@ pub fn origins(pools: &Value) -> String {
         ("LAST ERROR", Align::Left),
     ];
     table::render(columns, &rows)
+}
+
+/// Whether a server is asked, and whether it could be.
+fn state(server: &Value) -> String {
+    let state = cell(&server["state"]);
+    let is_down_besides = server["is_down"] == true && state != "down";
+    if is_down_besides { format!("{state}, down") } else { state }
 }
 
 /// The answer of `/v1/origins/drain`, `disable` and `enable`.
@@ -229,21 +236,25 @@ draining     no
     #[test]
     fn the_servers_of_all_pools() {
         let server = |label: &str, state: &str, requests: u32, error: Value| {
-            json!({ "label": label, "state": state, "in_flight": 3, "latency_ms": 1.5,
-                    "requests": requests, "failures": 0, "last_error": error })
+            json!({ "label": label, "state": state, "is_down": error != Value::Null, "in_flight": 3,
+                    "latency_ms": 1.5, "requests": requests, "failures": 0, "last_error": error })
         };
         let pools = json!([
             { "name": "app", "servers": [
                 server("10.0.0.1:8080", "up", 12_345, Value::Null),
                 server("https://10.0.0.2:8443", "down", 7, json!("connection refused\u{1b}[2J")),
             ] },
-            { "name": "site:example.com", "servers": [{ "label": "10.0.0.3:80" }] },
+            { "name": "site:example.com", "servers": [
+                { "label": "10.0.0.3:80" },
+                server("10.0.0.4:80", "draining", 7, json!("timeout")),
+            ] },
         ]);
         let expected = "\
-POOL              SERVER                 STATE  IN FLIGHT  LATENCY MS  REQUESTS  FAILURES  LAST ERROR
-app               10.0.0.1:8080          up             3         1.5     12345         0  -
-app               https://10.0.0.2:8443  down           3         1.5         7         0  connection refused\u{fffd}[2J
-site:example.com  10.0.0.3:80            -              -           -         -         -  -
+POOL              SERVER                 STATE           IN FLIGHT  LATENCY MS  REQUESTS  FAILURES  LAST ERROR
+app               10.0.0.1:8080          up                      3         1.5     12345         0  -
+app               https://10.0.0.2:8443  down                    3         1.5         7         0  connection refused\u{fffd}[2J
+site:example.com  10.0.0.3:80            -                       -           -         -         -  -
+site:example.com  10.0.0.4:80            draining, down          3         1.5         7         0  timeout
 ";
         assert_eq!(origins(&pools), expected);
     }

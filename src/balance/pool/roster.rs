@@ -228,7 +228,7 @@ impl Pool {
             roster.orders.give(entry, duty);
         }
         for member in meant {
-            member.duty.set(duty);
+            member.assign(duty, self.now());
             if entry.is_none() {
                 roster.orders.give_one(member.entry, &member.url, duty);
             }
@@ -251,6 +251,7 @@ fn unresolved(config: &ServerConfig, last_error: Option<String>) -> ServerStatus
     ServerStatus {
         label: config.label.to_string(),
         state: ServerState::Unresolved,
+        is_down: false,
         weight: config.weight,
         backup: config.backup,
         in_flight: 0,

@@ -27,6 +27,24 @@ async fn who_is_taken_out_gets_nothing_new_whatever_the_strategy() {
 }
 
 #[tokio::test]
+async fn who_was_taken_out_comes_back_slowly() {
+    let clock = Arc::new(ManualClock::at(SystemTime::UNIX_EPOCH));
+    let config = PoolConfig { slow_start: Duration::from_secs(30), ..test_origin::pool(&[nobody()]) };
+    let pool = pool_with(config, Arc::clone(&clock) as Arc<dyn Clock>);
+    let warmth = || member(&pool, 0).candidate(false, pool.now()).warmth;
+    let label = nobody().to_string();
+    pool.assign(&label, Duty::Enabled);
+    assert_eq!(warmth(), 100, "it was there all the time");
+    pool.assign(&label, Duty::Disabled);
+    clock.advance(Duration::from_secs(3600));
+    pool.assign(&label, Duty::Enabled);
+    assert_eq!(warmth(), 10);
+    clock.advance(Duration::from_secs(15));
+    pool.assign(&label, Duty::Enabled);
+    assert_eq!(warmth(), 55);
+}
+
+#[tokio::test]
 async fn nobody_is_asked_where_all_are_taken_out() {
     let origin = TestOrigin::always(OK).await;
     let pool = pool(config(&[&origin]));
