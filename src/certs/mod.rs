@@ -83,6 +83,12 @@ impl Certificates {
         }
     }
 
+    /// True if there is a certificate for `name`, in lower case, or for a client that
+    /// names nobody.
+    pub fn has(&self, name: Option<&str>) -> bool {
+        self.resolver.has(name)
+    }
+
     /// How many there may be.
     pub fn most(&self) -> usize {
         self.sites.len() + self.on_demand.as_ref().map_or(0, |_| on_demand::MOST_HOSTS)

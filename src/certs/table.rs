@@ -262,6 +262,15 @@ impl Resolver {
         table.certificate(table.names.find(name)?, schemes)
     }
 
+    /// True if whoever asks for `name` gets one.
+    pub(super) fn has(&self, name: Option<&str>) -> bool {
+        let table = self.table.load();
+        match name.filter(|name| table.names.is_on_demand(name)) {
+            Some(host) => self.has_host(host),
+            None => table.names.find(name).is_some(),
+        }
+    }
+
     fn challenge(&self, name: &str) -> Option<Arc<CertifiedKey>> {
         self.table.load().challenges.get(name).cloned()
     }

@@ -26,6 +26,10 @@ use crate::telemetry::metrics::Limit;
 /// four records of full size, so that large bodies go out in few writes.
 const BUFFER_LIMIT: usize = 64 * 1024;
 
+/// A fatal alert (RFC 8446 s6) of the kind unrecognized_name (RFC 6066 s3), in a
+/// record of its own: before a handshake it is not encrypted.
+const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
+
 /// What became of a connection.
 #[derive(Debug)]
 pub enum Accepted<S> {
@@ -61,6 +65,9 @@ pub enum HandshakeError {
     /// The client went away.
     #[error("the client closed the connection in the TLS handshake")]
     Closed,
+    /// Nobody here is called as the client says; it was sent an alert.
+    #[error("there is no certificate for the name in the client's hello")]
+    UnrecognizedName,
     /// The client proved that a certificate is its own in which nobody can read
     /// who it is.
     #[error("the client's certificate cannot be read")]
@@ -106,8 +113,13 @@ where
     let begun = LazyConfigAcceptor::new(Acceptor::default(), stream);
     let begun = begun.await.map_err(HandshakeError::from_io)?;
     let asked = Asked::of(&begun.client_hello());
-    if let Asked::Site(Some(name)) = &asked {
-        tls.certificates.ready(name).await;
+    if let Asked::Site(name) = &asked {
+        if let Some(name) = name {
+            tls.certificates.ready(name).await;
+        }
+        if !tls.certificates.has(name.as_deref()) {
+            return Err(refuse(begun.io).await);
+        }
     }
     let guarded = match &asked {
         Asked::Site(name) => tls.guarded(name.as_deref()),
@@ -128,6 +140,15 @@ where
     };
     let session = session(connection, guarded)?;
     Ok(Accepted::Http { stream, alpn, session })
+}
+
+/// Says that nobody here is called so: rustls would call it `access_denied`, which
+/// browsers and scanners take for something else.
+async fn refuse<S: AsyncWrite + Unpin>(mut stream: S) -> HandshakeError {
+    // Nothing is lost where the client does not wait for it.
+    let _ = stream.write_all(&UNRECOGNIZED_NAME).await;
+    let _ = stream.shutdown().await;
+    HandshakeError::UnrecognizedName
 }
 
 /// What a hello asks for.

@@ -10,8 +10,8 @@ use rustls::compress::{self, CertDecompressor, DecompressionFailed};
 use rustls::crypto::{verify_tls12_signature, verify_tls13_signature};
 use rustls::version::{TLS12, TLS13};
 use rustls::{
-    CertificateCompressionAlgorithm, ClientConfig, DigitallySignedStruct, NamedGroup, SignatureScheme,
-    SupportedProtocolVersion,
+    AlertDescription, CertificateCompressionAlgorithm, ClientConfig, DigitallySignedStruct, NamedGroup,
+    SignatureScheme, SupportedProtocolVersion,
 };
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -275,13 +275,20 @@ async fn refused(edge: &Edge, client: &Client) -> HandshakeError {
 }
 
 #[tokio::test]
-async fn what_no_site_answers_for_is_refused() {
+async fn who_asks_for_nobody_here_is_told_so() {
     let edge = edge(&["a.test"]).await;
     for name in ["other.test", ""] {
-        let error = refused(&edge, &client(name)).await;
-        assert!(matches!(error, HandshakeError::Failed(_)), "{name:?}: {error}");
+        for version in [&TLS12, &TLS13] {
+            let client = client_of(name, &[version]);
+            let (refused, accepted) = tokio::join!(client.connect(&edge), edge.accept());
+            let refused = refused.unwrap_err();
+            let alert = refused.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>());
+            let expected = rustls::Error::AlertReceived(AlertDescription::UnrecognisedName);
+            assert_eq!(alert, Some(&expected), "{name:?}, {version:?}");
+            assert!(matches!(accepted, Err(HandshakeError::UnrecognizedName)));
+        }
     }
-    assert_eq!(edge.metrics.handshakes_failed.value(), 2);
+    assert_eq!(edge.metrics.handshakes_failed.value(), 4);
 }
 
 #[tokio::test]
