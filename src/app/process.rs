@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::sync::Arc;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::command_line::CommandError;
@@ -34,14 +35,10 @@ pub(super) fn run(
         let edge = Edge::start(loaded).await?;
         let stop = CancellationToken::new();
         endpoints.serve(edge.live(), &stop);
-        if let Some(file) = file {
-            let live = Arc::clone(edge.live());
-            let watch = async move { reload::whenever_changed(&live, file).await };
-            edge.live().ground.background.spawn_until_stopped(watch);
-        }
+        let reload = reload::start(edge.live(), file);
         tracing::info!(http = ?edge.http, https = ?edge.https, "serving");
         started(&edge)?;
-        signals.until_stop(edge.live(), &stop).await;
+        signals.until_stop(edge.live(), &reload, &stop).await;
         tracing::info!("draining");
         end(edge, &mut signals).await;
         Ok(())
@@ -110,8 +107,8 @@ impl Signals {
     }
 
     /// Waits for SIGTERM, SIGINT or `stop`. SIGUSR1 opens the access log anew, as
-    /// logrotate wants it; SIGHUP does so, too, and reads the config anew.
-    async fn until_stop(&mut self, edge: &Live, stop: &CancellationToken) {
+    /// logrotate wants it; SIGHUP does so, too, and asks for a `reload`.
+    async fn until_stop(&mut self, edge: &Live, reload: &Notify, stop: &CancellationToken) {
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => return,
@@ -120,8 +117,7 @@ impl Signals {
                 _ = self.user1.recv() => edge.telemetry.reopen(),
                 _ = self.hangup.recv() => {
                     edge.telemetry.reopen();
-                    // What came of it has been said.
-                    let _ = reload::now(edge).await;
+                    reload.notify_one();
                 }
             }
         }

@@ -1,7 +1,10 @@
 //! When the configuration is read anew, and what is said of it.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
+
+use tokio::sync::Notify;
 
 use super::edge::{Live, ReloadError};
 use crate::base::FileMark;
@@ -9,6 +12,20 @@ use crate::config::{ChangeKind, Changes};
 
 /// How often the file is looked at.
 const LOOKED_AT: Duration = Duration::from_secs(1);
+
+/// Has the configuration of `edge` read anew whenever what this gives is notified, and
+/// each time that `file` has changed, until the background tasks are stopped.
+pub(super) fn start(edge: &Arc<Live>, file: Option<PathBuf>) -> Arc<Notify> {
+    let asked = Arc::new(Notify::new());
+    let tasks = &edge.ground.background;
+    let (live, is_asked) = (Arc::clone(edge), Arc::clone(&asked));
+    tasks.spawn_until_stopped(async move { whenever_asked(&live, &is_asked).await });
+    if let Some(file) = file {
+        let live = Arc::clone(edge);
+        tasks.spawn_until_stopped(async move { whenever_changed(&live, file).await });
+    }
+    asked
+}
 
 /// Reads the configuration of `edge` anew, and says in log and metrics what came of
 /// it.
@@ -34,8 +51,18 @@ pub(super) async fn now(edge: &Live) -> Result<Changes, ReloadError> {
     reloaded
 }
 
-/// Reads it anew each time the file has changed, until the task is dropped.
-pub(super) async fn whenever_changed(edge: &Live, file: PathBuf) {
+/// Reads it anew each time it is `asked` for; however often that is while it is being
+/// read, once more.
+async fn whenever_asked(edge: &Live, asked: &Notify) {
+    loop {
+        asked.notified().await;
+        // What came of it has been said.
+        let _ = now(edge).await;
+    }
+}
+
+/// Reads it anew each time the file has changed.
+async fn whenever_changed(edge: &Live, file: PathBuf) {
     let mut known = edge.generation().mark;
     let mut before = known;
     loop {
