@@ -17,6 +17,10 @@ const COST_OF_FAILURE: f64 = 4.0;
 /// ... but no longer than this.
 const MOST_FOR_FAILURE: f64 = 1.0;
 
+/// Whoever looks at it read the time before the last answer came, by so many
+/// milliseconds at most.
+const BEHIND: u32 = 60_000;
+
 /// An average and the time it is of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Average {
@@ -28,14 +32,20 @@ struct Average {
 impl Average {
     /// What is left of it at `now`: a server that is not asked is forgiven.
     fn decayed(self, now: u32) -> f64 {
-        let passed = f64::from(now.wrapping_sub(self.at)) / 1_000.0;
-        f64::from(self.micros) * (-passed / DECAY.as_secs_f64()).exp()
+        f64::from(self.micros) * self.kept(now)
+    }
+
+    fn kept(self, now: u32) -> f64 {
+        let passed = match now.wrapping_sub(self.at) {
+            negative if negative > u32::MAX - BEHIND => 0,
+            passed => passed,
+        };
+        (-f64::from(passed) / 1_000.0 / DECAY.as_secs_f64()).exp()
     }
 
     fn with(self, sample: Duration, now: u32) -> Self {
         let sample = u32::try_from(sample.as_micros()).unwrap_or(u32::MAX);
-        let passed = f64::from(now.wrapping_sub(self.at)) / 1_000.0;
-        let kept = (-passed / DECAY.as_secs_f64()).exp();
+        let kept = self.kept(now);
         let average = f64::from(self.micros) * kept + f64::from(sample) * (1.0 - kept);
         Self { micros: sample.max(average as u32), at: now }
     }
@@ -133,6 +143,15 @@ mod tests {
         latency.observe(MS(500), MS(0));
         latency.forget();
         assert!((latency.seconds(MS(0)) - 0.001).abs() < 1e-9);
+    }
+
+    #[test]
+    fn who_looks_at_it_from_a_little_earlier_sees_the_same() {
+        let latency = Latency::default();
+        latency.observe(MS(500), MS(1_000));
+        assert!((latency.seconds(MS(999)) - 0.5).abs() < 0.001);
+        latency.observe(MS(10), MS(999));
+        assert!((latency.seconds(MS(1_000)) - 0.5).abs() < 0.001, "good news count slowly");
     }
 
     #[test]
