@@ -84,9 +84,9 @@ impl Pool {
     ) -> Result<Arc<Member>, UpstreamError> {
         let config = &self.config;
         let url = server.endpoint.urls(server.tls).join(",");
-        let legacy = self.legacy();
-        let before = legacy.member(&url);
-        let origin = match before.and_then(|before| legacy.origin(before, &server)) {
+        let mut legacy = self.legacy();
+        let before = legacy.take(&url, &server);
+        let origin = match before.as_ref().and_then(|before| legacy.origin(before, &server)) {
             Some(origin) => origin,
             None => self.origin_server(&server)?,
         };
@@ -96,7 +96,7 @@ impl Pool {
         };
         let member = Member::new(server, origin, url, config, tie, new);
         Ok(Arc::new(match before {
-            Some(before) => member.succeeding(before, config.eject.is_some()),
+            Some(before) => member.succeeding(&before, config.eject.is_some()),
             None => member,
         }))
     }

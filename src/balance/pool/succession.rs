@@ -8,7 +8,6 @@ use std::sync::{Arc, PoisonError};
 use super::Pool;
 use crate::balance::discovery::FoundServer;
 use crate::balance::member::Member;
-use crate::balance::members::Members;
 use crate::base::FileMark;
 use crate::config::model::{OriginTls, PoolConfig};
 use crate::upstream::OriginServer;
@@ -16,7 +15,7 @@ use crate::upstream::OriginServer;
 /// What a pool finds that takes the place of another one.
 #[derive(Debug, Default)]
 pub(super) struct Legacy {
-    members: Option<Arc<Members>>,
+    members: Vec<Arc<Member>>,
     /// True if servers are spoken to as they were there.
     with_connections: bool,
 }
@@ -25,17 +24,24 @@ impl Legacy {
     /// What a pool of `config`, whose files are these, finds in `before`.
     pub(super) fn of(before: &Pool, config: &PoolConfig, files: &[Option<FileMark>]) -> Self {
         let with_connections = before.config.is_spoken_alike(config) && *before.files == *files;
-        Self { members: Some(before.members()), with_connections }
+        Self { members: before.members().iter().map(Arc::clone).collect(), with_connections }
     }
 
-    /// The member at `url`.
-    pub(super) fn member(&self, url: &str) -> Option<&Arc<Member>> {
-        self.members.as_ref()?.iter().find(|member| member.url == url)
+    /// The member that `server` was, whose `url` this is. Given once, so that of two at
+    /// one address each has its own connections; what is known of an address holds under
+    /// another name, too.
+    pub(super) fn take(&mut self, url: &str, server: &FoundServer) -> Option<Arc<Member>> {
+        let mut there = self.members.iter().enumerate().filter(|(_, member)| member.url == url);
+        match there.clone().find(|(_, member)| *member.origin.endpoint() == server.endpoint) {
+            Some((index, _)) => Some(self.members.remove(index)),
+            None => there.next().map(|(_, member)| Arc::clone(member)),
+        }
     }
 
     /// The origin server of `member`, if it may be gone on with as `server`.
     pub(super) fn origin(&self, member: &Member, server: &FoundServer) -> Option<Arc<OriginServer>> {
-        let is_alike = self.with_connections && member.protocol == server.protocol;
+        let is_same = member.protocol == server.protocol && *member.origin.endpoint() == server.endpoint;
+        let is_alike = self.with_connections && is_same;
         is_alike.then(|| Arc::clone(&member.origin))
     }
 }

@@ -96,6 +96,36 @@ async fn connections_and_their_bounds_go_on_where_servers_are_spoken_to_as_befor
 }
 
 #[tokio::test]
+async fn a_server_that_is_there_twice_has_the_connections_of_each() {
+    let origin = TestOrigin::always(OK).await;
+    let twice = PoolConfig { balance: Balance::RoundRobin, ..config(&[&origin, &origin]) };
+    let before = pool(twice.clone());
+    for _ in 0..2 {
+        asked(&before).await;
+    }
+    let after = next(&before, PoolConfig { panic: false, ..twice });
+    let known = after.snapshot().servers;
+    assert_eq!((known[0].requests, known[1].requests), (1, 1));
+    for index in [0, 1] {
+        assert!(Arc::ptr_eq(&member(&before, index).origin, &member(&after, index).origin), "{index}");
+    }
+    assert!(!Arc::ptr_eq(&member(&after, 0).origin, &member(&after, 1).origin));
+}
+
+#[tokio::test]
+async fn an_address_that_is_found_under_a_name_from_now_on_is_spoken_to_by_that_name() {
+    let before = pool(test_origin::pool(&[found::number(2)]));
+    let after = pool_after(&before, found::named(test_origin::pool(&[found::number(1)])));
+    found::found(&after, vec![found::at(found::number(2))]);
+    let known = member(&after, 1);
+    assert_eq!(known.origin.endpoint().name(), "app.internal");
+    assert_eq!(known.standing(), Standing::Up);
+    // Or it would be somebody new each time it is found.
+    found::found(&after, vec![found::at(found::number(2))]);
+    assert!(Arc::ptr_eq(&known, &member(&after, 1)));
+}
+
+#[tokio::test]
 async fn a_retired_pool_ends_what_it_has() {
     let origins = [TestOrigin::always(OK).await, TestOrigin::always(OK).await];
     let before = pool(config(&[&origins[0]]));
