@@ -6,7 +6,7 @@ mod pulse;
 
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::FutureExt;
@@ -20,7 +20,7 @@ use self::pulse::Pulse;
 use super::failure::{fetch_error, not_sent};
 use super::idle::{SHELVES, shelf_of_thread};
 use super::lifetime::Lifetime;
-use super::open::OpenConnection;
+use super::open::{Demand, OpenConnection};
 use super::server::OriginServer;
 use super::stream::{OriginStream, Traffic, Transport};
 use super::upload::{RequestContent, Upload};
@@ -94,6 +94,7 @@ pub(super) struct Multiplexed {
     is_retired: AtomicBool,
     lifetime: Lifetime,
     pulse: Pulse,
+    demand: Arc<Demand>,
     _end: DropGuard,
 }
 
@@ -147,6 +148,7 @@ impl Multiplexed {
             is_retired: AtomicBool::new(false),
             lifetime,
             pulse: Pulse::new(Arc::clone(&server.clock), traffic),
+            demand: Arc::clone(server.open.demand()),
             _end: end.drop_guard(),
         }))
     }
@@ -159,13 +161,11 @@ impl Multiplexed {
     /// A stream for a request, if there is one left.
     pub(super) fn stream(self: &Arc<Self>) -> Option<Stream> {
         let most = self.allowed.load(Relaxed).min(MOST_STREAMS);
-        let is_free = self.streams.fetch_add(1, Relaxed) < most;
-        let stream = Stream { connection: Arc::clone(self), sender: self.sender.clone(), upload: None };
-        if is_free {
-            self.lifetime.count();
-            self.pulse.asked();
-        }
-        is_free.then_some(stream)
+        let one_more = |streams| (streams < most).then_some(streams + 1);
+        self.streams.fetch_update(SeqCst, SeqCst, one_more).ok()?;
+        self.lifetime.count();
+        self.pulse.asked();
+        Some(Stream { connection: Arc::clone(self), sender: self.sender.clone(), upload: None })
     }
 
     /// True as long as requests may be sent on it.
@@ -202,9 +202,10 @@ impl Drop for Stream {
         if self.upload.as_ref().is_some_and(|upload| !upload.is_over()) {
             self.connection.retire();
         }
-        if self.connection.streams.fetch_sub(1, Relaxed) == 1 {
+        if self.connection.streams.fetch_sub(1, SeqCst) == 1 {
             self.connection.pulse.is_left();
         }
+        self.connection.demand.stream_left();
     }
 }
 
@@ -284,7 +285,7 @@ impl MultiplexedConnections {
     pub(super) fn drop_one(&self) {
         for shelf in &self.shelves {
             let mut shelf = lock(shelf);
-            if let Some(idle) = shelf.iter().position(|it| it.streams.load(Relaxed) == 0) {
+            if let Some(idle) = shelf.iter().position(|it| it.streams.load(SeqCst) == 0) {
                 shelf.swap_remove(idle);
                 return;
             }

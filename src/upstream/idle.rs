@@ -66,7 +66,26 @@ impl IdleConnections {
         client: Option<ClientEnds>,
         now: Instant,
     ) -> Option<Connection> {
-        let mut shelf = self.own();
+        self.take_from(self.own(), host, client, now)
+    }
+
+    /// The same, of any worker's: for where no further connection can be had.
+    pub(super) fn take_any(
+        &self,
+        host: Option<&Host>,
+        client: Option<ClientEnds>,
+        now: Instant,
+    ) -> Option<Connection> {
+        self.shelves.iter().find_map(|shelf| self.take_from(lock(shelf), host, client, now))
+    }
+
+    fn take_from(
+        &self,
+        mut shelf: MutexGuard<'_, Vec<Idle>>,
+        host: Option<&Host>,
+        client: Option<ClientEnds>,
+        now: Instant,
+    ) -> Option<Connection> {
         let mut index = shelf.len();
         while index > 0 {
             index -= 1;

@@ -1,11 +1,16 @@
 //! How many connections to one origin server are open at a time, in use or idle.
 //! Never one more than allowed: who opens another one waits until the last byte
-//! of an old one is gone. Which one has to go is decided in `opening`.
+//! of an old one is gone, or until one that is open will do. Which one has to go,
+//! and which one will do, is decided in `opening`.
 
+use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+// Who waits is counted before it looks, and what is left is left before it is looked
+// for who waits: one of both sees the other.
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::select;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 /// One open connection, or the right to open one; dropped once it is closed or
 /// became a tunnel.
@@ -17,7 +22,30 @@ pub(super) struct OpenConnections {
     free: Arc<Semaphore>,
     #[cfg(test)]
     most: usize,
-    wanted: AtomicUsize,
+    demand: Arc<Demand>,
+}
+
+/// Those who wait for a connection.
+#[derive(Debug, Default)]
+pub(super) struct Demand {
+    waiting: AtomicUsize,
+    left: Notify,
+}
+
+impl Demand {
+    /// A connection is left, which one of those who wait may use or close.
+    pub(super) fn connection_left(&self) {
+        if self.waiting.load(SeqCst) > 0 {
+            self.left.notify_one();
+        }
+    }
+
+    /// Room for a request is left on a connection, which may not suit all who wait.
+    pub(super) fn stream_left(&self) {
+        if self.waiting.load(SeqCst) > 0 {
+            self.left.notify_waiters();
+        }
+    }
 }
 
 impl OpenConnections {
@@ -28,8 +56,13 @@ impl OpenConnections {
             free: Arc::new(Semaphore::new(most)),
             #[cfg(test)]
             most,
-            wanted: AtomicUsize::new(0),
+            demand: Arc::default(),
         }
+    }
+
+    /// Who is to be told what is left.
+    pub(super) fn demand(&self) -> &Arc<Demand> {
+        &self.demand
     }
 
     /// The right to open one, if there is room now.
@@ -37,22 +70,28 @@ impl OpenConnections {
         Arc::clone(&self.free).try_acquire_owned().ok()
     }
 
-    /// The right to open one, once there is room, first come first served;
-    /// `close_idle` closes one that is not in use. Waits without a deadline. Cancel
-    /// safe.
-    pub(super) async fn open(&self, close_idle: impl FnOnce()) -> Option<OpenConnection> {
-        let wanted = Wanted::new(&self.wanted);
-        // Not before it is wanted: a connection that becomes idle meanwhile is either
-        // found here, or whoever puts it away finds that.
-        close_idle();
-        let open = Arc::clone(&self.free).acquire_owned().await.ok();
-        drop(wanted);
-        open
-    }
-
-    /// True if somebody waits for one to be closed.
-    pub(super) fn is_one_wanted(&self) -> bool {
-        self.wanted.load(Relaxed) > 0
+    /// The right to open one, once there is room, first come first served; or what
+    /// `look` finds instead, at once or when something is left. Waits without a
+    /// deadline. Cancel safe.
+    pub(super) async fn open<T>(
+        &self,
+        mut look: impl FnMut() -> Option<T>,
+    ) -> Option<Result<OpenConnection, T>> {
+        let _waiting = Waiting::new(&self.demand.waiting);
+        let mut opening = pin!(Arc::clone(&self.free).acquire_owned());
+        loop {
+            let mut left = pin!(self.demand.left.notified());
+            // Before it looks: what is left meanwhile is either found, or told of.
+            left.as_mut().enable();
+            if let Some(found) = look() {
+                return Some(Err(found));
+            }
+            select! {
+                biased;
+                open = &mut opening => return open.ok().map(Ok),
+                () = left => {}
+            }
+        }
     }
 
     /// How many there are.
@@ -62,46 +101,79 @@ impl OpenConnections {
     }
 }
 
-struct Wanted<'a>(&'a AtomicUsize);
+struct Waiting<'a>(&'a AtomicUsize);
 
-impl<'a> Wanted<'a> {
-    fn new(wanted: &'a AtomicUsize) -> Self {
-        wanted.fetch_add(1, Relaxed);
-        Self(wanted)
+impl<'a> Waiting<'a> {
+    fn new(waiting: &'a AtomicUsize) -> Self {
+        waiting.fetch_add(1, SeqCst);
+        Self(waiting)
     }
 }
 
-impl Drop for Wanted<'_> {
+impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Relaxed);
+        self.0.fetch_sub(1, SeqCst);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use futures_util::FutureExt;
 
     use super::*;
+
+    fn nothing() -> Option<()> {
+        None
+    }
 
     #[tokio::test]
     async fn another_one_is_opened_once_one_is_closed() {
         let open = OpenConnections::new(1);
         let mut first = open.try_open();
         assert!(first.is_some() && open.try_open().is_none());
-        let mut waiting = Box::pin(open.open(|| assert!(open.is_one_wanted())));
+        let mut waiting = Box::pin(open.open(nothing));
         assert!(waiting.as_mut().now_or_never().is_none());
         drop(first.take());
         let second = waiting.now_or_never().unwrap();
-        assert!(second.is_some() && !open.is_one_wanted() && open.count() == 1);
+        assert!(matches!(second, Some(Ok(_))) && open.count() == 1);
     }
 
     #[tokio::test]
-    async fn who_gives_up_wants_none() {
+    async fn who_waits_looks_again_when_something_is_left() {
         let open = OpenConnections::new(1);
         let _first = open.try_open();
-        let mut waiting = Box::pin(open.open(|| {}));
+        let demand = Arc::clone(open.demand());
+        for leave in [Demand::connection_left, Demand::stream_left] {
+            let (left, mut looked) = (Cell::new(false), 0);
+            let mut waiting = Box::pin(open.open(|| {
+                looked += 1;
+                left.get().then_some(looked)
+            }));
+            assert!(waiting.as_mut().now_or_never().is_none());
+            left.set(true);
+            assert!(waiting.as_mut().now_or_never().is_none(), "nobody told");
+            leave(&demand);
+            assert!(matches!(waiting.now_or_never(), Some(Some(Err(2)))));
+        }
+    }
+
+    #[tokio::test]
+    async fn what_nobody_waits_for_wakes_nobody_later() {
+        let open = OpenConnections::new(1);
+        let _first = open.try_open();
+        let mut given_up = Box::pin(open.open(nothing));
+        assert!(given_up.as_mut().now_or_never().is_none());
+        drop(given_up);
+        open.demand().connection_left();
+        let mut looked = 0;
+        let mut waiting = Box::pin(open.open(|| {
+            looked += 1;
+            nothing()
+        }));
         assert!(waiting.as_mut().now_or_never().is_none());
         drop(waiting);
-        assert!(!open.is_one_wanted());
+        assert_eq!(looked, 1);
     }
 }

@@ -65,12 +65,9 @@ impl OriginServer {
         if let Some(stream) = self.multiplexed.take(host, self.clock.now()) {
             return Ok(Ok(stream));
         }
-        let open = match self.open.try_open() {
-            Some(open) => open,
-            None => match self.multiplexed.take_any(host, self.clock.now()) {
-                Some(stream) => return Ok(Ok(stream)),
-                None => self.make_room().await?,
-            },
+        let open = match self.make_room(|| self.multiplexed.take_any(host, self.clock.now())).await? {
+            Ok(open) => open,
+            Err(stream) => return Ok(Ok(stream)),
         };
         if self.speaks_http1.load(Relaxed) {
             drop(opening);
@@ -96,13 +93,22 @@ impl OriginServer {
         self.proxy_protocol.map(|version| introduction::header(version, client)).unwrap_or_default()
     }
 
-    /// The right to open a connection, in the place of one that is idle if need be;
-    /// within `queue.timeout`. Cancel safe.
-    pub(super) async fn make_room(&self) -> Result<OpenConnection, FetchError> {
+    /// The right to open a connection, in the place of one that is idle if need be, or
+    /// what `look` finds among those that are open; within `queue.timeout`. Cancel safe.
+    pub(super) async fn make_room<T>(
+        &self,
+        mut look: impl FnMut() -> Option<T>,
+    ) -> Result<Result<OpenConnection, T>, FetchError> {
         if let Some(open) = self.open.try_open() {
-            return Ok(open);
+            return Ok(Ok(open));
         }
-        let opening = self.open.open(|| self.close_one_idle());
+        let opening = self.open.open(|| {
+            let found = look();
+            if found.is_none() {
+                self.close_one_idle();
+            }
+            found
+        });
         let open = timeout(self.slots.patience(), opening).await.ok().flatten();
         open.ok_or_else(|| self.slots.refusal())
     }

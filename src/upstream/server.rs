@@ -1,6 +1,7 @@
 //! One origin server: sends it a request over a connection that is idle or
 //! new, and waits for the head of the response.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
@@ -130,16 +131,26 @@ impl OriginServer {
     ) -> Result<Response, FetchError> {
         let client = self.proxy_protocol.map(|_| req.client());
         let proven_host = self.proven_host(req);
-        if let Some(kept) = self.idle.take(proven_host, client, self.clock.now()) {
-            let mut lease = Lease::new(kept, Arc::clone(self));
-            match self.exchange(&mut lease, req).await {
-                Err(error) if may_use_new_connection(&error, req) => drop(lease),
-                result => return self.response(result?, InUse::of_connection(lease, slot), req),
+        let look = || self.idle.take_any(proven_host, client, self.clock.now());
+        let open = match self.idle.take(proven_host, client, self.clock.now()) {
+            Some(kept) => Err(kept),
+            None => Box::pin(self.make_room(look)).await?,
+        };
+        let open = match open {
+            Ok(open) => open,
+            Err(kept) => {
+                let mut lease = Lease::new(kept, Arc::clone(self));
+                match self.exchange(&mut lease, req).await {
+                    Err(error) if may_use_new_connection(&error, req) => drop(lease),
+                    result => return self.response(result?, InUse::of_connection(lease, slot), req),
+                }
+                // Not of those that are kept: the next one may be as dead.
+                let Ok(open) = Box::pin(self.make_room(|| None::<Infallible>)).await?;
+                open
             }
-        }
+        };
         let proven_host = self.proven_host(req).cloned();
-        let opening = async { self.open(self.make_room().await?, proven_host, client, Offer::Http1).await };
-        let connection = match Box::pin(opening).await? {
+        let connection = match Box::pin(self.open(open, proven_host, client, Offer::Http1)).await? {
             Opened::Alone(connection) => connection,
             // It was not offered.
             Opened::Multiplexed(_) => return Err(not_sent("HTTP/2 without having been asked")),
@@ -226,12 +237,10 @@ impl OriginServer {
         Lifetime::new(&self.connection_life, self.clock.now(), random_unit())
     }
 
-    /// Keeps a connection for the next request, unless somebody needs its place.
+    /// Keeps a connection for the next request; somebody who waits may need its place.
     pub(super) fn keep(&self, connection: Connection) {
         self.idle.put(connection, self.clock.now());
-        if self.open.is_one_wanted() {
-            self.close_one_idle();
-        }
+        self.open.demand().connection_left();
     }
 
     /// Closes a connection that is not in use, if there is one.

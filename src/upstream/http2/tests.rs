@@ -435,6 +435,27 @@ async fn requests_may_be_more_than_connections() {
     }
 }
 
+#[tokio::test]
+async fn who_waits_for_a_connection_takes_a_stream_that_is_left_meanwhile() {
+    let (arrived, mut arrivals) = mpsc::unbounded_channel();
+    let origin = answering(1, move |_, respond| {
+        let arrived = arrived.clone();
+        async move { arrived.send(respond).unwrap() }
+    })
+    .await;
+    let server = server_of(&origin, |pool| (pool.max_connections, pool.max_requests) = (1, 3));
+    let all = join_all((0..3).map(|_| send(&server, request(Method::GET, "/"))));
+    let answer = async {
+        for _ in 0..3 {
+            let mut respond = arrivals.recv().await.unwrap();
+            respond.send_response(head(204), true).unwrap();
+        }
+    };
+    let (all, ()) = timeout(Duration::from_secs(30), async { tokio::join!(all, answer) }).await.unwrap();
+    assert!(all.into_iter().all(|res| res.unwrap().status == StatusCode::NO_CONTENT));
+    assert_eq!(origin.accepted(), 1);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn where_no_more_may_be_opened_another_worker_s_connection_will_do() {
     let origin = answering(100, tell).await;

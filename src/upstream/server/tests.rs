@@ -1,3 +1,4 @@
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicUsize;
@@ -13,7 +14,7 @@ use tokio::time::timeout;
 
 use super::*;
 use crate::base::ManualClock;
-use crate::exchange::BodyError;
+use crate::exchange::{BodyError, ConnectionInfo, Request};
 use crate::upstream::test_origin::{
     TestOrigin, content, echo, pool, read_request, request, request_with, send, server, server_with,
 };
@@ -401,23 +402,47 @@ async fn a_connection_is_closed_before_another_one_takes_its_place() {
     })
     .await;
     let mut config = pool(&[origin.address]);
+    // Each client needs a connection of its own.
+    (config.max_connections, config.proxy_protocol) = (1, Some(ProxyProtocol::V1));
+    let server = server(&config);
+    for client in 0..4 {
+        on_another_worker(&server, of_client(client)).await;
+    }
+    assert_eq!((most.load(Relaxed), origin.accepted()), (1, 4));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_no_more_may_be_opened_another_worker_s_connection_is_used() {
+    let origin = TestOrigin::always(OK).await;
+    let mut config = pool(&[origin.address]);
     config.max_connections = 1;
     let server = server(&config);
     for _ in 0..4 {
-        let server = Arc::clone(&server);
-        // Each thread has idle connections of its own.
-        let worker = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(async {
-                content(send(&server, request(Method::GET, "/")).await.unwrap()).await.unwrap();
-            });
-            runtime
-        });
-        let runtime = tokio::task::spawn_blocking(|| worker.join().unwrap()).await.unwrap();
-        // It goes on moving bytes.
-        std::thread::spawn(move || runtime.block_on(std::future::pending::<()>()));
+        on_another_worker(&server, request(Method::GET, "/")).await;
     }
-    assert_eq!((most.load(Relaxed), origin.accepted()), (1, 4));
+    assert_eq!(origin.accepted(), 1);
+}
+
+/// Sends `req` from a thread that has idle connections of its own.
+async fn on_another_worker(server: &Arc<OriginServer>, req: Request) {
+    let server = Arc::clone(server);
+    let worker = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async { content(send(&server, req).await.unwrap()).await.unwrap() });
+        runtime
+    });
+    let runtime = tokio::task::spawn_blocking(|| worker.join().unwrap()).await.unwrap();
+    // It goes on moving bytes.
+    std::thread::spawn(move || runtime.block_on(std::future::pending::<()>()));
+}
+
+/// A request of the client of this number.
+fn of_client(number: u16) -> Request {
+    let mut req = request(Method::GET, "/");
+    let peer = SocketAddr::new(req.connection.peer.ip(), 5000 + number);
+    let (local, scheme) = (req.connection.local, req.connection.scheme);
+    req.connection = Arc::new(ConnectionInfo { peer, local, scheme, tls: None });
+    req
 }
 
 /// True unless the other end has said its last.
