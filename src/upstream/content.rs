@@ -79,8 +79,9 @@ impl InUse {
     /// First the connection, then the right to use one: whoever waits for the
     /// right finds the connection.
     fn give_back(self) {
-        if let Carrier::Connection(lease) = self.carrier {
-            lease.give_back();
+        match self.carrier {
+            Carrier::Connection(lease) => lease.give_back(),
+            Carrier::Stream(stream) => drop(stream),
         }
         drop(self.slot);
     }
