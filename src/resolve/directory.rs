@@ -127,7 +127,7 @@ impl Directory {
         for candidate in candidates(name, self.dots, &self.search)? {
             match self.servers.records(candidate.name, RecordType::SRV).await? {
                 Found::NoName => {}
-                Found::Records(records) => match self.hosts_of(&records, candidate.is_searched).await {
+                Found::Records(records) => match self.hosts_of(&records, candidate.is_searched).await? {
                     Some(answer) => return Ok(answer),
                     None => nothing = NotFound::NoRecords,
                 },
@@ -136,28 +136,37 @@ impl Directory {
         Err(nothing)
     }
 
-    /// The hosts that SRV records name; `None` if they name none.
-    async fn hosts_of(&self, records: &[Record], is_local: bool) -> Option<Answer> {
+    /// The hosts that SRV records name; `None` if they name none. Fails if nobody tells
+    /// where any of them is.
+    async fn hosts_of(&self, records: &[Record], is_local: bool) -> Result<Option<Answer>, ResolveError> {
         let mut named: Vec<SRV> = records.iter().filter_map(service).cloned().collect();
         named.sort_by(|a, b| (a.priority, &a.target, a.port).cmp(&(b.priority, &b.target, b.port)));
         named.truncate(MOST_HOSTS);
         let looked_up = futures_util::stream::iter(named).map(|srv| async move {
-            let found = self.host_at(srv.target.clone()).await;
-            let (host, ttl) = match found {
-                Ok((host, ttl)) => (host, Some(ttl)),
-                Err(NotFound::Unanswered(_)) => (FoundHost::silent(), None),
+            let (host, told) = match self.host_at(srv.target.clone()).await {
+                Ok((host, ttl)) => (host, Ok(ttl)),
+                Err(NotFound::Unanswered(error)) => (FoundHost::silent(), Err(error)),
                 Err(NotFound::NoName | NotFound::NoRecords) => return None,
             };
             let SRV { priority, weight, port, .. } = srv;
             let service = Some(ServiceRecord { priority, weight, port });
             let name = written(&srv.target);
-            Some((FoundHost { name, service, is_local: is_local || host.is_local, ..host }, ttl))
+            Some((FoundHost { name, service, is_local: is_local || host.is_local, ..host }, told))
         });
-        let found: Vec<_> =
-            looked_up.buffered(HOSTS_AT_A_TIME).filter_map(std::future::ready).collect().await;
-        let ttl = found.iter().filter_map(|(_, ttl)| *ttl).chain(shortest(records)).min()?;
-        let hosts: Vec<_> = found.into_iter().map(|(host, _)| host).collect();
-        (!hosts.is_empty()).then_some(Answer { hosts, ttl })
+        let found = looked_up.buffered(HOSTS_AT_A_TIME).filter_map(std::future::ready);
+        let (hosts, told): (Vec<_>, Vec<_>) = found.unzip().await;
+        let (mut lifetimes, mut failure) = (Vec::new(), None);
+        for told in told {
+            match told {
+                Ok(ttl) => lifetimes.push(ttl),
+                Err(error) => failure = Some(error),
+            }
+        }
+        let shortest = lifetimes.iter().copied().chain(shortest(records)).min();
+        match failure {
+            Some(error) if lifetimes.is_empty() => Err(error),
+            _ => Ok(shortest.filter(|_| !hosts.is_empty()).map(|ttl| Answer { hosts, ttl })),
+        }
     }
 
     /// The addresses of a complete name.

@@ -205,6 +205,9 @@ async fn a_service_is_found_with_its_hosts() {
     let record = |priority, weight, port| Some(ServiceRecord { priority, weight, port });
     assert_eq!(told, [("a.test", record(10, 5, 81), 1), ("c.test", record(20, 0, 82), 0)]);
     assert!(answer.hosts[1].lacks_v4 && answer.hosts[1].lacks_v6);
+    dns.set_service("silent.test", &[(0, 0, 80, "c.test")]);
+    let of_none = directory.service("silent.test").await;
+    assert!(matches!(of_none, Err(NotFound::Unanswered(ResolveError::Refused(_)))), "{of_none:?}");
     dns.set_service("none.test", &[(0, 0, 0, "")]);
     assert!(matches!(directory.service("none.test").await, Err(NotFound::NoRecords)));
     assert!(matches!(directory.service("a.test").await, Err(NotFound::NoRecords)));
