@@ -5,6 +5,7 @@ client ADDRESS ROOTS: calls it in every way there is, and says what came.
 """
 
 import sys
+import threading
 from concurrent import futures
 
 import grpc
@@ -62,15 +63,18 @@ def call(address, roots):
     print("down", sum(1 for _ in channel.unary_stream("/Echo/Down")(b"1000", timeout=20)))
     chunks = (b"x" * 100_000 for _ in range(50))
     print("up", channel.stream_unary("/Echo/Up")(chunks, timeout=20))
-    answers = iter(())
+    answers, is_begun = iter(()), threading.Event()
 
     def turns():
+        # Another thread runs this, as soon as the call is made.
+        is_begun.wait()
         # Each is said only after the answer to the one before.
         for number in range(20):
             yield b"%d" % number
             assert next(answers) == b"echo %d" % number
 
     answers = channel.stream_stream("/Echo/Both")(turns(), timeout=20)
+    is_begun.set()
     while answers.is_active():
         pass
     print("both", answers.code().name)
