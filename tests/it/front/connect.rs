@@ -321,7 +321,7 @@ async fn a_tunnel_whose_client_reads_nothing_is_reset() {
 #[tokio::test]
 async fn a_tunnel_lasts_until_the_drain_does() {
     let mut origin = Origin::start().await;
-    let mut seawall = edge_before(&origin, "[limits]\ndrain_timeout = \"1s\"\n").await;
+    let mut seawall = edge_before(&origin, "[limits]\ndrain_timeout = \"3s\"\n").await;
     let mut sender = connection(&seawall).await;
     let (mut client, mut server, _) = tunnel(&mut origin, &mut sender).await;
     seawall.terminate();
