@@ -33,16 +33,21 @@ pub(super) struct Demand {
 }
 
 impl Demand {
+    /// True if somebody waits.
+    pub(super) fn is_any(&self) -> bool {
+        self.waiting.load(SeqCst) > 0
+    }
+
     /// A connection is left, which one of those who wait may use or close.
     pub(super) fn connection_left(&self) {
-        if self.waiting.load(SeqCst) > 0 {
+        if self.is_any() {
             self.left.notify_one();
         }
     }
 
     /// Room for a request is left on a connection, which may not suit all who wait.
     pub(super) fn stream_left(&self) {
-        if self.waiting.load(SeqCst) > 0 {
+        if self.is_any() {
             self.left.notify_waiters();
         }
     }

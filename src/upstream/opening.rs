@@ -58,10 +58,11 @@ impl OriginServer {
         &self,
         host: Option<&Host>,
     ) -> Result<Result<Stream, Connection>, FetchError> {
-        let opening = timeout(self.timeouts.connect, self.multiplexed.open()).await;
-        // Whoever waits for others of its own has no word of the server.
-        let kind = ProxyErrorType::ConnectionLimitReached;
-        let opening = opening.map_err(|_| FetchError::new(kind, RequestProgress::NotSent))?;
+        let Ok(opening) = timeout(self.timeouts.connect, self.multiplexed.open()).await else {
+            // Somebody else has been at it for as long as one may be, or waits as well.
+            let is_full = self.open.demand().is_any();
+            return Err(if is_full { self.slots.refusal() } else { ConnectError::TimedOut.into() });
+        };
         if let Some(stream) = self.multiplexed.take(host, self.clock.now()) {
             return Ok(Ok(stream));
         }

@@ -22,7 +22,7 @@ use crate::config::model::{OriginProtocol, PoolConfig};
 use crate::exchange::{Body, BodyError, FetchError, RequestProgress, Response};
 use crate::fields::proxy_status::ProxyErrorType;
 use crate::upstream::OriginServer;
-use crate::upstream::test_origin::{self, TestOrigin, content, request, request_with, send};
+use crate::upstream::test_origin::{self, Silent, TestOrigin, content, request, request_with, send};
 
 type Http2 = Connection<TcpStream, Bytes>;
 
@@ -454,6 +454,35 @@ async fn who_waits_for_a_connection_takes_a_stream_that_is_left_meanwhile() {
     let (all, ()) = timeout(Duration::from_secs(30), async { tokio::join!(all, answer) }).await.unwrap();
     assert!(all.into_iter().all(|res| res.unwrap().status == StatusCode::NO_CONTENT));
     assert_eq!(origin.accepted(), 1);
+}
+
+#[tokio::test]
+async fn all_who_wait_for_a_connection_that_takes_too_long_may_go_elsewhere() {
+    let silent = Silent::start().await;
+    let mut pool = test_origin::pool(&[silent.address]);
+    pool.servers[0].protocol = OriginProtocol::Http2;
+    pool.timeouts.connect = Duration::from_millis(50);
+    let server = test_origin::server(&pool);
+    for error in join_all((0..4).map(|_| failure(&server, request(Method::POST, "/")))).await {
+        assert_eq!(
+            (error.kind, error.progress),
+            (ProxyErrorType::ConnectionTimeout, RequestProgress::NotSent)
+        );
+    }
+}
+
+#[tokio::test]
+async fn all_who_wait_for_room_are_told_to_come_later() {
+    let origin = answering(1, tell).await;
+    let server = server_of(&origin, |pool| {
+        (pool.max_connections, pool.max_requests) = (1, 4);
+        (pool.timeouts.connect, pool.queue.timeout) = (Duration::from_secs(1), Duration::from_secs(2));
+    });
+    let _held = send(&server, request(Method::GET, "/")).await.unwrap();
+    for error in join_all((0..3).map(|_| failure(&server, request(Method::POST, "/")))).await {
+        assert_eq!(error.kind, ProxyErrorType::ConnectionLimitReached);
+        assert!(error.retry_after.is_some());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
