@@ -44,20 +44,27 @@ use acme::Challenges;
 use manage::SiteCertificate;
 use on_demand::OnDemand;
 use remember::Remembering;
-use table::Resolver;
+use table::{Handshakes, Resolver};
 
 /// The certificates of one configuration. When it is dropped nothing is renewed
 /// any more; what the resolver serves then stays.
 #[derive(Debug)]
 pub struct Certificates {
     resolver: Arc<Resolver>,
-    challenges: Arc<Challenges>,
     sites: Vec<Arc<SiteCertificate>>,
     on_demand: Option<Arc<OnDemand>>,
     clock: Arc<dyn Clock>,
-    storage: Arc<dyn CertStorage>,
-    remembering: Arc<Remembering>,
+    shared: Shared,
     _ends_upkeep: DropGuard,
+}
+
+/// What the certificates of one configuration have in common with those that follow.
+#[derive(Clone, Debug)]
+struct Shared {
+    storage: Arc<dyn CertStorage>,
+    /// The same for what is ordered, which goes on without a disk.
+    remembering: Arc<Remembering>,
+    challenges: Arc<Challenges>,
 }
 
 impl Certificates {
@@ -65,13 +72,14 @@ impl Certificates {
     /// offers nothing but `acme-tls/1` gets the certificate that proves the name
     /// to an ACME server (RFC 8737 s3).
     pub fn resolver(self: &Arc<Self>) -> Arc<dyn rustls::server::ResolvesServerCert> {
-        Arc::clone(&self.resolver) as Arc<dyn rustls::server::ResolvesServerCert>
+        let (resolver, challenges) = (Arc::clone(&self.resolver), Arc::clone(&self.shared.challenges));
+        Arc::new(Handshakes { resolver, challenges })
     }
 
     /// The content for `/.well-known/acme-challenge/TOKEN`: the key
     /// authorization, if an order waits for it (RFC 8555 s8.3).
     pub fn http01(&self, token: &str) -> Option<String> {
-        self.challenges.http01(token)
+        self.shared.challenges.http01(token)
     }
 
     /// Waits until there is a certificate for `name`, in lower case, or it is known

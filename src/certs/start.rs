@@ -18,7 +18,7 @@ use super::on_demand::OnDemand;
 use super::remember::Remembering;
 use super::storage::{CertStorage, FileStorage};
 use super::table::{Place, Resolver, Served, ServerNames};
-use super::{Certificates, renewal, self_signed};
+use super::{Certificates, Shared, renewal, self_signed};
 use crate::base::{Backoff, Clock, Tasks};
 use crate::config::Config;
 use crate::config::model::{PemPair, Site, SiteTls};
@@ -41,8 +41,8 @@ impl Certificates {
     }
 
     /// As [`Certificates::start`], for another configuration with the same state
-    /// directory. Both work on it side by side, and what could not be written to it is
-    /// known to the new ones.
+    /// directory. Both work on it side by side, what could not be written to it is known
+    /// to the new ones, and they answer for orders of the old ones.
     pub async fn follow(
         &self,
         config: &Config,
@@ -50,8 +50,8 @@ impl Certificates {
         tasks: &Tasks,
         metrics: Arc<Metrics>,
     ) -> Result<Arc<Self>, CertError> {
-        let kept = (Arc::clone(&self.storage), Arc::clone(&self.remembering));
-        Self::start_on(kept, config, clock, tasks, metrics, renewal::AFTER_FAILURE).await
+        let shared = self.shared.clone();
+        Self::start_on(shared, config, clock, tasks, metrics, renewal::AFTER_FAILURE).await
     }
 
     /// As [`Certificates::start`], with other waits after failures than a
@@ -65,11 +65,13 @@ impl Certificates {
     ) -> Result<Arc<Self>, CertError> {
         let storage: Arc<dyn CertStorage> = Arc::new(FileStorage::open(&config.state_dir)?);
         let remembering = Arc::new(Remembering::new(Arc::clone(&storage)));
-        Self::start_on((storage, remembering), config, clock, tasks, metrics, backoff).await
+        let challenges = Arc::new(Challenges::new(Arc::clone(&clock), tasks));
+        let shared = Shared { storage, remembering, challenges };
+        Self::start_on(shared, config, clock, tasks, metrics, backoff).await
     }
 
     async fn start_on(
-        (storage, remembering): (Arc<dyn CertStorage>, Arc<Remembering>),
+        shared: Shared,
         config: &Config,
         clock: Arc<dyn Clock>,
         tasks: &Tasks,
@@ -77,17 +79,7 @@ impl Certificates {
         backoff: Backoff,
     ) -> Result<Arc<Self>, CertError> {
         let resolver = Arc::new(Resolver::default());
-        let challenges = Arc::new(Challenges::new(Arc::clone(&resolver), tasks));
-        let mut sources = Sources {
-            config,
-            storage,
-            remembering,
-            challenges,
-            transport: None,
-            clock,
-            authority: None,
-            acme: None,
-        };
+        let mut sources = Sources { config, shared, transport: None, clock, authority: None, acme: None };
 
         let mut names = ServerNames::default();
         let (mut first, mut kept) = (Vec::new(), Vec::new());
@@ -122,19 +114,10 @@ impl Certificates {
         });
         let end = CancellationToken::new();
         let on_demand = sources.on_demand(&upkeep, (tasks, &end))?;
-        begin(&upkeep, &kept, Arc::clone(&sources.remembering), (tasks, &end));
-        let Sources { challenges, clock, storage, remembering, .. } = sources;
+        begin(&upkeep, &kept, Arc::clone(&sources.shared.remembering), (tasks, &end));
+        let Sources { clock, shared, .. } = sources;
         let _ends_upkeep = end.drop_guard();
-        Ok(Arc::new(Self {
-            resolver,
-            challenges,
-            sites: kept,
-            on_demand,
-            clock,
-            storage,
-            remembering,
-            _ends_upkeep,
-        }))
+        Ok(Arc::new(Self { resolver, sites: kept, on_demand, clock, shared, _ends_upkeep }))
     }
 }
 
@@ -160,10 +143,7 @@ fn begin(
 /// Where certificates come from; each is set up once, if a site needs it.
 struct Sources<'a> {
     config: &'a Config,
-    storage: Arc<dyn CertStorage>,
-    /// The same for what is ordered, which goes on without a disk.
-    remembering: Arc<Remembering>,
-    challenges: Arc<Challenges>,
+    shared: Shared,
     transport: Option<Arc<Transport>>,
     clock: Arc<dyn Clock>,
     authority: Option<Arc<LocalAuthority>>,
@@ -226,7 +206,7 @@ impl Sources<'_> {
     /// ordered.
     async fn held(&self, wanted: &Wanted, issuer: &Issuer) -> Result<Option<Held>, CertError> {
         let now = self.clock.wall();
-        if let Some(stored) = issuer.stored(wanted, &*self.remembering, now, Over::IsServed).await {
+        if let Some(stored) = issuer.stored(wanted, &*self.shared.remembering, now, Over::IsServed).await {
             return Ok(Some(stored));
         }
         Ok(match issuer {
@@ -242,7 +222,8 @@ impl Sources<'_> {
         if let Some(authority) = &self.authority {
             return Ok(Arc::clone(authority));
         }
-        let authority = Arc::new(LocalAuthority::open(Arc::clone(&self.storage), self.clock.wall()).await?);
+        let authority =
+            Arc::new(LocalAuthority::open(Arc::clone(&self.shared.storage), self.clock.wall()).await?);
         Ok(Arc::clone(self.authority.insert(authority)))
     }
 
@@ -267,7 +248,7 @@ impl Sources<'_> {
             return Ok(None);
         }
         let (acme, transport) = (self.acme()?, self.transport()?);
-        let storage = Arc::clone(&self.remembering) as Arc<dyn CertStorage>;
+        let storage = Arc::clone(&self.shared.remembering) as Arc<dyn CertStorage>;
         let (on_demand, worker) =
             OnDemand::new(config, settings, (&acme, &transport), storage, upkeep, tasks);
         tasks.0.spawn_until_stopped(worker.run());
@@ -279,8 +260,8 @@ impl Sources<'_> {
             return Ok(Arc::clone(acme));
         }
         let transport = self.transport()?;
-        let storage = Arc::clone(&self.remembering) as Arc<dyn CertStorage>;
-        let acme = Acme::new(self.config, &storage, &self.challenges, &transport, &self.clock)?;
+        let storage = Arc::clone(&self.shared.remembering) as Arc<dyn CertStorage>;
+        let acme = Acme::new(self.config, &storage, &self.shared.challenges, &transport, &self.clock)?;
         let acme = Arc::new(acme);
         Ok(Arc::clone(self.acme.insert(acme)))
     }
@@ -387,7 +368,7 @@ mod tests {
         let made = rcgen::generate_simple_self_signed(["a.test".to_owned()]).unwrap();
         let pem = made.cert.pem() + &made.signing_key.serialize_pem();
         let item = Item::acme_certificate(&config.acme.directories[0], "a.test");
-        before.remembering.store(&item, pem.into()).await.unwrap();
+        before.shared.remembering.store(&item, pem.into()).await.unwrap();
         let after = before.follow(&config, clock, &tasks, Arc::default()).await.unwrap();
         assert!(after.status()[0].not_after.is_some());
     }

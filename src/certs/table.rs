@@ -1,6 +1,6 @@
 //! Which certificate a handshake gets. The table of the sites is immutable and
 //! swapped whole, so that a handshake takes no lock and sees no half of a change;
-//! only for a host that no site names is there a lock.
+//! only for a host that no site names, and for an ACME server, is there a lock.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -12,6 +12,7 @@ use rustls::SignatureScheme;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
+use super::acme::Challenges;
 use crate::config::ByHost;
 
 /// The protocol of a TLS-ALPN-01 challenge (RFC 8737 s6.2).
@@ -118,8 +119,6 @@ struct Table {
     names: Arc<ServerNames>,
     /// One for each slot.
     certificates: Vec<Served>,
-    /// By the name that is to be proven.
-    challenges: HashMap<String, Arc<CertifiedKey>>,
 }
 
 impl Table {
@@ -153,7 +152,7 @@ impl HostCertificate {
     }
 }
 
-/// The table of the moment, as rustls asks it.
+/// The table of the moment.
 #[derive(Debug, Default)]
 pub(super) struct Resolver {
     table: ArcSwap<Table>,
@@ -165,11 +164,7 @@ impl Resolver {
     /// Serves `certificates`, in the order in which their slots were made, in
     /// place of all it served.
     pub(super) fn replace(&self, names: ServerNames, certificates: Vec<Served>) {
-        self.table.store(Arc::new(Table {
-            names: Arc::new(names),
-            certificates,
-            challenges: HashMap::new(),
-        }));
+        self.table.store(Arc::new(Table { names: Arc::new(names), certificates }));
     }
 
     /// Serves another certificate from the next handshake on.
@@ -226,20 +221,6 @@ impl Resolver {
         self.hosts_mut().remove(host);
     }
 
-    /// Serves `certificate` to those who check the challenge for `name`.
-    pub(super) fn begin_challenge(&self, name: &str, certificate: &Arc<CertifiedKey>) {
-        self.change(|table| {
-            table.challenges.insert(name.to_owned(), Arc::clone(certificate));
-        });
-    }
-
-    /// Ends what [`Resolver::begin_challenge`] began.
-    pub(super) fn end_challenge(&self, name: &str) {
-        self.change(|table| {
-            table.challenges.remove(name);
-        });
-    }
-
     fn change(&self, edit: impl Fn(&mut Table)) {
         self.table.rcu(|table| {
             let mut table = Table::clone(table);
@@ -271,10 +252,6 @@ impl Resolver {
         }
     }
 
-    fn challenge(&self, name: &str) -> Option<Arc<CertifiedKey>> {
-        self.table.load().challenges.get(name).cloned()
-    }
-
     fn hosts(&self) -> RwLockReadGuard<'_, HashMap<Arc<str>, HostCertificate>> {
         self.hosts.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -284,13 +261,22 @@ impl Resolver {
     }
 }
 
-impl ResolvesServerCert for Resolver {
+/// The table, and the proofs for ACME servers, as rustls asks them.
+#[derive(Debug)]
+pub(super) struct Handshakes {
+    /// For clients.
+    pub(super) resolver: Arc<Resolver>,
+    /// For ACME servers.
+    pub(super) challenges: Arc<Challenges>,
+}
+
+impl ResolvesServerCert for Handshakes {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let name = hello.server_name().map(lower_case);
         if is_challenge(&hello) {
-            return self.challenge(&name?);
+            return self.challenges.tls_alpn01(&name?);
         }
-        self.certificate(name.as_deref(), Some(hello.signature_schemes()))
+        self.resolver.certificate(name.as_deref(), Some(hello.signature_schemes()))
     }
 }
 
@@ -397,9 +383,9 @@ mod tests {
     }
 
     #[test]
-    fn certificates_and_challenges_come_and_go() {
+    fn a_certificate_takes_the_place_of_a_placeholder() {
         let made = || self_signed::placeholder(&["a.test".into()], now()).unwrap().certified;
-        let (old, new, proof) = (made(), made(), made());
+        let (old, new) = (made(), made());
         let resolver = Resolver::default();
         let is_asked_for = Arc::<AtomicBool>::default();
         let placeholder = Served::Placeholder(Arc::clone(&old), Arc::clone(&is_asked_for));
@@ -407,11 +393,7 @@ mod tests {
         assert!(!is_asked_for.load(Relaxed));
         let served = || resolver.certificate(Some("a.test"), None).unwrap();
         assert!(Arc::ptr_eq(&served(), &old) && is_asked_for.load(Relaxed));
-        resolver.begin_challenge("a.test", &proof);
         resolver.install(&Place::Slot(0), &new);
         assert!(Arc::ptr_eq(&served(), &new));
-        assert!(Arc::ptr_eq(&resolver.challenge("a.test").unwrap(), &proof));
-        resolver.end_challenge("a.test");
-        assert!(resolver.challenge("a.test").is_none());
     }
 }

@@ -56,6 +56,15 @@ impl Edge {
         Self { certs, metrics, tls, tasks }
     }
 
+    /// The edge that follows it in a reload.
+    pub(super) async fn reload(self, config: &Config) -> Self {
+        let Self { certs, metrics, tasks, .. } = self;
+        let certs = certs.follow(config, Arc::new(SystemClock), &tasks, Arc::clone(&metrics)).await;
+        let certs = certs.unwrap();
+        let tls = Arc::new(Tls::new(config, &certs).unwrap());
+        Self { certs, metrics, tls, tasks }
+    }
+
     /// Answers HTTP-01 challenges on `listener`.
     pub(super) fn serve_http(&self, listener: TcpListener) {
         let certs = Arc::clone(&self.certs);

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use futures_util::future::join_all;
 use seawall::base::{Clock, ManualClock, SystemClock};
+use seawall::config::Config;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 
@@ -44,8 +45,11 @@ impl Place {
     }
 
     async fn start_at(&self, clock: Arc<dyn Clock>) -> Edge {
-        let config = config(self.state.path(), &self.root, &["http-01"], &self.acme, [SITE, ALIAS]);
-        Edge::run(&config, clock).await
+        Edge::run(&self.config("http-01"), clock).await
+    }
+
+    fn config(&self, challenge: &str) -> Config {
+        config(self.state.path(), &self.root, &[challenge], &self.acme, [SITE, ALIAS])
     }
 }
 
@@ -97,6 +101,28 @@ async fn an_order_is_taken_up_where_a_crash_left_it() {
         edge.stop().await;
     }))
     .await;
+}
+
+/// The authority looks for the proof while no order is under way here.
+#[tokio::test]
+async fn a_proof_that_an_authority_looks_for_stands_over_a_reload() {
+    for challenge in ["http-01", "tls-alpn-01"] {
+        let [http, tls] = [TcpListener::bind("127.0.0.1:0").await, TcpListener::bind("127.0.0.1:0").await]
+            .map(Result::unwrap);
+        let (http_at, tls_at) = (http.local_addr().unwrap(), tls.local_addr().unwrap());
+        let validation = Validation::Real { http: http_at, tls: tls_at, txt: TxtRecords::default() };
+        let server = AcmeServer::start(Options { validation, ..Options::default() }).await;
+        let place = Place::new(&[&server], "");
+        let config = place.config(challenge);
+        let edge = Edge::run(&config, Arc::new(SystemClock)).await;
+        eventually("both names are claimed", || (server.requests(Step::Challenge) == 2).then_some(())).await;
+        let edge = edge.reload(&config).await;
+        edge.serve_http(http);
+        edge.serve_tls(tls);
+        edge.certified().await;
+        assert_eq!((server.orders().len(), server.certificates().len()), (1, 1), "{challenge}");
+        edge.stop().await;
+    }
 }
 
 #[tokio::test]

@@ -1,109 +1,132 @@
-//! What proves that a name is served here (RFC 8555 s8.3, RFC 8737): answers
-//! that stand until the order that needs them is decided.
+//! What proves that a name is served here (RFC 8555 s8.3, RFC 8737). An answer
+//! outlives the order that needs it, and the configuration: an authority that looks
+//! while a reload has another one take the order up finds it all the same.
 
 use std::collections::HashMap;
+use std::mem;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
+use std::time::Duration;
 
 use instant_acme::{ChallengeType, KeyAuthorization};
+use rustls::sign::CertifiedKey;
+use tokio::time::Instant;
 
 use super::dns::Records;
-use crate::base::Tasks;
+use crate::base::{Clock, Tasks};
 use crate::certs::error::CertError;
 use crate::certs::self_signed;
-use crate::certs::table::Resolver;
 use crate::config::model::AcmeChallenge;
+
+/// An answer stands for so long: longer than any order takes.
+const STANDS_FOR: Duration = Duration::from_secs(15 * 60);
+
+/// So many answers of a kind stand; more take the place of the oldest.
+const MOST: usize = 1024;
 
 /// The answers that stand now.
 #[derive(Debug)]
 pub(in crate::certs) struct Challenges {
     /// Key authorizations by token.
-    http01: Mutex<HashMap<String, String>>,
-    resolver: Arc<Resolver>,
+    http01: Shown<String>,
+    /// Certificates by server name.
+    tls_alpn01: Shown<Arc<CertifiedKey>>,
+    clock: Arc<dyn Clock>,
     tasks: Tasks,
 }
 
-/// Takes an answer back when it is dropped.
+/// Answers of one kind, and until when they stand.
 #[derive(Debug)]
-pub(super) struct Answer {
-    challenges: Arc<Challenges>,
-    to: Question,
-}
+struct Shown<T>(Mutex<HashMap<String, (T, Instant)>>);
 
+/// An answer that was given.
 #[derive(Debug)]
-enum Question {
-    Http01 { token: String },
-    TlsAlpn01 { server_name: String },
-    Dns01 { records: Arc<Records>, record: String, value: String },
+pub(super) enum Answer {
+    /// It stands for a while.
+    Shown,
+    /// It is taken away when this is dropped.
+    Record { records: Arc<Records>, record: String, value: String, tasks: Tasks },
 }
 
 impl Challenges {
-    /// No answer yet. Certificates that answer go to `resolver`; what takes time
-    /// to be taken back is among `tasks`.
-    pub(in crate::certs) fn new(resolver: Arc<Resolver>, tasks: &Tasks) -> Self {
-        Self { http01: Mutex::default(), resolver, tasks: tasks.clone() }
+    /// No answer yet. What takes time to be taken back is among `tasks`.
+    pub(in crate::certs) fn new(clock: Arc<dyn Clock>, tasks: &Tasks) -> Self {
+        let (http01, tls_alpn01) = (Shown::default(), Shown::default());
+        Self { http01, tls_alpn01, clock, tasks: tasks.clone() }
     }
 
     /// The key authorization for `token`.
     pub(in crate::certs) fn http01(&self, token: &str) -> Option<String> {
-        self.http01.lock().unwrap_or_else(PoisonError::into_inner).get(token).cloned()
+        self.http01.get(token, self.clock.now())
     }
 
-    /// Answers the challenge for `name` until the answer is dropped; dns-01 by
-    /// `records`.
+    /// What those get who check the challenge for a server name.
+    pub(in crate::certs) fn tls_alpn01(&self, server_name: &str) -> Option<Arc<CertifiedKey>> {
+        self.tls_alpn01.get(server_name, self.clock.now())
+    }
+
+    /// Answers the challenge for `name`; dns-01 by `records`.
     pub(super) async fn answer(
-        self: &Arc<Self>,
+        &self,
         challenge: AcmeChallenge,
         (name, token): (&str, &str),
         proof: &KeyAuthorization,
         records: Option<&Arc<Records>>,
-        now: SystemTime,
     ) -> Result<Answer, CertError> {
-        let to = match challenge {
+        match challenge {
             AcmeChallenge::Http01 => {
-                let mut tokens = self.http01.lock().unwrap_or_else(PoisonError::into_inner);
-                tokens.insert(token.to_owned(), proof.as_str().to_owned());
-                Question::Http01 { token: token.to_owned() }
+                self.http01.put(token.to_owned(), proof.as_str().to_owned(), self.clock.now());
             }
             AcmeChallenge::TlsAlpn01 => {
-                let certificate = self_signed::challenge(name, proof.digest().as_ref(), now)?;
-                let server_name = server_name(name);
-                self.resolver.begin_challenge(&server_name, &certificate);
-                Question::TlsAlpn01 { server_name }
+                let certificate = self_signed::challenge(name, proof.digest().as_ref(), self.clock.wall())?;
+                self.tls_alpn01.put(server_name(name), certificate, self.clock.now());
             }
             AcmeChallenge::Dns01 => {
                 let records = records.ok_or_else(|| CertError::NoChallenge { name: name.to_owned() })?;
                 let value = proof.dns_value();
                 let record = records.set(name, &value).await?;
-                Question::Dns01 { records: Arc::clone(records), record, value }
+                let (records, tasks) = (Arc::clone(records), self.tasks.clone());
+                return Ok(Answer::Record { records, record, value, tasks });
             }
-        };
-        Ok(Answer { challenges: Arc::clone(self), to })
+        }
+        Ok(Answer::Shown)
+    }
+}
+
+impl<T: Clone> Shown<T> {
+    fn put(&self, to: String, answer: T, now: Instant) {
+        let mut answers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        answers.retain(|_, (_, until)| *until > now);
+        if answers.len() >= MOST
+            && let Some((oldest, _)) = answers.iter().min_by_key(|(_, (_, until))| *until)
+        {
+            let oldest = oldest.clone();
+            answers.remove(&oldest);
+        }
+        answers.insert(to, (answer, now + STANDS_FOR));
+    }
+
+    fn get(&self, to: &str, now: Instant) -> Option<T> {
+        let answers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        answers.get(to).filter(|(_, until)| *until > now).map(|(answer, _)| answer.clone())
+    }
+}
+
+impl<T> Default for Shown<T> {
+    fn default() -> Self {
+        Self(Mutex::default())
     }
 }
 
 impl Drop for Answer {
     fn drop(&mut self) {
-        match &self.to {
-            Question::Http01 { token } => {
-                let mut tokens = self.challenges.http01.lock().unwrap_or_else(PoisonError::into_inner);
-                tokens.remove(token);
+        let Self::Record { records, record, value, tasks } = self else { return };
+        let (records, record, value) = (Arc::clone(records), mem::take(record), mem::take(value));
+        tasks.spawn(async move {
+            if let Err(error) = records.take_away(&record, &value).await {
+                tracing::warn!(record, reason = error.story(), "a DNS record could not be taken away");
             }
-            Question::TlsAlpn01 { server_name } => self.challenges.resolver.end_challenge(server_name),
-            Question::Dns01 { records, record, value } => {
-                let (records, record, value) = (Arc::clone(records), record.clone(), value.clone());
-                self.challenges.tasks.spawn(async move {
-                    if let Err(error) = records.take_away(&record, &value).await {
-                        tracing::warn!(
-                            record,
-                            reason = error.story(),
-                            "a DNS record could not be taken away"
-                        );
-                    }
-                });
-            }
-        }
+        });
     }
 }
 
@@ -139,5 +162,28 @@ pub(super) fn challenge_type(challenge: AcmeChallenge) -> ChallengeType {
         AcmeChallenge::Http01 => ChallengeType::Http01,
         AcmeChallenge::TlsAlpn01 => ChallengeType::TlsAlpn01,
         AcmeChallenge::Dns01 => ChallengeType::Dns01,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::SystemClock;
+
+    #[test]
+    fn answers_stand_for_a_while_and_only_so_many() {
+        let (shown, now) = (Shown::default(), SystemClock.now());
+        shown.put("a".to_owned(), 1, now);
+        let soon = now + STANDS_FOR / 2;
+        shown.put("a".to_owned(), 2, soon);
+        let late = now + STANDS_FOR;
+        assert_eq!((shown.get("a", late), shown.get("b", late)), (Some(2), None));
+        assert_eq!(shown.get("a", soon + STANDS_FOR), None);
+        for number in 0..MOST {
+            shown.put(number.to_string(), number, late);
+        }
+        assert_eq!((shown.get("a", late), shown.get("0", late)), (None, Some(0)));
+        shown.put("b".to_owned(), 3, late + STANDS_FOR);
+        assert_eq!(shown.0.lock().unwrap().len(), 1);
     }
 }

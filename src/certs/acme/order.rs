@@ -209,8 +209,7 @@ impl Server {
                 return Err(CertError::NoChallenge { name });
             };
             let (proof, asked) = (offer.key_authorization(), (name.as_str(), offer.token.as_str()));
-            let (records, now) = (self.records.as_ref(), self.clock.wall());
-            let answer = self.challenges.answer(challenge, asked, &proof, records, now).await?;
+            let answer = self.challenges.answer(challenge, asked, &proof, self.records.as_ref()).await?;
             answers.insert(name, answer);
         }
         Ok(())
