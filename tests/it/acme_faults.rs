@@ -1,7 +1,8 @@
 //! Certificates from an authority that fails, refuses, wants them renewed, and
 //! while the process is killed: what a real ACME server does not do on demand.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -123,6 +124,28 @@ async fn a_proof_that_an_authority_looks_for_stands_over_a_reload() {
         assert_eq!((server.orders().len(), server.certificates().len()), (1, 1), "{challenge}");
         edge.stop().await;
     }
+}
+
+#[tokio::test]
+async fn a_record_that_an_authority_looks_for_stands_over_a_reload() {
+    let server = AcmeServer::start(Options::default()).await;
+    server.fail(Step::Challenge, Fault::Hang);
+    let directory = tempfile::tempdir().unwrap();
+    let (hook, log) = (directory.path().join("hook"), directory.path().join("log"));
+    fs::write(&hook, format!("#!/bin/sh\necho $1 >> {}\n", log.display())).unwrap();
+    fs::set_permissions(&hook, Permissions::from_mode(0o700)).unwrap();
+    let place = Place::new(&[&server], &format!("dns = {{ exec = {hook:?}, wait = \"0s\" }}"));
+    let config = place.config("dns-01");
+    let edge = Edge::run(&config, Arc::new(SystemClock)).await;
+    eventually("a claim", || (server.requests(Step::Challenge) > 0).then_some(())).await;
+    let edge = edge.reload(&config).await;
+    server.heal(Step::Challenge);
+    edge.certified().await;
+    let done = || fs::read_to_string(&log).unwrap();
+    assert_eq!(done(), "present\n".repeat(4), "two records, by two orders one after the other");
+    edge.stop().await;
+    assert_eq!(done().matches("cleanup").count(), 2);
+    assert_eq!(server.orders().len(), 1);
 }
 
 #[tokio::test]

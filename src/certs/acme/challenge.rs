@@ -12,7 +12,7 @@ use instant_acme::{ChallengeType, KeyAuthorization};
 use rustls::sign::CertifiedKey;
 use tokio::time::Instant;
 
-use super::dns::Records;
+use super::dns::{Records, StandingRecords};
 use crate::base::{Clock, Tasks};
 use crate::certs::error::CertError;
 use crate::certs::self_signed;
@@ -20,6 +20,10 @@ use crate::config::model::AcmeChallenge;
 
 /// An answer stands for so long: longer than any order takes.
 const STANDS_FOR: Duration = Duration::from_secs(15 * 60);
+
+/// The DNS record of an order that was left on the way stays for so long, within which
+/// somebody takes the order up, or nobody does.
+const LEFT_FOR: Duration = Duration::from_secs(60);
 
 /// So many answers of a kind stand; more take the place of the oldest.
 const MOST: usize = 1024;
@@ -31,6 +35,8 @@ pub(in crate::certs) struct Challenges {
     http01: Shown<String>,
     /// Certificates by server name.
     tls_alpn01: Shown<Arc<CertifiedKey>>,
+    /// Those of dns-01.
+    pub(super) records: Arc<StandingRecords>,
     clock: Arc<dyn Clock>,
     tasks: Tasks,
 }
@@ -44,15 +50,26 @@ struct Shown<T>(Mutex<HashMap<String, (T, Instant)>>);
 pub(super) enum Answer {
     /// It stands for a while.
     Shown,
-    /// It is taken away when this is dropped.
-    Record { records: Arc<Records>, record: String, value: String, tasks: Tasks },
+    /// It is taken away once this is dropped.
+    Record(SetRecord),
+}
+
+/// A DNS record that answers.
+#[derive(Debug)]
+pub(super) struct SetRecord {
+    records: Arc<Records>,
+    record: String,
+    value: String,
+    /// True once the order was decided.
+    is_over: bool,
+    tasks: Tasks,
 }
 
 impl Challenges {
     /// No answer yet. What takes time to be taken back is among `tasks`.
     pub(in crate::certs) fn new(clock: Arc<dyn Clock>, tasks: &Tasks) -> Self {
         let (http01, tls_alpn01) = (Shown::default(), Shown::default());
-        Self { http01, tls_alpn01, clock, tasks: tasks.clone() }
+        Self { http01, tls_alpn01, records: Arc::default(), clock, tasks: tasks.clone() }
     }
 
     /// The key authorization for `token`.
@@ -86,7 +103,7 @@ impl Challenges {
                 let value = proof.dns_value();
                 let record = records.set(name, &value).await?;
                 let (records, tasks) = (Arc::clone(records), self.tasks.clone());
-                return Ok(Answer::Record { records, record, value, tasks });
+                return Ok(Answer::Record(SetRecord { records, record, value, is_over: false, tasks }));
             }
         }
         Ok(Answer::Shown)
@@ -118,11 +135,23 @@ impl<T> Default for Shown<T> {
     }
 }
 
-impl Drop for Answer {
+impl Answer {
+    /// Nobody looks for it any more.
+    pub(super) fn end(self) {
+        if let Self::Record(mut set) = self {
+            set.is_over = true;
+        }
+    }
+}
+
+impl Drop for SetRecord {
     fn drop(&mut self) {
-        let Self::Record { records, record, value, tasks } = self else { return };
-        let (records, record, value) = (Arc::clone(records), mem::take(record), mem::take(value));
-        tasks.spawn(async move {
+        let (records, tasks, is_over) = (Arc::clone(&self.records), self.tasks.clone(), self.is_over);
+        let (record, value) = (mem::take(&mut self.record), mem::take(&mut self.value));
+        self.tasks.spawn(async move {
+            if !is_over {
+                let _or_all_ends = tokio::time::timeout(LEFT_FOR, tasks.stopped()).await;
+            }
             if let Err(error) = records.take_away(&record, &value).await {
                 tracing::warn!(record, reason = error.story(), "a DNS record could not be taken away");
             }

@@ -69,8 +69,10 @@ impl Acme {
     ) -> Result<Self, CertError> {
         let acme = Arc::new(config.acme.clone());
         let warnings = Arc::<Warnings>::default();
-        let records =
-            acme.dns.as_ref().map(|dns| Arc::new(Records::new(dns, acme.resolver, transport, clock)));
+        let records = acme
+            .dns
+            .as_ref()
+            .map(|dns| Arc::new(Records::new(dns, acme.resolver, transport, clock, &challenges.records)));
         let server = |(number, directory): (usize, &String)| Server {
             directory: directory.clone(),
             email: config.email.clone(),

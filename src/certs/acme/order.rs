@@ -159,8 +159,21 @@ impl Server {
         }
         // They stand until the order is decided, however often a step is taken.
         let mut answers = HashMap::new();
+        let proven = self.prove_by(&mut answers, order, challenge, retry_after).await;
+        answers.into_values().for_each(Answer::end);
+        proven
+    }
+
+    /// The same; all that is answered is among `answers`.
+    async fn prove_by(
+        &self,
+        answers: &mut HashMap<String, Answer>,
+        order: &mut Order,
+        challenge: AcmeChallenge,
+        retry_after: &RetryAfter,
+    ) -> Result<(), CertError> {
         let mut repeats = Repeats::default();
-        while let Err(error) = self.answer(order, challenge, &mut answers).await {
+        while let Err(error) = self.answer(order, challenge, answers).await {
             if !repeats.pause(&error, retry_after).await {
                 return Err(error);
             }

@@ -10,6 +10,8 @@ mod provider;
 mod server;
 mod signature;
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -45,10 +47,15 @@ pub(super) struct Records {
     resolver: Option<SocketAddr>,
     transport: Arc<Transport>,
     clock: Arc<dyn Clock>,
-    /// One record after another: a name and its wildcard have the same one, and
-    /// hooks read what is there before they change it.
-    alone: tokio::sync::Mutex<()>,
+    standing: Arc<StandingRecords>,
 }
+
+/// The records that stand, each by name and value with the count of orders that need
+/// it: an order that is taken up after a reload has the same as before. Locked while
+/// one is changed, one after another: a name and its wildcard have the same name, and
+/// hooks read what is there before they change it.
+#[derive(Debug, Default)]
+pub(super) struct StandingRecords(tokio::sync::Mutex<HashMap<(String, String), usize>>);
 
 /// What to do with a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,13 +81,14 @@ impl Records {
         resolver: Option<SocketAddr>,
         transport: &Arc<Transport>,
         clock: &Arc<dyn Clock>,
+        standing: &Arc<StandingRecords>,
     ) -> Self {
         Self {
             config: config.clone(),
             resolver,
             transport: Arc::clone(transport),
             clock: Arc::clone(clock),
-            alone: tokio::sync::Mutex::default(),
+            standing: Arc::clone(standing),
         }
     }
 
@@ -97,17 +105,26 @@ impl Records {
         if matches!(self.config.by, DnsMeans::Server(_) | DnsMeans::Provider(_)) {
             record = alias::end_of(self.resolver, record).await;
         }
+        let mut standing = self.standing.0.lock().await;
         self.ask(Change::Add, &record, value).await?;
+        *standing.entry((record.clone(), value.to_owned())).or_default() += 1;
         Ok(record)
     }
 
-    /// Takes a value of a record away again.
+    /// Takes a value of a record away again, once no other order needs it.
     pub(super) async fn take_away(&self, record: &str, value: &str) -> Result<(), CertError> {
+        let mut standing = self.standing.0.lock().await;
+        if let Entry::Occupied(mut orders) = standing.entry((record.to_owned(), value.to_owned())) {
+            *orders.get_mut() -= 1;
+            if *orders.get() > 0 {
+                return Ok(());
+            }
+            orders.remove();
+        }
         self.ask(Change::Remove, record, value).await
     }
 
     async fn ask(&self, change: Change, name: &str, value: &str) -> Result<(), CertError> {
-        let _alone = self.alone.lock().await;
         let record = format!("{name}.");
         match &self.config.by {
             DnsMeans::Exec(path) => {
@@ -212,8 +229,13 @@ mod tests {
     use crate::config::model::{Secret, Webhook};
 
     fn made(config: &DnsRecords) -> Records {
+        made_beside(config, &Arc::default())
+    }
+
+    fn made_beside(config: &DnsRecords, standing: &Arc<StandingRecords>) -> Records {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        Records::new(config, None, &Arc::new(Transport::new(None, Arc::clone(&clock)).unwrap()), &clock)
+        let transport = Arc::new(Transport::new(None, Arc::clone(&clock)).unwrap());
+        Records::new(config, None, &transport, &clock, standing)
     }
 
     fn program(directory: &Path, text: &str) -> Records {
@@ -268,6 +290,24 @@ mod tests {
         for set in futures_util::future::join_all(set).await {
             set.unwrap();
         }
+    }
+
+    /// As an order has it that is taken up by the records of another configuration.
+    #[tokio::test]
+    async fn a_record_is_taken_away_with_the_last_order_that_needs_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let log = directory.path().join("log");
+        let before = program(directory.path(), &format!("echo \"$1 $3\" >> {}", log.display()));
+        let after = made_beside(&before.config, &before.standing);
+        let record = before.set("a.test", "x").await.unwrap();
+        after.set("a.test", "x").await.unwrap();
+        after.set("a.test", "y").await.unwrap();
+        before.take_away(&record, "x").await.unwrap();
+        after.take_away(&record, "y").await.unwrap();
+        let done = || fs::read_to_string(&log).unwrap();
+        assert_eq!(done(), "present x\npresent x\npresent y\ncleanup y\n");
+        after.take_away(&record, "x").await.unwrap();
+        assert!(done().ends_with("cleanup x\n") && after.standing.0.lock().await.is_empty());
     }
 
     #[tokio::test]
