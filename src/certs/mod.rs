@@ -40,7 +40,7 @@ use tokio_util::sync::DropGuard;
 
 use crate::base::Clock;
 
-use acme::Challenges;
+use acme::{Challenges, Experience};
 use manage::SiteCertificate;
 use on_demand::OnDemand;
 use remember::Remembering;
@@ -65,6 +65,7 @@ struct Shared {
     /// The same for what is ordered, which goes on without a disk.
     remembering: Arc<Remembering>,
     challenges: Arc<Challenges>,
+    experience: Arc<Experience>,
 }
 
 impl Certificates {

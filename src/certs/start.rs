@@ -42,7 +42,8 @@ impl Certificates {
 
     /// As [`Certificates::start`], for another configuration with the same state
     /// directory. Both work on it side by side, what could not be written to it is known
-    /// to the new ones, and they answer for orders of the old ones.
+    /// to the new ones, they answer for orders of the old ones, and leave ACME servers alone
+    /// as those would.
     pub async fn follow(
         &self,
         config: &Config,
@@ -66,7 +67,7 @@ impl Certificates {
         let storage: Arc<dyn CertStorage> = Arc::new(FileStorage::open(&config.state_dir)?);
         let remembering = Arc::new(Remembering::new(Arc::clone(&storage)));
         let challenges = Arc::new(Challenges::new(Arc::clone(&clock), tasks));
-        let shared = Shared { storage, remembering, challenges };
+        let shared = Shared { storage, remembering, challenges, experience: Arc::default() };
         Self::start_on(shared, config, clock, tasks, metrics, backoff).await
     }
 
@@ -261,7 +262,8 @@ impl Sources<'_> {
         }
         let transport = self.transport()?;
         let storage = Arc::clone(&self.shared.remembering) as Arc<dyn CertStorage>;
-        let acme = Acme::new(self.config, &storage, &self.shared.challenges, &transport, &self.clock)?;
+        let Shared { challenges, experience, .. } = &self.shared;
+        let acme = Acme::new(self.config, &storage, (challenges, experience), &transport, &self.clock)?;
         let acme = Arc::new(acme);
         Ok(Arc::clone(self.acme.insert(acme)))
     }

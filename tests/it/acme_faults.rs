@@ -170,6 +170,13 @@ async fn another_authority_issues_where_one_cannot() {
         assert_eq!(edge.certs.renew(SITE), 1);
         eventually("another one", || (other.certificates().len() == 2).then_some(())).await;
         assert_eq!(one.requests(Step::NewOrder), asked, "{step:?}");
+
+        let in_use = || (edge.metrics.certificates_issued.value() == 2).then_some(());
+        eventually("it is in use", in_use).await;
+        let edge = edge.reload(&place.config("http-01")).await;
+        assert_eq!(edge.certs.renew(SITE), 1);
+        eventually("a third one", || (other.certificates().len() == 3).then_some(())).await;
+        assert_eq!(one.requests(Step::NewOrder), asked, "{step:?}");
         edge.stop().await;
     }
 }
@@ -194,6 +201,12 @@ async fn a_limit_on_failures_spares_the_authority() {
     server.set_validation(Validation::RejectAll(vec![ChallengeType::Http01]));
     let place = Place::new(&[&server], "");
     let edge = place.start().await;
+    eventually("the limit", || edge.status().last_error.filter(|told| told.contains("five orders for")))
+        .await;
+    assert_eq!(server.orders().len(), 5);
+
+    let edge = edge.reload(&place.config("http-01")).await;
+    edge.certs.renew(SITE);
     eventually("the limit", || edge.status().last_error.filter(|told| told.contains("five orders for")))
         .await;
     assert_eq!(server.orders().len(), 5);

@@ -16,7 +16,7 @@ impl Server {
         if let Some(account) = self.known_account(retry_after).await? {
             return Ok(account);
         }
-        let _one_account_for_all_orders = self.account_gate.lock().await;
+        let _one_account_for_all_orders = self.known.account_gate.lock().await;
         if let Some(account) = self.known_account(retry_after).await? {
             return Ok(account);
         }

@@ -8,6 +8,7 @@ mod budget;
 mod caa;
 mod challenge;
 mod dns;
+mod experience;
 mod lookup;
 mod order;
 mod preflight;
@@ -21,12 +22,11 @@ mod warnings;
 use std::sync::Arc;
 use std::time::Duration;
 
-use budget::FailedOrders;
 pub use caa::CaaRefusal;
 pub(super) use challenge::Challenges;
 use dns::Records;
+pub(super) use experience::Experience;
 use queue::Queue;
-use rest::Rests;
 use server::{Ordered, QUESTIONS_AT_A_TIME, Server};
 use tokio::sync::Semaphore;
 use transport::Identities;
@@ -63,12 +63,12 @@ impl Acme {
     pub(super) fn new(
         config: &Config,
         storage: &Arc<dyn CertStorage>,
-        challenges: &Arc<Challenges>,
+        (challenges, experience): (&Arc<Challenges>, &Experience),
         transport: &Arc<Transport>,
         clock: &Arc<dyn Clock>,
     ) -> Result<Self, CertError> {
         let acme = Arc::new(config.acme.clone());
-        let warnings = Arc::<Warnings>::default();
+        let warnings = &experience.warnings;
         let records = acme
             .dns
             .as_ref()
@@ -82,11 +82,9 @@ impl Acme {
             challenges: Arc::clone(challenges),
             records: records.clone(),
             clock: Arc::clone(clock),
-            account_gate: tokio::sync::Mutex::default(),
-            failed: FailedOrders::default(),
-            rests: Rests::default(),
+            known: experience.of(directory),
             identities: Identities::default(),
-            warnings: Arc::clone(&warnings),
+            warnings: Arc::clone(warnings),
             questions: Semaphore::new(QUESTIONS_AT_A_TIME),
             number,
         };
@@ -94,7 +92,8 @@ impl Acme {
         if servers.is_empty() {
             return Err(CertError::NoDirectory);
         }
-        Ok(Self { servers, queue: Arc::default(), warnings })
+        let (queue, warnings) = (Arc::clone(&experience.queue), Arc::clone(warnings));
+        Ok(Self { servers, queue, warnings })
     }
 
     /// Where a site's certificate may be stored.

@@ -69,7 +69,7 @@ impl Server {
                 Err(error) => error,
             };
             match &error {
-                CertError::Unproven { .. } => self.failed.note(names, self.clock.now(), &error.story()),
+                CertError::Unproven { .. } => self.known.failed.note(names, self.clock.now(), &error.story()),
                 // Another challenge may prove the same order.
                 CertError::NoChallenge { .. }
                 | CertError::DnsProgram { .. }
@@ -107,7 +107,7 @@ impl Server {
 
     async fn begin(&self, account: &Account, wanted: Ordered<'_>) -> Result<UnderWay, CertError> {
         let Ordered { site, names, in_use } = wanted;
-        if let Some(Wait { name, time, last }) = self.failed.wait(names, self.clock.now()) {
+        if let Some(Wait { name, time, last }) = self.known.failed.wait(names, self.clock.now()) {
             return Err(CertError::TooManyFailed { name, wait: time, last });
         }
         let key = KeyPair::generate()?.serialize_pem();
@@ -252,7 +252,7 @@ impl Server {
         if let Err(error) = &outcome
             && order.state().status == OrderStatus::Invalid
         {
-            self.failed.note(names, self.clock.now(), &error.story());
+            self.known.failed.note(names, self.clock.now(), &error.story());
         }
         Ok(format!("{key}{}", outcome?))
     }

@@ -23,6 +23,7 @@ impl Server {
     pub(super) async fn preflight(&self, account: &str, wanted: Ordered<'_>) -> Result<(), CertError> {
         let Ordered { site, names, .. } = wanted;
         if !self.config.preflight {
+            self.warnings.clear(site);
             return Ok(());
         }
         let servers = match NameServers::new(self.config.resolver, PATIENCE) {

@@ -9,10 +9,9 @@ use rustls_pki_types::CertificateDer;
 use tokio::sync::Semaphore;
 
 use super::Failure;
-use super::budget::FailedOrders;
 use super::challenge::Challenges;
 use super::dns::Records;
-use super::rest::Rests;
+use super::experience::Known;
 use super::transport::{Identities, RetryAfter, Transport};
 use super::warnings::Warnings;
 use crate::base::Clock;
@@ -46,9 +45,7 @@ pub(super) struct Server {
     /// Sets the records that dns-01 looks for.
     pub(super) records: Option<Arc<Records>>,
     pub(super) clock: Arc<dyn Clock>,
-    pub(super) account_gate: tokio::sync::Mutex<()>,
-    pub(super) failed: FailedOrders,
-    pub(super) rests: Rests,
+    pub(super) known: Arc<Known>,
     /// What it is called in CAA records.
     pub(super) identities: Identities,
     pub(super) warnings: Arc<Warnings>,
@@ -83,7 +80,7 @@ impl Server {
         if let Some(certificate) = self.made_by_another(wanted).await {
             return Ok(certificate);
         }
-        if let Some(wait) = self.rests.wait(site, self.clock.now()) {
+        if let Some(wait) = self.known.rests.wait(site, self.clock.now()) {
             return Err(Failure { error: CertError::Resting { wait }, retry_after: Some(wait) });
         }
         let obtained =
@@ -94,7 +91,7 @@ impl Server {
             if let Some(pause) = asked.filter(|_| error.is_of_server()) {
                 // A limit is one of the names more often than not.
                 let only = (error.acme_problem() == Some("rateLimited")).then_some(site);
-                self.rests.note(only, pause, self.clock.now());
+                self.known.rests.note(only, pause, self.clock.now());
             }
             let own = match &error {
                 CertError::TooManyFailed { wait, .. } => Some(*wait),
