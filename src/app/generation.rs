@@ -55,7 +55,10 @@ impl Generation {
         if let Some(before) = before {
             config.keep_until_restart(&before.config);
         }
-        let certificates = match before.filter(|before| before.config.has_same_certificates(&config)) {
+        let has_same = |before: &&Self| {
+            before.config.has_same_certificates(&config) && before.certificates.are_ordered_as(&config)
+        };
+        let certificates = match before.filter(has_same) {
             Some(before) => Arc::clone(&before.certificates),
             None => ground.certificates(&config, before).await?,
         };

@@ -23,6 +23,7 @@ mod start;
 mod status;
 mod storage;
 mod table;
+mod terms;
 #[cfg(test)]
 pub(crate) mod testing;
 
@@ -39,12 +40,14 @@ pub use table::{ACME_TLS_ALPN, is_challenge};
 use tokio_util::sync::DropGuard;
 
 use crate::base::Clock;
+use crate::config::Config;
 
 use acme::{Challenges, Experience};
 use manage::SiteCertificate;
 use on_demand::OnDemand;
 use remember::Remembering;
 use table::{Handshakes, Resolver};
+use terms::Terms;
 
 /// The certificates of one configuration. When it is dropped nothing is renewed
 /// any more; what the resolver serves then stays.
@@ -54,6 +57,7 @@ pub struct Certificates {
     sites: Vec<Arc<SiteCertificate>>,
     on_demand: Option<Arc<OnDemand>>,
     clock: Arc<dyn Clock>,
+    terms: Terms,
     shared: Shared,
     _ends_upkeep: DropGuard,
 }
@@ -81,6 +85,12 @@ impl Certificates {
     /// authorization, if an order waits for it (RFC 8555 s8.3).
     pub fn http01(&self, token: &str) -> Option<String> {
         self.shared.challenges.http01(token)
+    }
+
+    /// True if others that are started for `config` now would be ordered alike, and trust
+    /// the same roots. Blocks on the disk.
+    pub fn are_ordered_as(&self, config: &Config) -> bool {
+        self.terms == Terms::of(config)
     }
 
     /// Waits until there is a certificate for `name`, in lower case, or it is known

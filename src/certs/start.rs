@@ -18,6 +18,7 @@ use super::on_demand::OnDemand;
 use super::remember::Remembering;
 use super::storage::{CertStorage, FileStorage};
 use super::table::{Place, Resolver, Served, ServerNames};
+use super::terms::Terms;
 use super::{Certificates, Shared, renewal, self_signed};
 use crate::base::{Backoff, Clock, Tasks};
 use crate::config::Config;
@@ -79,6 +80,8 @@ impl Certificates {
         metrics: Arc<Metrics>,
         backoff: Backoff,
     ) -> Result<Arc<Self>, CertError> {
+        // Before the roots are read: what comes after is seen as new.
+        let terms = Terms::of(config);
         let resolver = Arc::new(Resolver::default());
         let mut sources = Sources { config, shared, transport: None, clock, authority: None, acme: None };
 
@@ -118,7 +121,7 @@ impl Certificates {
         begin(&upkeep, &kept, Arc::clone(&sources.shared.remembering), (tasks, &end));
         let Sources { clock, shared, .. } = sources;
         let _ends_upkeep = end.drop_guard();
-        Ok(Arc::new(Self { resolver, sites: kept, on_demand, clock, shared, _ends_upkeep }))
+        Ok(Arc::new(Self { resolver, sites: kept, on_demand, clock, terms, shared, _ends_upkeep }))
     }
 }
 

@@ -393,6 +393,26 @@ async fn roots_for_origin_servers_are_read_anew() {
 }
 
 #[tokio::test]
+async fn roots_for_acme_servers_are_read_anew() {
+    let server = AcmeServer::start(Options::default()).await;
+    let place = Place::new();
+    let roots = place.path().join("roots.pem");
+    fs::write(&roots, rcgen::generate_simple_self_signed(["a.test".to_owned()]).unwrap().cert.pem()).unwrap();
+    let tables = format!(
+        "[acme]\ndirectory = [\"{}\"]\nca = \"{}\"\n\
+         [site.\"www.example.test\"]\norigins = [\"127.0.0.1:9\"]\nhealth = false\ntls = \"auto\"\n",
+        server.directory(),
+        roots.display()
+    );
+    place.configure(&tables);
+    let seawall = place.run().await;
+    seawall.metric_is("seawall_certificate_failures_total", 1).await;
+    fs::copy(server.root_file(), &roots).unwrap();
+    reloaded(&seawall, &tables).await;
+    eventually("a certificate", || (server.certificates().len() == 1).then_some(())).await;
+}
+
+#[tokio::test]
 async fn what_is_stored_and_what_was_done_by_hand_stays() {
     let cached = Origin::answering(ok("Cache-Control: max-age=600\r\n", "stored")).await;
     let other = Origin::answering(ok("", "other")).await;
