@@ -64,6 +64,18 @@ impl SiteCertificate {
         Self { wanted, issuer, place, standing: Mutex::new(standing), changed: Notify::new(), loaded_from }
     }
 
+    /// Goes on where `before` is, of the certificates before a reload that are ordered
+    /// alike, if it is for the same names; says whether it is.
+    pub(super) fn follow(&self, before: &Self) -> bool {
+        let wanted = |it: &Self| (Arc::clone(&it.wanted.site), it.wanted.names.clone());
+        let is_same = self.acme().is_some() && before.acme().is_some() && wanted(self) == wanted(before);
+        if is_same {
+            let before = before.standing().clone();
+            self.standing().follow(&before);
+        }
+        is_same
+    }
+
     /// The certificate as it stands.
     pub(super) fn status(&self) -> CertificateStatus {
         let standing = self.standing();

@@ -1,6 +1,7 @@
 //! How a site's certificate stands, and what is to be done about it next. Pure:
 //! of what happened, of when, and of chance.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use rustls::SignatureAlgorithm;
@@ -56,7 +57,7 @@ pub(super) enum Reason {
     Asked,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Standing {
     /// `None` while a placeholder is served.
     current: Option<Current>,
@@ -66,7 +67,7 @@ pub(super) struct Standing {
     /// was made.
     earliest: Option<SystemTime>,
     failures: u32,
-    last_error: Option<CertError>,
+    last_error: Option<Arc<CertError>>,
     /// When the ACME server is asked for its suggestion.
     ask_at: Option<SystemTime>,
     suggested: Option<Window>,
@@ -107,10 +108,19 @@ impl Standing {
         self.current = Some(current);
     }
 
+    /// Goes on where `before` is, of the same names ordered alike, if that is of the same
+    /// certificate.
+    pub(super) fn follow(&mut self, before: &Self) {
+        let in_use = |standing: &Self| Some(standing.current.as_ref()?.source.as_ref()?.leaf.clone());
+        if in_use(self) == in_use(before) {
+            self.clone_from(before);
+        }
+    }
+
     /// A try failed; the next one comes after `wait`.
     pub(super) fn failed(&mut self, error: CertError, now: SystemTime, wait: Duration) {
         self.earliest = now.checked_add(wait);
-        self.last_error = Some(error);
+        self.last_error = Some(Arc::new(error));
     }
 
     /// Counts a failure; says which one in a row it is.
@@ -178,7 +188,7 @@ impl Standing {
 
     /// Why the last try failed, if it did.
     pub(super) fn last_error(&self) -> Option<&CertError> {
-        self.last_error.as_ref()
+        self.last_error.as_deref()
     }
 }
 
@@ -256,6 +266,22 @@ mod tests {
         standing.not_suggested(now(), Some(95 * DAY));
         standing.failed(CertError::OrderDeadline, now() + 90 * DAY, 30 * DAY);
         assert_eq!(standing.next(), Some((now() + 120 * DAY, Step::Renew)));
+    }
+
+    #[test]
+    fn what_is_planned_for_the_same_certificate_goes_on() {
+        let mut before = Standing::new(None, true, now(), 0.0);
+        before.count_failure();
+        before.failed(CertError::OrderDeadline, now(), HOUR);
+        let mut after = Standing::new(None, true, now(), 0.0);
+        after.follow(&before);
+        assert_eq!((after.next(), after.count_failure()), (Some((now() + HOUR, Step::Renew)), 2));
+        assert!(after.last_error().is_some());
+        // It has come from elsewhere.
+        let mut after = Standing::new(Some(current()), true, now(), 0.0);
+        after.follow(&before);
+        assert!(after.last_error().is_none());
+        assert_eq!(after.next(), Some((now(), Step::Ask)));
     }
 
     #[test]

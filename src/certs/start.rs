@@ -44,7 +44,7 @@ impl Certificates {
     /// As [`Certificates::start`], for another configuration with the same state
     /// directory. Both work on it side by side, what could not be written to it is known
     /// to the new ones, they answer for orders of the old ones, and leave ACME servers alone
-    /// as those would.
+    /// as those would. Who has failed waits on, unless orders are made otherwise now.
     pub async fn follow(
         &self,
         config: &Config,
@@ -53,7 +53,7 @@ impl Certificates {
         metrics: Arc<Metrics>,
     ) -> Result<Arc<Self>, CertError> {
         let shared = self.shared.clone();
-        Self::start_on(shared, config, clock, tasks, metrics, renewal::AFTER_FAILURE).await
+        Self::start_on(shared, Some(self), config, clock, tasks, metrics, renewal::AFTER_FAILURE).await
     }
 
     /// As [`Certificates::start`], with other waits after failures than a
@@ -69,11 +69,12 @@ impl Certificates {
         let remembering = Arc::new(Remembering::new(Arc::clone(&storage)));
         let challenges = Arc::new(Challenges::new(Arc::clone(&clock), tasks));
         let shared = Shared { storage, remembering, challenges, experience: Arc::default() };
-        Self::start_on(shared, config, clock, tasks, metrics, backoff).await
+        Self::start_on(shared, None, config, clock, tasks, metrics, backoff).await
     }
 
     async fn start_on(
         shared: Shared,
+        before: Option<&Self>,
         config: &Config,
         clock: Arc<dyn Clock>,
         tasks: &Tasks,
@@ -82,8 +83,10 @@ impl Certificates {
     ) -> Result<Arc<Self>, CertError> {
         // Before the roots are read: what comes after is seen as new.
         let terms = Terms::of(config);
+        let before = before.filter(|before| before.terms == terms);
         let resolver = Arc::new(Resolver::default());
-        let mut sources = Sources { config, shared, transport: None, clock, authority: None, acme: None };
+        let mut sources =
+            Sources { config, before, shared, transport: None, clock, authority: None, acme: None };
 
         let mut names = ServerNames::default();
         let (mut first, mut kept) = (Vec::new(), Vec::new());
@@ -147,6 +150,8 @@ fn begin(
 /// Where certificates come from; each is set up once, if a site needs it.
 struct Sources<'a> {
     config: &'a Config,
+    /// What was ordered alike before a reload.
+    before: Option<&'a Certificates>,
     shared: Shared,
     transport: Option<Arc<Transport>>,
     clock: Arc<dyn Clock>,
@@ -203,7 +208,10 @@ impl Sources<'_> {
                 Served::Placeholder(placeholder, Arc::clone(&wanted.is_asked_for))
             }
         };
-        Ok((served, SiteCertificate::new(wanted, issuer, place, held.as_ref(), marks, now)))
+        let certificate = SiteCertificate::new(wanted, issuer, place, held.as_ref(), marks, now);
+        let mut before = self.before.iter().flat_map(|before| &before.sites);
+        before.any(|before| certificate.follow(before));
+        Ok((served, certificate))
     }
 
     /// The certificate that is there, or made at once; `None` for one that is

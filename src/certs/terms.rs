@@ -1,5 +1,5 @@
-//! How certificates are ordered, and the file that this leads to: what a config says of it
-//! can stay as it is where the file does not.
+//! How certificates are ordered: as long as that stays as it is, what is planned for
+//! one of them goes on over a reload; once it is other, who failed tries at once.
 
 use crate::base::FileMark;
 use crate::config::{Config, model::Acme};

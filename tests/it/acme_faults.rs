@@ -214,6 +214,24 @@ async fn a_limit_on_failures_spares_the_authority() {
 }
 
 #[tokio::test]
+async fn who_has_failed_waits_over_a_reload_unless_it_is_ordered_otherwise() {
+    let server = AcmeServer::start(Options::default()).await;
+    server.fail(Step::NewOrder, Fault::Problem("rejectedIdentifier", 400, Some("3600")));
+    let place = Place::new(&[&server], "");
+    let edge = place.start().await;
+    failure(&edge).await;
+    let (before, asked) = (edge.status(), server.requests(Step::NewOrder));
+    let edge = edge.reload(&place.config("http-01")).await;
+    let after = edge.status();
+    assert_eq!((after.last_error, after.next_renewal), (before.last_error, before.next_renewal));
+
+    let edge = edge.reload(&place.config("tls-alpn-01")).await;
+    failure(&edge).await;
+    assert_eq!(server.requests(Step::NewOrder), asked + 1, "only the second reload had it asked");
+    edge.stop().await;
+}
+
+#[tokio::test]
 async fn it_is_renewed_when_the_authority_says_so() {
     let server = AcmeServer::start(Options { renewal_info: true, ..Options::default() }).await;
     let place = Place::new(&[&server], "");
