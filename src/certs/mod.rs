@@ -44,7 +44,7 @@ use crate::config::Config;
 
 use acme::{Challenges, Experience};
 use manage::SiteCertificate;
-use on_demand::OnDemand;
+use on_demand::{Begun, OnDemand};
 use remember::Remembering;
 use table::{Handshakes, Resolver};
 use terms::Terms;
@@ -70,6 +70,7 @@ struct Shared {
     remembering: Arc<Remembering>,
     challenges: Arc<Challenges>,
     experience: Arc<Experience>,
+    begun_on_demand: Arc<Begun>,
 }
 
 impl Certificates {

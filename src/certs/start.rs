@@ -68,7 +68,8 @@ impl Certificates {
         let storage: Arc<dyn CertStorage> = Arc::new(FileStorage::open(&config.state_dir)?);
         let remembering = Arc::new(Remembering::new(Arc::clone(&storage)));
         let challenges = Arc::new(Challenges::new(Arc::clone(&clock), tasks));
-        let shared = Shared { storage, remembering, challenges, experience: Arc::default() };
+        let (experience, begun_on_demand) = (Arc::default(), Arc::default());
+        let shared = Shared { storage, remembering, challenges, experience, begun_on_demand };
         Self::start_on(shared, None, config, clock, tasks, metrics, backoff).await
     }
 
@@ -261,8 +262,12 @@ impl Sources<'_> {
         }
         let (acme, transport) = (self.acme()?, self.transport()?);
         let storage = Arc::clone(&self.shared.remembering) as Arc<dyn CertStorage>;
+        let storage = (storage, &self.shared.begun_on_demand);
         let (on_demand, worker) =
             OnDemand::new(config, settings, (&acme, &transport), storage, upkeep, tasks);
+        if let Some(before) = self.before.and_then(|before| before.on_demand.as_ref()) {
+            on_demand.follow(before);
+        }
         tasks.0.spawn_until_stopped(worker.run());
         Ok(Some(on_demand))
     }

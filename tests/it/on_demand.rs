@@ -12,7 +12,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair}
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use seawall::base::{Clock, ManualClock, SystemClock};
-use seawall::config;
+use seawall::config::{self, Config};
 use seawall::telemetry::metrics::Limit;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -141,6 +141,14 @@ impl OnDemand {
     }
 
     async fn start_with(&self, further: &str, sites: &str, clock: Arc<dyn Clock>) -> Up {
+        self.up(Edge::run(&self.config(further, sites), clock).await).await
+    }
+
+    async fn reload(&self, up: Up, further: &str) -> Up {
+        self.up(up.edge.reload(&self.config(further, SITES)).await).await
+    }
+
+    fn config(&self, further: &str, sites: &str) -> Config {
         let file = self.state.path().join("seawall.toml");
         let text = format!(
             r#"
@@ -159,8 +167,10 @@ on_demand = {{ ask = "http://{}/allowed"{further} }}
             self.gatekeeper.address
         );
         fs::write(&file, text).unwrap();
-        let config = config::load(&file).unwrap().config;
-        let edge = Edge::run(&config, clock).await;
+        config::load(&file).unwrap().config
+    }
+
+    async fn up(&self, edge: Edge) -> Up {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         edge.serve_tls(listener);
@@ -311,6 +321,35 @@ async fn so_many_hosts_in_a_time() {
         assert_eq!(up.leaf(host).await.is_ok(), is_served, "{host}");
     }
     assert_eq!(place.server.orders().len(), 2);
+
+    // In any such time, however often the config is read.
+    place.server.fail(Step::NewOrder, Fault::Problem("rejectedIdentifier", 400, None));
+    let up = place.reload(up, ", orders = \"3/1h\"").await;
+    assert_eq!(up.leaf("one.allowed.test").await.unwrap(), place.server.certificates()[0].leaf);
+    assert!(up.leaf("three.allowed.test").await.is_err() && up.leaf("four.allowed.test").await.is_err());
+    assert_eq!(place.server.requests(Step::NewOrder), 3);
+    up.edge.stop().await;
+}
+
+#[tokio::test]
+async fn who_got_none_gets_none_by_a_reload() {
+    let place = OnDemand::new().await;
+    place.server.fail(Step::NewOrder, Fault::Problem("rejectedIdentifier", 400, Some("3600")));
+    let up = place.start("").await;
+    let hosts = ["failed.allowed.test", "forbidden.example.com"];
+    let ask_for_both = async |up: &Up| {
+        for host in hosts {
+            assert!(up.leaf(host).await.is_err(), "{host}");
+        }
+        (place.gatekeeper.asked_in_all(), place.server.requests(Step::NewOrder))
+    };
+    assert_eq!(ask_for_both(&up).await, (2, 1));
+    let up = place.reload(up, "").await;
+    assert!(up.told(hosts[0]).is_some_and(|told| told.contains("rejectedIdentifier")));
+    assert_eq!(ask_for_both(&up).await, (2, 1));
+    // Not so where another one is to be asked, or otherwise.
+    let up = place.reload(up, ", orders = \"10/1h\"").await;
+    assert_eq!(ask_for_both(&up).await, (4, 2));
     up.edge.stop().await;
 }
 

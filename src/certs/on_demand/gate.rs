@@ -20,6 +20,9 @@ const ASKED_AT_A_TIME: usize = 16;
 /// and so many wait for that, of hosts without a certificate.
 const MOST_WAITING: usize = 256;
 
+/// When the orders of late were begun, of all configurations, the last one first.
+pub(in crate::certs) type Begun = Mutex<VecDeque<Instant>>;
+
 /// Asks, and counts.
 #[derive(Debug)]
 pub(super) struct Gate {
@@ -32,8 +35,8 @@ pub(super) struct Gate {
 
 impl Gate {
     /// As the config says.
-    pub(super) fn new(config: &OnDemand, transport: &Arc<Transport>) -> Self {
-        let orders = Orders { most: config.orders, begun: Mutex::default() };
+    pub(super) fn new(config: &OnDemand, transport: &Arc<Transport>, begun: &Arc<Begun>) -> Self {
+        let orders = Orders { most: config.orders, begun: Arc::clone(begun) };
         Self {
             ask: config.ask.clone(),
             transport: Arc::clone(transport),
@@ -76,11 +79,11 @@ impl Gate {
     }
 }
 
-/// The orders of late, the last one first.
+/// The orders of late, and how many there may be.
 #[derive(Debug)]
 struct Orders {
     most: Frequency,
-    begun: Mutex<VecDeque<Instant>>,
+    begun: Arc<Begun>,
 }
 
 impl Orders {
@@ -108,7 +111,7 @@ mod tests {
     #[test]
     fn so_many_may_begin_in_any_such_time() {
         let most = Frequency { times: 3, within: Duration::from_secs(60) };
-        let (orders, start) = (Orders { most, begun: Mutex::default() }, SystemClock.now());
+        let (orders, start) = (Orders { most, begun: Arc::default() }, SystemClock.now());
         let begin = |second| orders.begin(start + Duration::from_secs(second));
         for second in [0, 10, 20] {
             assert_eq!(begin(second), Ok(()));

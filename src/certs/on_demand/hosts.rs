@@ -58,6 +58,11 @@ impl Hosts {
         self.failed.insert(certificate.site().into(), failed);
     }
 
+    /// Each host whose orders failed, and until when it is not tried again.
+    pub(super) fn failures(&self) -> Vec<(Arc<SiteCertificate>, Instant)> {
+        self.failed.values().map(|failed| (Arc::clone(&failed.certificate), failed.until)).collect()
+    }
+
     /// A host did not fail, for all that counts now.
     pub(super) fn forget_failure(&mut self, host: &str) {
         self.failed.remove(host);

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::acme::{Acme, Transport};
 use super::error::CertError;
-use super::issuer::{Issuer, Over, Wanted};
+use super::issuer::{Held, Issuer, Over, Wanted};
 use super::manage::{SiteCertificate, Upkeep};
 use super::renewal;
 use super::status::CertificateStatus;
@@ -29,6 +29,7 @@ use crate::config::model::OnDemand as Settings;
 use crate::config::{Config, is_orderable};
 use crate::telemetry::metrics::Limit;
 
+pub(super) use gate::Begun;
 use gate::Gate;
 use hosts::Hosts;
 
@@ -89,7 +90,7 @@ impl OnDemand {
         config: &Config,
         settings: &Settings,
         (acme, transport): (&Arc<Acme>, &Arc<Transport>),
-        storage: Arc<dyn CertStorage>,
+        (storage, begun): (Arc<dyn CertStorage>, &Arc<Begun>),
         upkeep: &Arc<Upkeep>,
         (tasks, end): (&Tasks, &CancellationToken),
     ) -> (Arc<Self>, Worker) {
@@ -97,7 +98,7 @@ impl OnDemand {
         let refused = Cache::builder().max_capacity(MOST_REFUSED).eviction_policy(EvictionPolicy::lru());
         let on_demand = Arc::new(Self {
             own_directory: config.acme.own_directory,
-            gate: Gate::new(settings, transport),
+            gate: Gate::new(settings, transport, begun),
             acme: Arc::clone(acme),
             storage,
             upkeep: Arc::clone(upkeep),
@@ -110,6 +111,26 @@ impl OnDemand {
         });
         let worker = Worker { on_demand: Arc::clone(&on_demand), wanted };
         (on_demand, worker)
+    }
+
+    /// Knows of those before a reload, ordered alike, which hosts got no certificate.
+    pub(super) fn follow(&self, before: &Self) {
+        for (host, refused) in &before.refused {
+            self.refused.insert(Arc::clone(&host), refused);
+        }
+        let (now, failures) = (self.upkeep.clock.now(), before.hosts().failures());
+        for (failed, until) in failures {
+            let certificate = self.certificate(&failed.site().into(), None);
+            certificate.follow(&failed);
+            self.hosts().fail(&certificate, now, until.saturating_duration_since(now));
+        }
+    }
+
+    /// One for `host` that is in place; `None` stands for none yet.
+    fn certificate(&self, host: &Arc<str>, held: Option<&Held>) -> Arc<SiteCertificate> {
+        let (wanted, issuer) = (wanted(host), Issuer::Acme(Arc::clone(&self.acme)));
+        let (place, now) = (Place::Host(Arc::clone(host)), self.upkeep.clock.wall());
+        Arc::new(SiteCertificate::new(wanted, issuer, place, held, None, now))
     }
 
     /// Waits until there is a certificate for `host`, in lower case, or it is known
@@ -153,30 +174,21 @@ impl OnDemand {
     /// Obtains a certificate and serves it; `turn` is over once storage was looked
     /// into, which no server of the user's can hold up.
     async fn obtain<T>(self: &Arc<Self>, host: &Arc<str>, turn: T) {
-        let wanted = Wanted {
-            site: Arc::clone(host),
-            names: vec![host.to_string()],
-            is_asked_for: Arc::default(),
-            is_on_demand: true,
-        };
         let issuer = Issuer::Acme(Arc::clone(&self.acme));
         let now = self.upkeep.clock.wall();
-        let stored = issuer.stored(&wanted, &*self.storage, now, Over::CountsAsNone).await;
+        let stored = issuer.stored(&wanted(host), &*self.storage, now, Over::CountsAsNone).await;
         drop(turn);
-        let certificate = |held| {
-            Arc::new(SiteCertificate::new(wanted, issuer, Place::Host(Arc::clone(host)), held, None, now))
-        };
         let outcome = match stored {
             Some(held) => {
                 // No matter by what chance it is renewed.
                 let is_due = renewal::due(&held.certificate.validity, 1.0) <= now;
                 let allowed = self.may_serve(host, is_due).await;
                 allowed.map(|()| {
-                    let certificate = certificate(Some(&held));
+                    let certificate = self.certificate(host, Some(&held));
                     self.hold(&certificate, |upkeep| upkeep.serve(&certificate, &held));
                 })
             }
-            None => self.order(host, || certificate(None)).await,
+            None => self.order(host).await,
         };
         if let Err(error) = outcome {
             self.refuse(host, &error);
@@ -197,15 +209,11 @@ impl OnDemand {
     }
 
     /// Orders a certificate, if that may be, and serves it.
-    async fn order(
-        self: &Arc<Self>,
-        host: &Arc<str>,
-        new: impl FnOnce() -> Arc<SiteCertificate>,
-    ) -> Result<(), CertError> {
+    async fn order(self: &Arc<Self>, host: &Arc<str>) -> Result<(), CertError> {
         let _room = self.may_order(host).await?;
         // That of the last try knows how many have failed.
         let failed = self.hosts().failed(host).cloned();
-        let certificate = failed.unwrap_or_else(new);
+        let certificate = failed.unwrap_or_else(|| self.certificate(host, None));
         match self.upkeep.issue(&certificate).await {
             Ok(issued) => self.hold(&certificate, |upkeep| upkeep.install(&certificate, &issued)),
             Err(wait) => {
@@ -276,6 +284,15 @@ impl OnDemand {
 
     fn hosts(&self) -> MutexGuard<'_, Hosts> {
         self.hosts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn wanted(host: &Arc<str>) -> Wanted {
+    Wanted {
+        site: Arc::clone(host),
+        names: vec![host.to_string()],
+        is_asked_for: Arc::default(),
+        is_on_demand: true,
     }
 }
 
