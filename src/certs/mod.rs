@@ -83,7 +83,7 @@ impl Certificates {
     }
 
     /// The content for `/.well-known/acme-challenge/TOKEN`: the key
-    /// authorization, if an order waits for it (RFC 8555 s8.3).
+    /// authorization, if an order needs it or did of late (RFC 8555 s8.3).
     pub fn http01(&self, token: &str) -> Option<String> {
         self.shared.challenges.http01(token)
     }
