@@ -42,7 +42,7 @@ async fn streams_under_way_are_finished_and_their_connection_ends() {
 #[tokio::test]
 async fn a_tunnel_lasts_until_the_drain_does() {
     let mut origin = Origin::start().await;
-    let mut seawall = edge_before(origin.address, "[limits]\ndrain_timeout = \"1s\"\n").await;
+    let mut seawall = edge_before(origin.address, "[limits]\ndrain_timeout = \"3s\"\n").await;
     let mut client = RawClient::connect(seawall.http).await;
     client
         .send(
