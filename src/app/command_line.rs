@@ -13,6 +13,7 @@ use super::look::{self, Explain};
 use super::origins::{self, Origins};
 use super::purge::{self, Purge};
 use super::{demo, process};
+use crate::base::story;
 use crate::config::{self, ConfigError};
 use crate::control::{ControlError, client, show, show_changes};
 
@@ -188,20 +189,6 @@ fn report(error: &(dyn std::error::Error + 'static)) {
         return;
     }
     let _ = writeln!(io::stderr(), "error: {}", story(error));
-}
-
-/// An error with what it comes from, as far as it does not say that itself.
-pub(super) fn story(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut message = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !message.contains(&cause_text) {
-            message = format!("{message}: {cause_text}");
-        }
-        source = cause.source();
-    }
-    message
 }
 
 /// Prints `text` as lines. That nobody reads to the end, as `head` does not, is

@@ -10,8 +10,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::edge::{Live, ReloadError};
-use super::{command_line, reload};
+use super::reload;
 use crate::balance::{Duty, ServerState};
+use crate::base::story;
 use crate::config::Changes;
 use crate::control::{Assigned, CacheUsage, Inspect, Lifecycle, ReloadRefused, Reloaded, Status};
 use crate::router::Router;
@@ -82,7 +83,7 @@ impl Lifecycle for Inspection {
 }
 
 fn refused(error: &ReloadError) -> ReloadRefused {
-    ReloadRefused(command_line::story(error))
+    ReloadRefused(story(error))
 }
 
 impl Inspect for Inspection {

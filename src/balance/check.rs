@@ -9,7 +9,7 @@ use tokio::time::{sleep, timeout};
 use super::Pool;
 use super::health::Outcome;
 use super::member::Member;
-use crate::base::{Tasks, random_unit};
+use crate::base::{Tasks, random_unit, story};
 use crate::config::model::HealthCheck;
 
 /// Between two rounds in which idle connections are closed, at least and most.
@@ -40,7 +40,7 @@ async fn check_server(pool: Weak<Pool>, member: Weak<Member>, check: HealthCheck
         let outcome = match member.origin.probe(&check).await {
             Ok(()) => Outcome::Passed,
             Err(error) => {
-                let chain = error_chain(&error);
+                let chain = story(&error);
                 tracing::debug!(pool = %pool.config().name, server = %member.label, error = %chain, "health check failed");
                 member.note_error(chain);
                 Outcome::Failed
@@ -61,16 +61,4 @@ async fn sweep_idle(pool: Weak<Pool>, every: Duration, tasks: Tasks) {
         }
         pool.sweep_idle();
     }
-}
-
-/// An error and what it came from, on one line.
-pub(super) fn error_chain(error: &dyn std::error::Error) -> String {
-    let mut chain = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        chain.push_str(": ");
-        chain.push_str(&error.to_string());
-        source = error.source();
-    }
-    chain
 }

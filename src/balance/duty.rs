@@ -68,9 +68,7 @@ impl Orders {
         let for_one = self.for_one.get(&(entry, url.to_owned()));
         for_one.or_else(|| self.for_all.get(&entry)).copied().unwrap_or_default()
     }
-}
 
-impl Orders {
     /// Those for what has a `place` elsewhere, in that place.
     pub(super) fn moved(&self, place: impl Fn(usize) -> Option<usize>) -> Self {
         let for_all = self.for_all.iter().filter_map(|(entry, duty)| Some((place(*entry)?, *duty)));

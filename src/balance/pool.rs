@@ -183,7 +183,7 @@ impl Pool {
         self.settle();
     }
 
-    /// The pool's time: since it was made.
+    /// The pool's time: since the first one in its place was made.
     fn now(&self) -> Duration {
         self.clock.now().saturating_duration_since(self.started)
     }

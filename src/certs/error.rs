@@ -315,16 +315,7 @@ impl CertError {
 
     /// The whole story in one line: this error and its sources.
     pub(super) fn story(&self) -> String {
-        let mut story = self.to_string();
-        let mut source = std::error::Error::source(self);
-        while let Some(cause) = source {
-            let cause_text = cause.to_string();
-            if !story.ends_with(&cause_text) {
-                story = format!("{story}: {cause_text}");
-            }
-            source = cause.source();
-        }
-        story
+        crate::base::story(self)
     }
 }
 

@@ -20,3 +20,27 @@ impl Terms {
         Self { acme: config.acme.clone(), email: config.email.clone(), roots }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::certs::testing;
+
+    #[test]
+    fn they_are_other_with_the_settings_the_address_and_the_roots() {
+        let directory = tempfile::tempdir().unwrap();
+        let ca = directory.path().join("ca.pem");
+        let config = |change: &dyn Fn(&mut Config)| {
+            let mut config = testing::config(directory.path(), &[]);
+            config.acme.ca = Some(ca.clone());
+            change(&mut config);
+            config
+        };
+        let before = Terms::of(&config(&|_| {}));
+        assert_eq!(Terms::of(&config(&|_| {})), before);
+        assert_ne!(Terms::of(&config(&|config| config.email = Some("me@a.test".into()))), before);
+        assert_ne!(Terms::of(&config(&|config| config.acme.preflight = !config.acme.preflight)), before);
+        std::fs::write(&ca, "roots").unwrap();
+        assert_ne!(Terms::of(&config(&|_| {})), before);
+    }
+}

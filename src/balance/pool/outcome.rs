@@ -5,12 +5,12 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use super::Pool;
-use crate::balance::check::error_chain;
 use crate::balance::duty::Duty;
 use crate::balance::health::{Outcome, Standing};
 use crate::balance::member::Member;
 use crate::balance::outlier::can_be_spared;
 use crate::balance::pick::Fitness;
+use crate::base::story;
 use crate::exchange::{FetchError, RequestProgress, Response};
 use crate::fields::proxy_status::ProxyErrorType;
 
@@ -52,7 +52,7 @@ impl Pool {
                 error.origin_server = Some(Arc::clone(&member.label));
                 error.attempts = number;
                 if is_servers_fault(error) {
-                    self.observe_failure(member, error_chain(error), is_trial, now);
+                    self.observe_failure(member, story(error), is_trial, now);
                 }
             }
         }

@@ -15,6 +15,7 @@ use crate::balance::member::Member;
 use crate::balance::members::Members;
 use crate::balance::status::{PoolStatus, ServerState, ServerStatus};
 use crate::balance::sticky::Tie;
+use crate::base::story;
 use crate::config::model::{Balance, Location, ServerConfig};
 use crate::exchange::{FetchError, RequestProgress};
 use crate::fields::proxy_status::ProxyErrorType;
@@ -154,7 +155,7 @@ impl Pool {
     /// servers; those that it gave before are used on.
     pub(in crate::balance) fn lost_sight(&self, entry: usize, error: &LookUpError) {
         self.metrics.origin_lookup_failures.increment();
-        let (kind, text) = (error.kind(), check::error_chain(error));
+        let (kind, text) = (error.kind(), story(error));
         let mut roster = self.roster();
         let sighting = roster.sightings.entry(entry).or_default();
         let is_news = sighting.failure.as_ref().is_none_or(|before| before.text != text);
