@@ -21,6 +21,7 @@ mod observe;
 mod pace;
 mod paced;
 mod respond;
+mod room;
 mod service;
 mod stream_pace;
 mod tunnel;

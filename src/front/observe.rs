@@ -62,9 +62,7 @@ impl Observed {
     }
 
     fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let Some(stream) = &self.stream else {
-            return self.poll_in_room(context);
-        };
+        let Some(stream) = &self.stream else { return self.poll_in_room(context) };
         stream.took();
         if self.rest.is_empty() {
             let frame = match ready!(Pin::new(&mut self.body).poll_frame(context)) {
@@ -83,13 +81,13 @@ impl Observed {
 
     /// The next frame, once the client has room for it.
     fn poll_in_room(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let pace = self.observation.as_ref().map(|observation| &observation.pace);
-        if let Some(pace) = pace {
-            ready!(pace.poll_room(context));
+        let room = self.observation.as_ref().map(|observation| &observation.pace.room);
+        if let Some(room) = room {
+            ready!(room.poll(context));
         }
         let polled = Pin::new(&mut self.body).poll_frame(context);
-        if let (Some(pace), Poll::Ready(Some(Ok(frame)))) = (pace, &polled) {
-            pace.gave(frame.data_ref().map_or(0, Bytes::len));
+        if let (Some(room), Poll::Ready(Some(Ok(frame)))) = (room, &polled) {
+            room.gave(frame.data_ref().map_or(0, Bytes::len));
         }
         polled
     }

@@ -7,15 +7,14 @@
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures_util::task::AtomicWaker;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::ConnectionProtocol;
 use super::framing::Framing;
+use super::room::Room;
 use crate::base::Clock;
 use crate::config::model::{Frequency, Limits};
 use crate::exchange::Failure;
@@ -26,9 +25,6 @@ const NEVER: u64 = u64::MAX;
 
 /// It has just begun, at a time that nobody needs unless it lasts.
 const JUST_NOW: u64 = u64::MAX - 1;
-
-/// So many bytes are written before a client is given more.
-const MUCH: usize = 16 << 10;
 
 /// What a connection does, in numbers that its parts share.
 #[derive(Debug)]
@@ -47,11 +43,8 @@ pub(super) struct Pace {
     blocked_since: AtomicU64,
     /// Bytes the client took.
     written: AtomicU64,
-    /// True while the client has not taken all that it was given, and that is much,
-    /// or it does not take it at once.
-    is_full: AtomicBool,
-    /// Who waits for it to take it.
-    room: AtomicWaker,
+    /// What an HTTP/1 client may be given.
+    pub(super) room: Room,
     /// Exchanges that the client gave up lately, and since when they are counted.
     given_up: AtomicU32,
     given_up_since: AtomicU64,
@@ -76,8 +69,7 @@ impl Pace {
             head_since: AtomicU64::new(NEVER),
             blocked_since: AtomicU64::new(NEVER),
             written: AtomicU64::new(0),
-            is_full: AtomicBool::new(false),
-            room: AtomicWaker::new(),
+            room: Room::default(),
             given_up: AtomicU32::new(0),
             given_up_since: AtomicU64::new(0),
             resets: limits.h2_resets,
@@ -172,36 +164,16 @@ impl Pace {
     }
 
     pub(super) fn blocked(&self) {
-        self.is_full.store(true, Relaxed);
+        self.room.blocked();
         if self.blocked_since.load(Relaxed) == NEVER {
             self.blocked_since.store(self.now(), Relaxed);
-        }
-    }
-
-    /// The client was given so many bytes, which are not written yet.
-    pub(super) fn gave(&self, bytes: usize) {
-        if bytes >= MUCH {
-            self.is_full.store(true, Relaxed);
         }
     }
 
     /// All that was given has been written, and has left.
     pub(super) fn flushed(&self) {
         self.wrote(0);
-        if self.is_full.swap(false, Relaxed) {
-            self.room.wake();
-        }
-    }
-
-    /// Waits until the client has taken what it was given before, so that what waits
-    /// for a slow one is no more than that.
-    pub(super) fn poll_room(&self, context: &Context<'_>) -> Poll<()> {
-        if self.is_full.load(Relaxed) {
-            // What changes it is the task that waits, or it would have to look again.
-            self.room.register(context.waker());
-            return Poll::Pending;
-        }
-        Poll::Ready(())
+        self.room.flushed();
     }
 
     fn now(&self) -> u64 {
