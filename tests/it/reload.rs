@@ -21,6 +21,7 @@ use super::support::client::{Alpn, Client};
 use super::support::origin::{Origin, ok};
 use super::support::process::{Place, Seawall, words};
 use super::support::raw::RawClient;
+use super::support::websocket::tunnel;
 use super::support::{eventually, ports, within};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: site.test\r\n\r\n";
@@ -111,22 +112,8 @@ async fn a_request_that_waits_for_its_answer_gets_it_from_where_it_was_sent() {
 async fn a_tunnel_outlives_the_site_it_leads_to() {
     let mut origin = Origin::start().await;
     let seawall = Seawall::start(&site(origin.address)).await;
-    let mut client = RawClient::connect(seawall.http).await;
-    client
-        .send(
-            "GET / HTTP/1.1\r\nHost: site.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
-        )
-        .await;
-    let mut arrival = origin.next().await;
-    arrival
-        .send(
-            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-             Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n",
-        )
-        .await;
-    assert_eq!(client.head().await.status(), 101);
-    let (mut client, mut server) = (client.into_stream(), arrival.into_stream());
+    let (client, mut server) = tunnel(&seawall, &mut origin).await;
+    let mut client = client.into_stream();
 
     reloaded(&seawall, &site(origin.address).replace("site.test", "other.test")).await;
     assert_eq!(RawClient::ask(seawall.http, GET).await.status(), 404);

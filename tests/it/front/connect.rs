@@ -26,6 +26,7 @@ use tokio_tungstenite::tungstenite::{ClientRequestBuilder, Message};
 use super::{Origin, Seawall, ok};
 use crate::support::client::{Alpn, secure};
 use crate::support::origin::Arrival;
+use crate::support::websocket::{AGREEMENT, messages_pass};
 use crate::support::within;
 
 /// What passes each way at once in the tests of many small things.
@@ -129,14 +130,7 @@ async fn a_websocket_passes() {
     }
     let mut client = websocket(client, Role::Client).await;
     let mut server = websocket(server, Role::Server).await;
-    for message in [Message::text("Ahoy"), Message::binary(vec![7; 300_000])] {
-        let (sent, received) = tokio::join!(client.send(message.clone()), within("a message", server.next()));
-        sent.unwrap();
-        assert_eq!(received.unwrap().unwrap(), message);
-        let (sent, received) = tokio::join!(server.send(message.clone()), within("a message", client.next()));
-        sent.unwrap();
-        assert_eq!(received.unwrap().unwrap(), message);
-    }
+    messages_pass(&mut client, &mut server, 300_000).await;
     client.close(None).await.unwrap();
     assert!(within("the close", server.next()).await.unwrap().unwrap().is_close());
     assert!(within("the end", server.next()).await.is_none());
@@ -187,13 +181,7 @@ async fn what_is_no_agreement_is_none_for_the_client() {
     let seawall = edge_before(&origin, "").await;
     let mut sender = connection(&seawall).await;
     // To a CONNECT a success of any kind would say that the tunnel is there.
-    let answers = [
-        ok("", "hello"),
-        "HTTP/1.1 204 No Content\r\n\r\n".to_owned(),
-        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-         Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
-            .to_owned(),
-    ];
+    let answers = [ok("", "hello"), "HTTP/1.1 204 No Content\r\n\r\n".to_owned(), AGREEMENT.to_owned()];
     for answer in answers {
         let answered = async { origin.next().await.answer(&answer).await };
         let (res, ()) = tokio::join!(ask(&mut sender, connect("websocket")), answered);

@@ -4,7 +4,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{Origin, Seawall, edge_before, ok};
 use crate::support::client::{Alpn, Client};
-use crate::support::raw::RawClient;
+use crate::support::websocket::tunnel;
 use crate::support::within;
 
 #[tokio::test]
@@ -43,23 +43,7 @@ async fn streams_under_way_are_finished_and_their_connection_ends() {
 async fn a_tunnel_lasts_until_the_drain_does() {
     let mut origin = Origin::start().await;
     let mut seawall = edge_before(origin.address, "[limits]\ndrain_timeout = \"3s\"\n").await;
-    let mut client = RawClient::connect(seawall.http).await;
-    client
-        .send(
-            "GET /ws HTTP/1.1\r\nHost: site.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
-        )
-        .await;
-    let mut arrival = origin.next().await;
-    // The answer to that key (RFC 6455 s1.3).
-    arrival
-        .send(
-            "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-             Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n",
-        )
-        .await;
-    assert_eq!(client.response().await.status(), 101);
-    let mut origin = arrival.into_stream();
+    let (mut client, mut origin) = tunnel(&seawall, &mut origin).await;
     seawall.terminate();
     seawall.refuses_connections().await;
     client.send("ping").await;

@@ -1,20 +1,17 @@
 //! WebSocket over HTTP/1.1: the handshake passes, then bytes both ways.
 
-use futures_util::{SinkExt, StreamExt};
+use futures_util::StreamExt;
 use tokio::net::TcpStream;
-use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::Role;
 use tokio_tungstenite::{WebSocketStream, client_async};
 
 use super::{Origin, edge_before};
 use crate::support::raw::RawClient;
+use crate::support::websocket::{HANDSHAKE, messages_pass, tunnel};
 use crate::support::within;
 
 const URL: &str = "ws://site.test/ws";
-
-const HANDSHAKE: &str = "GET /ws HTTP/1.1\r\nHost: site.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-                         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
 #[tokio::test]
 async fn a_websocket_passes() {
@@ -40,14 +37,7 @@ async fn a_websocket_passes() {
         within("a handshake", async { tokio::join!(server, client_async(URL, stream)) }).await;
     let (mut client, _) = client.unwrap();
 
-    for message in [Message::text("Ahoy"), Message::binary(vec![7; 100_000])] {
-        let (sent, received) = tokio::join!(client.send(message.clone()), within("a message", server.next()));
-        sent.unwrap();
-        assert_eq!(received.unwrap().unwrap(), message);
-        let (sent, received) = tokio::join!(server.send(message.clone()), within("a message", client.next()));
-        sent.unwrap();
-        assert_eq!(received.unwrap().unwrap(), message);
-    }
+    messages_pass(&mut client, &mut server, 100_000).await;
     client.close(None).await.unwrap();
     assert!(within("the close", server.next()).await.unwrap().unwrap().is_close());
 }
@@ -86,18 +76,7 @@ async fn a_refused_handshake_is_an_answer_as_any_other() {
 async fn a_tunnel_that_nothing_passes_through_is_closed() {
     let mut origin = Origin::start().await;
     let seawall = edge_before(origin.address, "[limits]\ntunnel_idle = \"200ms\"\n").await;
-    let mut client = RawClient::connect(seawall.http).await;
-    client.send(HANDSHAKE).await;
-    let mut arrival = origin.next().await;
-    let accept = derive_accept_key(arrival.request.field("sec-websocket-key").unwrap().as_bytes());
-    arrival
-        .send(format!(
-            "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-             Sec-WebSocket-Accept: {accept}\r\n\r\n"
-        ))
-        .await;
-    assert_eq!(client.response().await.status(), 101);
-    let _held = arrival.into_stream();
+    let (client, _held) = tunnel(&seawall, &mut origin).await;
     client.closed().await;
     assert_eq!(seawall.metric("seawall_limit_total{limit=\"tunnel_idle\"}").await, Some(1));
 }

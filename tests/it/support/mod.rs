@@ -15,6 +15,7 @@ pub(crate) mod ports;
 pub(crate) mod process;
 pub(crate) mod raw;
 pub(crate) mod site;
+pub(crate) mod websocket;
 
 use std::future::Future;
 use std::time::Duration;
