@@ -105,8 +105,8 @@ async fn what_came_after_a_goaway_goes_out_on_a_new_connection() {
     assert_eq!(origin.accepted(), 2);
 }
 
-#[tokio::test]
-async fn content_that_was_cut_never_ends_as_if_it_were_whole() {
+/// What becomes of content whose stream is reset for this `reason` in the middle.
+async fn reset_in_the_middle(reason: Reason) -> BodyError {
     let is_read = Arc::new(Notify::new());
     let cut = Arc::clone(&is_read);
     let origin = answering(100, move |_, mut respond| {
@@ -115,35 +115,25 @@ async fn content_that_was_cut_never_ends_as_if_it_were_whole() {
             let mut body = respond.send_response(head(200), false).unwrap();
             body.send_data(Bytes::from_static(b"half"), false).unwrap();
             cut.notified().await;
-            body.send_reset(Reason::CANCEL);
+            body.send_reset(reason);
         }
     })
     .await;
     let mut res = send(&server(&origin), request(Method::GET, "/")).await.unwrap();
     assert_eq!(res.body.frame().await.unwrap().unwrap().into_data().unwrap(), "half");
     is_read.notify_one();
-    assert!(matches!(content(res).await, Err(BodyError::Connection(_))));
+    content(res).await.unwrap_err()
+}
+
+#[tokio::test]
+async fn content_that_was_cut_never_ends_as_if_it_were_whole() {
+    assert!(matches!(reset_in_the_middle(Reason::CANCEL).await, BodyError::Connection(_)));
 }
 
 /// RFC 9113 s8.1
 #[tokio::test]
 async fn a_reset_without_an_error_is_no_end() {
-    let is_read = Arc::new(Notify::new());
-    let cut = Arc::clone(&is_read);
-    let origin = answering(100, move |_, mut respond| {
-        let cut = Arc::clone(&cut);
-        async move {
-            let mut body = respond.send_response(head(200), false).unwrap();
-            body.send_data(Bytes::from_static(b"half"), false).unwrap();
-            cut.notified().await;
-            body.send_reset(Reason::NO_ERROR);
-        }
-    })
-    .await;
-    let mut res = send(&server(&origin), request(Method::GET, "/")).await.unwrap();
-    assert_eq!(res.body.frame().await.unwrap().unwrap().into_data().unwrap(), "half");
-    is_read.notify_one();
-    assert!(matches!(content(res).await, Err(BodyError::Cut)));
+    assert!(matches!(reset_in_the_middle(Reason::NO_ERROR).await, BodyError::Cut));
 }
 
 /// A server that answers and reads no further holds neither content nor streams.
