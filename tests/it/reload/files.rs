@@ -1,6 +1,7 @@
 //! The files that a config is read from and that it names: watched, and read anew.
 
 use super::*;
+use crate::support::curl;
 
 #[tokio::test]
 async fn a_watched_config_is_read_anew_when_it_changes() {
@@ -63,6 +64,35 @@ async fn a_watched_config_is_found_behind_a_link_that_moves() {
     fs::remove_dir_all(seawall.place.path().join("..1")).unwrap();
     seawall.metric_is("seawall_reloads_total", 1).await;
     assert_eq!(content(&seawall).await, "new");
+}
+
+#[tokio::test]
+async fn authorities_of_clients_that_cannot_be_read_leave_a_guarded_site_guarded() {
+    let origin = Origin::answering(personal("hello")).await;
+    let place = Place::new();
+    let ca = place.path().join("clients.pem");
+    fs::write(&ca, rcgen::generate_simple_self_signed(["client.test".to_owned()]).unwrap().cert.pem())
+        .unwrap();
+    let tables = format!(
+        "[site.\"site.test\"]\norigins = [\"{}\"]\nhealth = false\ntls = {{ client_ca = \"{}\" }}\n",
+        origin.address,
+        ca.display()
+    );
+    place.configure(&tables);
+    let seawall = place.run().await;
+    for content in [Some("text"), Some(""), None] {
+        match content {
+            Some(content) => fs::write(&ca, content).unwrap(),
+            None => fs::remove_file(&ca).unwrap(),
+        }
+        let output = reload(&seawall, &tables).await;
+        assert!(!output.status.success() && words(&output).contains("client_ca"), "{}", words(&output));
+        assert_eq!(generation(&seawall).await, 1);
+    }
+    // Who shows no certificate gets nothing, as before.
+    let said = words(&curl::get("site.test", seawall.https, Some(&seawall.ca())).await);
+    assert!(said.starts_with("curl: ") && !said.contains("HTTP/"), "{said}");
+    assert_eq!(origin.requests(), 0);
 }
 
 #[tokio::test]
