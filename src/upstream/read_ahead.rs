@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use super::slots::Slots;
 
-/// What all responses of one server may hold while there are few of them, in bytes.
-const BUDGET: usize = 2 << 20;
+/// So many responses of one server at a time are few.
+const FEW: usize = 64;
 
-/// What one may hold at least, in bytes.
+/// What one holds where there are many, in bytes.
 const LEAST: usize = 16 << 10;
 
-/// What one may hold at most, in bytes.
+/// What one holds where there are few, in bytes.
 pub(super) const MOST: usize = 32 << 10;
 
 /// Bounds the reads of a connection by the requests that its server is answering.
@@ -34,9 +34,7 @@ impl ReadAhead {
 /// The most that is read at once with so many responses at a time. hyper reads into
 /// space that it doubles while reads fill it, so that these never fill it.
 fn piece(responses: usize) -> usize {
-    let share = BUDGET / responses.max(1);
-    let power_of_two = 1 << share.max(LEAST).ilog2();
-    power_of_two.min(MOST) - 1
+    (if responses > FEW { LEAST } else { MOST }) - 1
 }
 
 #[cfg(test)]
