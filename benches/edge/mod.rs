@@ -104,6 +104,7 @@ impl Edge {
             id: RequestId(1),
             connection: Arc::clone(&self.connection),
             session: None,
+            interim: None,
             received: self.clock.now(),
             received_wall: self.clock.wall(),
         }

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use http::{HeaderMap, Method};
 use tokio::time::Instant;
 
-use crate::exchange::{Body, ConnectionInfo, Origin, Protocol, Request, RequestId, Target};
+use crate::exchange::{Body, ConnectionInfo, Interim, Origin, Protocol, Request, RequestId, Target};
 use crate::policy::{CacheKey, CacheRules, KeyParts, RequestHead, write_key};
 
 /// A request without content, with the rules it is answered by and the origin
@@ -26,6 +26,7 @@ pub(super) struct Asked {
     protocol: Protocol,
     connection: Arc<ConnectionInfo>,
     session: Option<u64>,
+    interim: Option<Interim>,
     pub(super) received: Instant,
     received_wall: SystemTime,
 }
@@ -46,6 +47,7 @@ impl Asked {
             protocol: req.protocol,
             connection: req.connection,
             session: req.session,
+            interim: req.interim,
             received: req.received,
             received_wall: req.received_wall,
         })
@@ -70,6 +72,7 @@ impl Asked {
             protocol: self.protocol,
             connection: Arc::clone(&self.connection),
             session: self.session,
+            interim: self.interim.clone(),
             received: self.received,
             received_wall: self.received_wall,
         }

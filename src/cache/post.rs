@@ -49,6 +49,7 @@ impl Post {
             fields,
             body: Body::Empty,
             upgrade: None,
+            interim: None,
             connection: Arc::clone(&req.connection),
             ..*req
         };

@@ -5,6 +5,7 @@
 mod body;
 mod error;
 mod handler;
+mod interim;
 mod limited;
 mod record;
 mod request;
@@ -14,6 +15,7 @@ mod without_trailers;
 pub use body::{Body, BodyError};
 pub use error::{Failure, FetchError, RequestProgress};
 pub use handler::{Answer, Handler, Handling, Origin};
+pub use interim::{Interim, InterimClient};
 pub use record::{ExchangeEnd, ExchangeRecord, Protocol, SiteLabel};
 pub use request::{
     ClientCertificate, ConnectionInfo, Host, InvalidHost, Request, RequestId, Scheme, Target, TlsClient,

@@ -10,7 +10,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method};
 use tokio::time::Instant;
 
-use super::{Body, Protocol};
+use super::{Body, Interim, Protocol};
 
 /// A request in normal form (RFC 9110 s4, s7).
 #[derive(Debug)]
@@ -41,6 +41,8 @@ pub struct Request {
     /// The origin server its client has a session with, as the cookie of a
     /// sticky pool sealed it.
     pub session: Option<u64>,
+    /// Where interim responses to it go; `None` where its client can get none.
+    pub interim: Option<Interim>,
     /// When its head was complete, by the monotonic clock.
     pub received: Instant,
     /// When its head was complete, by the clock of the day.

@@ -16,6 +16,7 @@ mod framing;
 pub mod fuzzing;
 mod gather;
 mod identity;
+mod interim;
 mod normalize;
 mod observe;
 mod pace;

@@ -9,15 +9,17 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use http::{HeaderMap, StatusCode};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::ConnectionProtocol;
 use super::framing::Framing;
+use super::interim::InterimResponses;
 use super::room::Room;
 use crate::base::Clock;
 use crate::config::model::{Frequency, Limits};
-use crate::exchange::Failure;
+use crate::exchange::{Failure, InterimClient};
 use crate::telemetry::metrics::Limit;
 
 /// Nothing of this kind is going on.
@@ -45,6 +47,8 @@ pub(super) struct Pace {
     written: AtomicU64,
     /// What an HTTP/1 client may be given.
     pub(super) room: Room,
+    /// What it is told before an answer.
+    pub(super) interim: InterimResponses,
     /// Exchanges that the client gave up lately, and since when they are counted.
     given_up: AtomicU32,
     given_up_since: AtomicU64,
@@ -70,6 +74,7 @@ impl Pace {
             blocked_since: AtomicU64::new(NEVER),
             written: AtomicU64::new(0),
             room: Room::default(),
+            interim: InterimResponses::default(),
             given_up: AtomicU32::new(0),
             given_up_since: AtomicU64::new(0),
             resets: limits.h2_resets,
@@ -231,6 +236,12 @@ impl Pace {
                 () = self.too_many_given_up.notified() => return Limit::H2Resets,
             }
         }
+    }
+}
+
+impl InterimClient for Pace {
+    fn tell(&self, exchange: u64, status: StatusCode, fields: &HeaderMap) {
+        self.interim.take(exchange, status, fields);
     }
 }
 

@@ -50,7 +50,8 @@ impl<S: AsyncRead> AsyncRead for Paced<S> {
 
 impl<S: AsyncRead + AsyncWrite> AsyncWrite for Paced<S> {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let this = self.project();
+        let mut this = self.project();
+        ready!(before_write(this.pace, this.stream.as_mut(), context))?;
         let polled = this.stream.poll_write(context, bytes);
         note_write(this.pace, &polled);
         polled
@@ -61,7 +62,8 @@ impl<S: AsyncRead + AsyncWrite> AsyncWrite for Paced<S> {
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let this = self.project();
+        let mut this = self.project();
+        ready!(before_write(this.pace, this.stream.as_mut(), context))?;
         let polled = this.stream.poll_write_vectored(context, slices);
         note_write(this.pace, &polled);
         polled
@@ -72,8 +74,11 @@ impl<S: AsyncRead + AsyncWrite> AsyncWrite for Paced<S> {
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.project();
-        let polled = this.stream.poll_flush(context);
+        let mut this = self.project();
+        let polled = match this.pace.interim.poll_before_flush(this.stream.as_mut(), context)? {
+            Poll::Ready(()) => this.stream.poll_flush(context),
+            Poll::Pending => Poll::Pending,
+        };
         match polled {
             Poll::Pending => this.pace.blocked(),
             Poll::Ready(_) => this.pace.flushed(),
@@ -117,6 +122,18 @@ fn discard<S: AsyncRead>(mut stream: Pin<&mut S>, context: &mut Context<'_>) -> 
             return Poll::Ready(());
         }
     }
+}
+
+fn before_write<S: AsyncWrite>(
+    pace: &Pace,
+    stream: Pin<&mut S>,
+    context: &mut Context<'_>,
+) -> Poll<io::Result<()>> {
+    let polled = pace.interim.poll_before_write(stream, context);
+    if polled.is_pending() {
+        pace.blocked();
+    }
+    polled
 }
 
 fn note_write(pace: &Pace, polled: &Poll<io::Result<usize>>) {

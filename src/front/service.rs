@@ -6,7 +6,7 @@ use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::header::{
@@ -28,7 +28,7 @@ use super::{Front, Serving, challenge, identity, normalize};
 use crate::base::random_id;
 use crate::config::model::Limits;
 use crate::exchange::{
-    Answer, Body, ConnectionInfo, ExchangeEnd, ExchangeRecord, Facts, Failure, FetchError, Handling,
+    Answer, Body, ConnectionInfo, ExchangeEnd, ExchangeRecord, Facts, Failure, FetchError, Handling, Interim,
     Protocol, Request, RequestId, RequestProgress, Response, Tunnel,
 };
 use crate::fields::proxy_status::ProxyErrorType;
@@ -145,9 +145,17 @@ impl ConnectionService {
             protocol: record.protocol,
             connection: Arc::clone(&self.connection),
             session: None,
+            interim: self.interim(record.protocol),
             received: observation.received,
             received_wall: record.started,
         })
+    }
+
+    /// The way of interim responses to the exchange that begins: HTTP/1.0 has none (RFC
+    /// 9110 s15.2), and h2 sends none.
+    fn interim(&self, protocol: Protocol) -> Option<Interim> {
+        (protocol == Protocol::Http11)
+            .then(|| Interim::new(Arc::clone(&self.pace) as _, self.pace.interim.begin()))
     }
 }
 
@@ -184,7 +192,11 @@ impl Future for Exchange {
         let Some(under_way) = this.under_way.as_ref() else { return Poll::Pending };
         let polled = caught(&under_way.observation.front, || Pin::new(&mut this.handling).poll(context));
         let answer = match polled {
-            Ok(polled) => ready!(polled),
+            Ok(Poll::Ready(answer)) => answer,
+            Ok(Poll::Pending) => {
+                under_way.observation.pace.interim.register(context);
+                return Poll::Pending;
+            }
             Err(failure) => Answer { site: None, hsts: false, result: Err(failure) },
         };
         match this.under_way.take() {
@@ -223,6 +235,9 @@ fn caught<T>(front: &Front, work: impl FnOnce() -> T) -> Result<T, Failure> {
 
 impl UnderWay {
     fn answer(mut self, answer: Answer) -> http::Response<Observed> {
+        if self.is_http1 {
+            self.observation.pace.interim.answered();
+        }
         self.observation.record.site = answer.site;
         let mut outgoing = match answer.result {
             Ok(mut res) => match res.tunnel.take() {

@@ -182,6 +182,7 @@ impl Router {
             protocol: Protocol::Http11,
             connection: Arc::new(ConnectionInfo { peer: local, local, scheme, tls: None }),
             session: None,
+            interim: None,
             received: clock.now(),
             received_wall: clock.wall(),
         }

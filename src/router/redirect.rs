@@ -107,6 +107,7 @@ mod tests {
             protocol: Protocol::Http11,
             connection: Arc::new(ConnectionInfo { peer: address, local: address, scheme, tls: None }),
             session: None,
+            interim: None,
             received: SystemClock.now(),
             received_wall: SystemTime::UNIX_EPOCH,
         }

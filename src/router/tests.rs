@@ -112,6 +112,7 @@ fn request(method: Method, url: &str) -> Request {
         protocol: Protocol::Http11,
         connection: Arc::new(ConnectionInfo { peer: address, local: address, scheme, tls: None }),
         session: None,
+        interim: None,
         received: SystemClock.now(),
         received_wall: SystemClock.wall(),
     }

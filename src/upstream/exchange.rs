@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
+use hyper::ext::on_informational;
 use tokio::pin;
 use tokio::select;
 use tokio::time::sleep;
@@ -13,6 +14,7 @@ use super::OutboundRequest;
 use super::connection::Lease;
 use super::failure::{fetch_error, is_go_away, progress_on_stream};
 use super::http2::Stream;
+use super::inbound;
 use super::server::OriginServer;
 use super::stream::Traffic;
 use super::upload::{RequestContent, Upload};
@@ -32,7 +34,12 @@ impl OriginServer {
         let upload = self.upload(&message);
         self.metrics.origin_requests.increment();
         connection.traffic.restart();
-        let message = message.map(|body| RequestContent::new(body, upload.clone()));
+        let mut message = message.map(|body| RequestContent::new(body, upload.clone()));
+        if let Some(interim) = req.interim().cloned() {
+            on_informational(&mut message, move |res| {
+                inbound::pass_on(&interim, res.status(), res.headers(), res.version());
+            });
+        }
         let answer = connection.sender.try_send_request(message);
         let Some(answer) = self.in_time(answer, upload.as_deref()).await else {
             let progress = connection.traffic.progress();

@@ -10,7 +10,7 @@ use super::failure::malformed;
 use super::outbound::is_decimal;
 use super::upgrade::Upgrade;
 use super::via;
-use crate::exchange::{FetchError, RequestProgress};
+use crate::exchange::{FetchError, Interim, RequestProgress};
 use crate::fields::hop_by_hop;
 use crate::fields::proxy_status::ProxyErrorType;
 
@@ -41,6 +41,20 @@ pub(super) fn normalize(head: &mut Parts, upgrade: Option<&Upgrade>) -> Result<(
     }
     head.headers.append(VIA, via::of_response(head.version));
     Ok(())
+}
+
+/// Passes an interim response on, unless it is about this connection alone: 100 answers
+/// an expectation that the edge has met itself (RFC 9110 s10.1.1).
+pub(super) fn pass_on(interim: &Interim, status: StatusCode, fields: &HeaderMap, version: Version) {
+    if status == StatusCode::CONTINUE {
+        return;
+    }
+    let mut fields = fields.clone();
+    hop_by_hop::remove(&mut fields);
+    // There is no content (RFC 9110 s8.6).
+    fields.remove(CONTENT_LENGTH);
+    fields.append(VIA, via::of_response(version));
+    interim.pass_on(status, &fields);
 }
 
 /// The bytes that HTTP/2 counts for these fields (RFC 9113 s6.5.2).

@@ -17,7 +17,7 @@ use super::Pseudonym;
 use super::introduction::ClientEnds;
 use super::upgrade::Upgrade;
 use crate::base::numbers;
-use crate::exchange::{Body, FetchError, Host, Request, RequestProgress, Scheme};
+use crate::exchange::{Body, FetchError, Host, Interim, Request, RequestProgress, Scheme};
 use crate::fields::forwarding::forwarded_element;
 use crate::fields::hop_by_hop;
 use crate::fields::proxy_status::ProxyErrorType;
@@ -42,6 +42,7 @@ pub struct OutboundRequest {
     message: Option<http::Request<Body>>,
     host: Host,
     client: ClientEnds,
+    interim: Option<Interim>,
     upgrade: Option<Upgrade>,
     is_idempotent: bool,
     is_copied: bool,
@@ -85,7 +86,8 @@ impl OutboundRequest {
         let is_copied = matches!(body, Body::Empty | Body::Full(_));
         let message = message(req.method, Uri::from(req.target.path_and_query), fields, body);
         let client = ClientEnds::of(&req.connection);
-        Ok(Self { message: Some(message), host, client, upgrade, is_idempotent, is_copied })
+        let interim = req.interim;
+        Ok(Self { message: Some(message), host, client, interim, upgrade, is_idempotent, is_copied })
     }
 
     /// True if sending it once more would do no harm (RFC 9110 s9.2.2).
@@ -106,6 +108,11 @@ impl OutboundRequest {
     /// The client's connection it came over.
     pub(super) fn client(&self) -> ClientEnds {
         self.client
+    }
+
+    /// Where interim responses to it go.
+    pub(super) fn interim(&self) -> Option<&Interim> {
+        self.interim.as_ref()
     }
 
     /// The change of protocols it asks for.

@@ -248,6 +248,7 @@ pub(crate) fn request(method: Method, path: &'static str) -> Request {
         protocol: Protocol::Http11,
         connection: Arc::new(ConnectionInfo { peer, local, scheme: Scheme::Http, tls: None }),
         session: None,
+        interim: None,
         received: SystemClock.now(),
         received_wall: SystemTime::UNIX_EPOCH,
     }

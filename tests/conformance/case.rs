@@ -133,6 +133,13 @@ impl Interim {
             Self::Plain((status,)) | Self::WithFields((status, _)) => *status,
         }
     }
+
+    pub(crate) fn fields(&self) -> &[Field] {
+        match self {
+            Self::Plain(_) => &[],
+            Self::WithFields((_, fields)) => fields,
+        }
+    }
 }
 
 impl FieldExpectation {

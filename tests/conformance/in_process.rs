@@ -1,14 +1,15 @@
 //! A cache in this process, with a clock that moves when it is told to.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, UNIX_EPOCH};
 
 use futures_util::future::BoxFuture;
+use http::{HeaderMap, StatusCode};
 use http_body_util::BodyExt;
 use seawall::base::{Clock, ManualClock, Tasks};
 use seawall::cache::Cache;
 use seawall::config::model::CacheConfig;
-use seawall::exchange::{FetchError, Origin, Request, Response};
+use seawall::exchange::{FetchError, Interim, InterimClient, Origin, Request, Response};
 use seawall::policy::CacheRules;
 use seawall::telemetry::Metrics;
 
@@ -36,8 +37,27 @@ impl Origin for AtOnce {
     fn fetch(self: Arc<Self>, req: Request) -> BoxFuture<'static, Result<Response, FetchError>> {
         Box::pin(async move {
             self.1.advance(self.0.pause(&req));
+            for (status, fields) in self.0.interim(&req) {
+                req.interim.iter().for_each(|client| client.pass_on(status, &fields));
+            }
             self.0.respond(&req)
         })
+    }
+}
+
+/// A client that takes down the interim responses it gets.
+#[derive(Debug, Default)]
+pub(crate) struct Told(Mutex<Vec<(u16, HeaderMap)>>);
+
+impl Told {
+    pub(crate) fn take(&self) -> Vec<(u16, HeaderMap)> {
+        std::mem::take(&mut *self.0.lock().unwrap())
+    }
+}
+
+impl InterimClient for Told {
+    fn tell(&self, _: u64, status: StatusCode, fields: &HeaderMap) {
+        self.0.lock().unwrap().push((status.as_u16(), fields.clone()));
     }
 }
 
@@ -62,14 +82,16 @@ impl Edge for InProcess {
         self.origin.0.seen().clone()
     }
 
-    async fn answer(&self, req: Request) -> Result<Got, String> {
+    async fn answer(&self, mut req: Request) -> Result<Got, String> {
+        let told = Arc::<Told>::default();
+        req.interim = Some(Interim::new(Arc::clone(&told) as _, 1));
         let origin: Arc<dyn Origin> = Arc::clone(&self.origin) as _;
         let answer = self.cache.answer(req, &self.rules, &origin).await;
         let response = answer.map_err(|error| format!("no response: {error}"))?;
         let content = response.body.collect().await.map_err(|error| format!("no content: {error}"))?;
         let text = String::from_utf8_lossy(&content.to_bytes()).into_owned();
         self.tasks.wait().await;
-        Ok(Got { status: response.status.as_u16(), fields: response.fields, text })
+        Ok(Got { status: response.status.as_u16(), fields: response.fields, text, interim: told.take() })
     }
 
     async fn pause(&self, length: Duration) {

@@ -2,6 +2,7 @@
 //! over sockets. Time passes by itself.
 
 use std::collections::HashMap;
+use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -11,14 +12,18 @@ use bytes::Bytes;
 use http::header::HOST;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
+use hyper::ext::on_informational;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use seawall::base::{Clock, SystemClock};
-use seawall::exchange::{Body, ConnectionInfo, Host, Protocol, Request, RequestId, Response, Scheme, Target};
+use seawall::exchange::{
+    Body, ConnectionInfo, Host, InterimClient, Protocol, Request, RequestId, Response, Scheme, Target,
+};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 
 use crate::case::Case;
+use crate::in_process::Told;
 use crate::origin::{CaseOrigin, Seen};
 use crate::run::{Edge, Got, content_of};
 
@@ -123,6 +128,9 @@ impl LiveCase {
         *sent.uri_mut() = req.target.path_and_query.as_str().parse()?;
         *sent.headers_mut() = req.fields;
         sent.headers_mut().insert(HOST, NAME.parse()?);
+        let told = Arc::<Told>::default();
+        let client = Arc::clone(&told);
+        on_informational(&mut sent, move |res| client.tell(1, res.status(), res.headers()));
         let stream = tokio::net::TcpStream::connect(self.address).await?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         let driving = tokio::spawn(connection);
@@ -131,7 +139,7 @@ impl LiveCase {
         drop(sender);
         let _ = driving.await;
         let text = String::from_utf8_lossy(&content).into_owned();
-        Ok(Got { status: head.status.as_u16(), fields: head.headers, text })
+        Ok(Got { status: head.status.as_u16(), fields: head.headers, text, interim: told.take() })
     }
 }
 
@@ -142,7 +150,11 @@ fn free_address() -> SocketAddr {
 async fn serve(listener: TcpListener, cases: Arc<Cases>) {
     while let Ok((stream, _)) = listener.accept().await {
         let cases = Arc::clone(&cases);
-        let service = service_fn(move |req| respond(Arc::clone(&cases), req));
+        let stream = stream.into_std().unwrap();
+        // hyper's server sends no interim responses: they are written past it.
+        let past = Arc::new(stream.try_clone().unwrap());
+        let stream = tokio::net::TcpStream::from_std(stream).unwrap();
+        let service = service_fn(move |req| respond(Arc::clone(&cases), req, Arc::clone(&past)));
         tokio::spawn(
             hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service),
         );
@@ -153,6 +165,7 @@ async fn serve(listener: TcpListener, cases: Arc<Cases>) {
 async fn respond(
     cases: Arc<Cases>,
     req: http::Request<Incoming>,
+    past: Arc<TcpStream>,
 ) -> Result<http::Response<Body>, std::io::Error> {
     let (head, body) = req.into_parts();
     let id = head.uri.path().split('/').nth(2).unwrap_or_default().to_owned();
@@ -176,10 +189,18 @@ async fn respond(
         protocol: Protocol::Http11,
         connection: Arc::new(ConnectionInfo { peer: address, local: address, scheme, tls: None }),
         session: None,
+        interim: None,
         received: SystemClock.now(),
         received_wall: SystemClock.wall(),
     };
     tokio::time::sleep(origin.pause(&req)).await;
+    for (status, fields) in origin.interim(&req) {
+        let mut head = format!("HTTP/1.1 {status}\r\n");
+        for (name, value) in &fields {
+            head.push_str(&format!("{name}: {}\r\n", value.to_str().unwrap()));
+        }
+        (&*past).write_all(format!("{head}\r\n").as_bytes())?;
+    }
     let Response { status, fields, body, .. } = origin.respond(&req).map_err(std::io::Error::other)?;
     let mut res = http::Response::new(body);
     (*res.status_mut(), *res.headers_mut()) = (status, fields);

@@ -63,6 +63,17 @@ impl CaseOrigin {
         Duration::from_secs(self.step(req).1.response_pause)
     }
 
+    /// The interim responses before the answer to a request.
+    pub(crate) fn interim(&self, req: &Request) -> Vec<(StatusCode, HeaderMap)> {
+        let field = |field: &Field| match &field.value {
+            FieldValue::Text(value) => (field.name.parse().unwrap(), value.parse().unwrap()),
+            FieldValue::Seconds(number) => (field.name.parse().unwrap(), (*number).into()),
+        };
+        let interim = self.step(req).1.interim_responses.iter();
+        let sent = interim.map(|one| (one.status(), one.fields().iter().map(field).collect()));
+        sent.map(|(status, fields)| (StatusCode::from_u16(status).unwrap(), fields)).collect()
+    }
+
     /// The number of a request, and its step.
     fn step(&self, req: &Request) -> (usize, &Step) {
         let number: usize = text(&req.fields, "req-num").and_then(|number| number.parse().ok()).unwrap();

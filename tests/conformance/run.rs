@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use seawall::base::Clock;
 use seawall::exchange::{Body, ConnectionInfo, Host, Protocol, Request, RequestId, Scheme, Target};
 
-use crate::case::{Case, Expected, FieldExpectation, FieldValue, Interim, OrAny, Step};
+use crate::case::{Case, Expected, Field, FieldExpectation, FieldValue, Interim, OrAny, Step};
 use crate::origin::{Seen, dated, latin1, text};
 
 /// What became of a case: the reason where it did not pass.
@@ -22,6 +22,8 @@ pub(crate) struct Got {
     pub(crate) status: u16,
     pub(crate) fields: HeaderMap,
     pub(crate) text: String,
+    /// The interim responses before it.
+    pub(crate) interim: Vec<(u16, HeaderMap)>,
 }
 
 /// What a case is run against.
@@ -89,6 +91,7 @@ fn request(case: &Case, index: usize, step: &Step, before: Option<&Got>, clock: 
             tls: None,
         }),
         session: None,
+        interim: None,
         received: clock.now(),
         received_wall: clock.wall(),
     }
@@ -173,11 +176,22 @@ fn check_response(case: &Case, index: usize, step: &Step, got: &Got) -> Verdict 
         check_missing(number, unwanted, &got.fields)?;
     }
     if let Some(interim) = &step.expected_interim_responses {
-        // Nobody shows any.
-        let statuses: Vec<u16> = interim.iter().map(Interim::status).collect();
-        ensure(statuses.is_empty(), || format!("request {number}: no interim responses {statuses:?}"))?;
+        check_interim(number, interim, &got.interim)?;
     }
     check_content(case, number, step, got)
+}
+
+fn check_interim(number: usize, expected: &[Interim], got: &[(u16, HeaderMap)]) -> Verdict {
+    let is_alike = |expected: &Interim, (status, fields): &(u16, HeaderMap)| {
+        let has = |field: &Field| match &field.value {
+            FieldValue::Text(value) => text(fields, &field.name).as_ref() == Some(value),
+            FieldValue::Seconds(_) => false,
+        };
+        expected.status() == *status && expected.fields().iter().all(has)
+    };
+    let are_alike =
+        expected.len() == got.len() && expected.iter().zip(got).all(|(one, got)| is_alike(one, got));
+    ensure(are_alike, || format!("request {number}: interim responses {got:?} in place of {expected:?}"))
 }
 
 fn check_status(number: usize, step: &Step, status: u16) -> Verdict {

@@ -138,6 +138,7 @@ impl Edge {
                 tls: None,
             }),
             session: None,
+            interim: None,
             received: self.clock.now(),
             received_wall: self.clock.wall(),
         }

@@ -106,6 +106,7 @@ fn request(target: Target) -> Request {
         protocol: Protocol::Http11,
         connection: Arc::new(ConnectionInfo { peer: address, local: address, scheme, tls: None }),
         session: None,
+        interim: None,
         received: SystemClock.now(),
         received_wall: SystemClock.wall(),
     }

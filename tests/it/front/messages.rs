@@ -1,5 +1,5 @@
-//! Where messages begin and end: responses that have no content, interim
-//! responses, `Expect: 100-continue`, trailers.
+//! Where messages begin and end: responses that have no content,
+//! `Expect: 100-continue`, trailers.
 
 use super::{Origin, edge, edge_before, ok};
 use crate::support::raw::RawClient;
@@ -37,20 +37,6 @@ async fn a_response_without_content_is_followed_by_the_next() {
         let expected = (status, length.map(str::to_owned), Vec::new());
         assert_eq!(first, expected, "{method}: {answer}");
         assert_eq!(second, next, "{method}: {answer}");
-    }
-}
-
-#[tokio::test]
-async fn interim_responses_of_an_origin_server_are_not_the_answer() {
-    for interim in [
-        "HTTP/1.1 100 Continue\r\n\r\n",
-        "HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n",
-        "HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 103 Early Hints\r\n\r\n",
-    ] {
-        let answer = format!("{interim}{}", ok("Cache-Control: no-store\r\n", "hello"));
-        let [first, second] = both("GET", &answer).await;
-        assert_eq!(first, (200, Some("5".to_owned()), b"hello".to_vec()), "{interim}");
-        assert_eq!(second.0, 200);
     }
 }
 

@@ -6,6 +6,7 @@ mod connections;
 mod drain;
 mod failures;
 mod fields;
+mod interim;
 mod messages;
 mod names;
 mod refusals;

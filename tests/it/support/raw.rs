@@ -117,7 +117,8 @@ pub(crate) async fn read_message(
     } else if let Some(length) = message.field("content-length").and_then(|length| length.parse().ok()) {
         message.content = read_exactly(stream, received, length).await?;
     } else if message.start.starts_with("HTTP/")
-        && !["100", "101", "204", "304"].contains(&&message.start[9..12])
+        && !message.start[9..].starts_with('1')
+        && !["204", "304"].contains(&&message.start[9..12])
     {
         while more(stream, received).await.is_some() {}
         message.content = std::mem::take(received);
