@@ -18,6 +18,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// in the buffer.
 const GATHERED: usize = 32 * 1024;
 
+/// Bytes that the buffer is made for: what is gathered, and one frame with its head.
+const BUFFER: usize = GATHERED + 16 * 1024 + 9;
+
 /// Bytes that are read in one poll. h2 ends a connection on which small DATA frames
 /// pile up, and each of them has at least ten bytes: so many are fewer than that.
 const READ_AT_ONCE: usize = 16 * 1024;
@@ -93,12 +96,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Gather<S> {
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
-        let readable = gathered.readable.min(into.remaining());
-        let mut part = ReadBuf::new(into.initialize_unfilled_to(readable));
-        ready!(Pin::new(&mut gathered.stream).poll_read(context, &mut part))?;
-        let length = part.filled().len();
-        into.advance(length);
-        gathered.readable -= length;
+        let readable = gathered.readable;
+        let stream = Pin::new(&mut gathered.stream);
+        let before = into.filled().len();
+        if into.remaining() <= readable {
+            ready!(stream.poll_read(context, into))?;
+        } else {
+            let mut part = ReadBuf::new(into.initialize_unfilled_to(readable));
+            ready!(stream.poll_read(context, &mut part))?;
+            let length = part.filled().len();
+            into.advance(length);
+        }
+        gathered.readable -= into.filled().len() - before;
         Poll::Ready(Ok(()))
     }
 }
@@ -118,7 +127,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Gather<S> {
             ready!(gathered.poll_write_out(context))?;
         }
         if gathered.buffer.capacity() == 0 {
-            gathered.buffer.reserve(GATHERED / 2);
+            gathered.buffer.reserve(BUFFER);
         }
         let before = gathered.buffer.len();
         for slice in slices {

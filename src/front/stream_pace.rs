@@ -23,6 +23,9 @@ pub(super) const PIECE: usize = 8 * 1024;
 /// The stream is not waiting for its client.
 const NEVER: u64 = u64::MAX;
 
+/// It was given a piece just now, at a time that nobody needs unless it waits.
+const JUST_NOW: u64 = u64::MAX - 1;
+
 tokio::task_local! {
     /// The pace of the stream whose future is being polled.
     static CURRENT: Arc<StreamPace>;
@@ -32,8 +35,9 @@ tokio::task_local! {
 #[derive(Debug)]
 pub(super) struct StreamPace {
     clock: Arc<dyn Clock>,
-    opened: Instant,
-    /// In milliseconds from `opened`.
+    /// When it first waited.
+    waited: OnceLock<Instant>,
+    /// In milliseconds from `waited`.
     given_at: AtomicU64,
     /// Set once the stream is a tunnel, which has deadlines of its own.
     tunnel: OnceLock<Sending>,
@@ -41,8 +45,7 @@ pub(super) struct StreamPace {
 
 impl StreamPace {
     fn new(clock: Arc<dyn Clock>) -> Self {
-        let opened = clock.now();
-        Self { clock, opened, given_at: AtomicU64::new(NEVER), tunnel: OnceLock::new() }
+        Self { clock, waited: OnceLock::new(), given_at: AtomicU64::new(NEVER), tunnel: OnceLock::new() }
     }
 
     /// That of the stream whose future is being polled; none in HTTP/1.
@@ -52,8 +55,7 @@ impl StreamPace {
 
     /// A piece was given to the stream.
     pub(super) fn gave(&self) {
-        let passed = self.clock.now().saturating_duration_since(self.opened);
-        self.given_at.store(u64::try_from(passed.as_millis()).unwrap_or(NEVER), Relaxed);
+        self.given_at.store(JUST_NOW, Relaxed);
     }
 
     /// The stream asks for more.
@@ -66,9 +68,20 @@ impl StreamPace {
         self.tunnel.get_or_init(Sending::default).clone()
     }
 
+    /// Since when a stream that has to wait now waits for its client.
     fn waits_since(&self) -> Option<Instant> {
         let given_at = self.given_at.load(Relaxed);
-        (given_at != NEVER).then(|| self.opened + Duration::from_millis(given_at))
+        if given_at == NEVER {
+            return None;
+        }
+        let waited = *self.waited.get_or_init(|| self.clock.now());
+        if given_at != JUST_NOW {
+            return Some(waited + Duration::from_millis(given_at));
+        }
+        let now = self.clock.now();
+        let passed = now.saturating_duration_since(waited).as_millis();
+        self.given_at.store(u64::try_from(passed).unwrap_or(NEVER), Relaxed);
+        Some(now)
     }
 }
 

@@ -104,8 +104,13 @@ impl StoredHead {
     /// Says in `fields`, which are those of the response to one client, that
     /// they depend on Accept-Encoding (RFC 9110 s12.5.5).
     pub fn add_vary(&self, fields: &mut HeaderMap) {
-        if !self.selecting.names(&ACCEPT_ENCODING) {
+        if self.selecting.names(&ACCEPT_ENCODING) {
+            return;
+        }
+        if self.field(&VARY).is_some() {
             add_vary(fields);
+        } else {
+            fields.insert(VARY, VARYING);
         }
     }
 }
@@ -137,6 +142,9 @@ fn weakened(tag: EntityTag<'_>) -> HeaderValue {
     HeaderValue::try_from(text).expect("a field value")
 }
 
+/// What depends on Accept-Encoding and nothing else.
+const VARYING: HeaderValue = HeaderValue::from_static("Accept-Encoding");
+
 fn add_vary(fields: &mut HeaderMap) {
     let names_it = |member: &[u8]| member == b"*" || member.eq_ignore_ascii_case(b"accept-encoding");
     if list::field_members(fields, &VARY).any(names_it) {
@@ -148,7 +156,7 @@ fn add_vary(fields: &mut HeaderMap) {
     } else {
         HeaderValue::try_from([&lines.join(&b", "[..]), &b", Accept-Encoding"[..]].concat()).ok()
     };
-    fields.insert(VARY, value.unwrap_or(HeaderValue::from_static("Accept-Encoding")));
+    fields.insert(VARY, value.unwrap_or(VARYING));
 }
 
 #[cfg(test)]
