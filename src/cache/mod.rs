@@ -271,6 +271,17 @@ impl Cache {
         self.store.close().await;
     }
 
+    /// Leaves what is on the disk to another process that takes over from this one,
+    /// and goes on in memory; waits a few seconds at most.
+    pub async fn leave_disk(&self) {
+        self.store.leave_disk().await;
+    }
+
+    /// Takes the disk back after all.
+    pub fn take_disk(&self) {
+        self.store.take_disk();
+    }
+
     /// How full it is.
     pub fn usage(&self) -> CacheUsage {
         let memory = &self.store.memory;

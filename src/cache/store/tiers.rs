@@ -5,6 +5,7 @@
 use std::io;
 use std::sync::Arc;
 
+use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 
 use super::disk::{Disk, DiskUsage, Found, Ground, Storing};
@@ -14,7 +15,7 @@ use super::{
     StoredResponse, Tier,
 };
 use crate::base::{Clock, Tasks};
-use crate::config::model::CacheConfig;
+use crate::config::model::{CacheConfig, DiskConfig};
 use crate::policy::{self, CacheKey, RequestHead, StoredHead};
 use crate::telemetry::Metrics;
 
@@ -31,10 +32,22 @@ pub(in crate::cache) struct Tiers {
     /// The memory tier.
     pub(in crate::cache) memory: Memory,
     generations: Arc<Generations>,
-    disk: Option<Arc<Disk>>,
+    /// None where there is none, and while another process has it.
+    disk: ArcSwapOption<Disk>,
+    place: Option<Place>,
     /// Held while the memory tier is gone through.
     sweeping: tokio::sync::Mutex<()>,
     clock: Arc<dyn Clock>,
+}
+
+/// Where the disk tier is, and what it works with.
+#[derive(Debug)]
+struct Place {
+    config: DiskConfig,
+    /// Bytes that may wait to be written.
+    queue: u64,
+    tasks: Tasks,
+    metrics: Arc<Metrics>,
 }
 
 /// What the disk has for a request.
@@ -88,20 +101,52 @@ impl Tiers {
         let generations = Arc::new(Generations::new(config.tags_field.clone()));
         let memory = Memory::new(config.memory, &generations, Arc::clone(metrics));
         let queue = (config.memory / QUEUE_PART).max(SLICES_QUEUED * SLICE);
-        let ground = Ground { generations: &generations, queue, clock: &clock, tasks, metrics };
-        let disk = config.disk.as_ref().and_then(|disk| Disk::open(disk, &ground));
-        Self { memory, generations, disk, sweeping: tokio::sync::Mutex::default(), clock }
+        let place = config.disk.clone().map(|config| Place {
+            config,
+            queue,
+            tasks: tasks.clone(),
+            metrics: Arc::clone(metrics),
+        });
+        let (disk, sweeping) = (ArcSwapOption::empty(), tokio::sync::Mutex::default());
+        let tiers = Self { memory, generations, disk, place, sweeping, clock };
+        tiers.take_disk();
+        tiers
+    }
+
+    /// Takes the disk tier, if there is one and no other process has it.
+    pub(in crate::cache) fn take_disk(&self) {
+        let Some(place) = &self.place else { return };
+        let ground = Ground {
+            generations: &self.generations,
+            queue: place.queue,
+            clock: &self.clock,
+            tasks: &place.tasks,
+            metrics: &place.metrics,
+        };
+        self.disk.store(Disk::open(&place.config, &ground));
+    }
+
+    /// Leaves the disk tier to another process, and goes on without. Waits a few
+    /// seconds at most.
+    pub(in crate::cache) async fn leave_disk(&self) {
+        if let Some(disk) = self.disk.swap(None) {
+            disk.leave().await;
+        }
+    }
+
+    fn disk(&self) -> Option<Arc<Disk>> {
+        self.disk.load_full()
     }
 
     /// True if there is a disk tier.
     pub(in crate::cache) fn has_disk(&self) -> bool {
-        self.disk.is_some()
+        self.disk().is_some()
     }
 
     /// Writes down what the disk has, for a process that is started later. Waits
     /// a few seconds at most.
     pub(in crate::cache) async fn close(&self) {
-        if let Some(disk) = &self.disk {
+        if let Some(disk) = self.disk() {
             disk.close().await;
         }
     }
@@ -109,17 +154,17 @@ impl Tiers {
     /// True once all that was on the disk at the start is known.
     #[cfg(test)]
     pub(in crate::cache) fn is_disk_read(&self) -> bool {
-        self.disk.as_ref().is_none_or(|disk| disk.is_read())
+        self.disk().is_none_or(|disk| disk.is_read())
     }
 
     /// How full the disk tier is, if there is one.
     pub(in crate::cache) fn disk_usage(&self) -> Option<DiskUsage> {
-        self.disk.as_ref().map(|disk| disk.usage())
+        self.disk().map(|disk| disk.usage())
     }
 
     /// What the disk has for `req`; waits a second at most. Cancel safe.
     pub(in crate::cache) async fn look_on_disk(&self, req: &RequestHead<'_>, key: &CacheKey) -> OnDisk {
-        let Some(disk) = &self.disk else { return OnDisk::Nothing };
+        let Some(disk) = self.disk() else { return OnDisk::Nothing };
         let since = self.memory.generation(key);
         let mut found = disk.find(key).await;
         found.retain_mut(|found| {
@@ -151,14 +196,14 @@ impl Tiers {
 
     /// Heads that the disk keeps under `key`, as they count now.
     pub(in crate::cache) async fn list_key(&self, key: &CacheKey) -> Vec<Listed> {
-        let Some(disk) = &self.disk else { return Vec::new() };
+        let Some(disk) = self.disk() else { return Vec::new() };
         disk.list_key(key).await.into_iter().filter_map(|listed| self.as_listed(listed)).collect()
     }
 
     /// Heads that the disk keeps under keys with these beginnings, and whether
     /// those are all.
     pub(in crate::cache) async fn list(&self, prefixes: Vec<Box<[u8]>>, most: usize) -> (Vec<Listed>, bool) {
-        let Some(disk) = &self.disk else { return (Vec::new(), true) };
+        let Some(disk) = self.disk() else { return (Vec::new(), true) };
         let (listed, are_all) = disk.list(prefixes, most).await;
         (listed.into_iter().filter_map(|listed| self.as_listed(listed)).collect(), are_all)
     }
@@ -243,7 +288,7 @@ impl Tiers {
     /// now is not stored: it might wait to be written.
     pub(in crate::cache) async fn forget(&self, key: &CacheKey, gone: &Arc<StoredResponse>) {
         self.memory.forget(key, gone).await;
-        if let Some(disk) = &self.disk {
+        if let Some(disk) = self.disk() {
             self.memory.outdate(key);
             disk.forget(key, &gone.head).await;
         }
@@ -253,7 +298,7 @@ impl Tiers {
     /// became of its head: no slice of it is found any more.
     pub(in crate::cache) async fn forget_sliced(&self, key: &CacheKey, head: &StoredHead, sliced: Sliced) {
         self.memory.forget_sliced(key, sliced).await;
-        if let Some(disk) = &self.disk {
+        if let Some(disk) = self.disk() {
             self.memory.outdate(key);
             disk.forget(key, head).await;
         }
@@ -261,17 +306,17 @@ impl Tiers {
 
     /// True if slices can be kept now.
     pub(in crate::cache) fn takes_slices(&self) -> bool {
-        self.disk.as_ref().is_some_and(|disk| disk.takes_slices())
+        self.disk().is_some_and(|disk| disk.takes_slices())
     }
 
     /// True if a slice is known to be there.
     pub(in crate::cache) fn knows_slice(&self, key: &CacheKey) -> bool {
-        self.disk.as_ref().is_some_and(|disk| disk.knows_slice(key))
+        self.disk().is_some_and(|disk| disk.knows_slice(key))
     }
 
     /// The slice that is kept under `key`, if it has this length. Cancel safe.
     pub(in crate::cache) async fn slice(&self, key: &CacheKey, length: u64) -> Option<FileBody> {
-        self.disk.as_ref()?.slice(key, length).await
+        self.disk()?.slice(key, length).await
     }
 
     /// Keeps a slice, unless its key was invalidated after `since`; says
@@ -282,7 +327,7 @@ impl Tiers {
         bytes: Bytes,
         since: &Generation,
     ) -> bool {
-        match &self.disk {
+        match self.disk() {
             Some(disk) => disk.keep_slice(key, bytes, since).await,
             None => false,
         }
@@ -312,7 +357,7 @@ impl Tiers {
 
     async fn remove(&self, key: &CacheKey) -> Removed {
         let memory = self.memory.remove(key).await;
-        match &self.disk {
+        match self.disk() {
             None => Removed { memory, disk: Ok(0) },
             Some(disk) => Removed { memory, disk: disk.remove(key).await },
         }
@@ -323,7 +368,7 @@ impl Tiers {
     /// disk.
     pub(in crate::cache) fn clear(&self) -> Removed {
         let memory = self.memory.clear();
-        Removed { memory, disk: self.disk.as_ref().map_or(Ok(0), Disk::clear) }
+        Removed { memory, disk: self.disk().map_or(Ok(0), |disk| disk.clear()) }
     }
 
     /// The state of the key's invalidations now.
@@ -364,7 +409,7 @@ impl Tiers {
         let mut swept = Ok(());
         for key in keys {
             self.memory.sweep_key(key).await;
-            if let Some(disk) = &self.disk {
+            if let Some(disk) = self.disk() {
                 swept = swept.and(disk.sweep_key(key).await);
             }
         }
@@ -377,7 +422,7 @@ impl Tiers {
     /// that is started after this one was killed; then has the disk gone through
     /// behind everything else.
     pub(in crate::cache) async fn note(&self, epoch: u64, order: Order) -> io::Result<()> {
-        match &self.disk {
+        match self.disk() {
             None => Ok(()),
             Some(disk) => disk.purge(epoch, order).await,
         }
@@ -408,7 +453,7 @@ impl Tiers {
         fresh: &StoredResponse,
         since: &Generation,
     ) -> Option<Generation> {
-        match &self.disk {
+        match self.disk() {
             Some(disk) if !policy::same_variant(&stale.head, &fresh.head) => {
                 // The old one may still wait to be written.
                 let since = self.generations.follow(key, since)?;
@@ -426,7 +471,7 @@ impl Tiers {
         since: &Generation,
         instead: Option<super::RecordId>,
     ) {
-        if let Some(disk) = self.disk.as_ref().filter(|_| response.head.part().is_none()) {
+        if let Some(disk) = self.disk().filter(|_| response.head.part().is_none()) {
             let (head, body): (Arc<StoredHead>, _) = (Arc::clone(&response.head), response.body.clone());
             let (since, epoch) = (since.clone(), response.epoch);
             disk.store(Storing { key: key.clone(), head, body, since, epoch, instead });

@@ -16,6 +16,7 @@ mod purge;
 mod races;
 mod ranges;
 mod slices;
+mod succession;
 mod validation;
 mod window;
 

@@ -67,16 +67,33 @@ pub(super) enum Access {
     Waiting,
 }
 
-/// An open directory, locked for as long as it is.
+/// An open directory, locked for as long as it is, or until it is left to another
+/// process.
 #[derive(Debug)]
 pub(super) struct Directory {
     path: PathBuf,
     root: OwnedFd,
-    _lock: File,
     new: OwnedFd,
-    records: RwLock<OwnedFd>,
+    held: RwLock<Option<Held>>,
     serial: AtomicU64,
     sweeping: Mutex<()>,
+}
+
+/// What is there as long as the directory is ours.
+#[derive(Debug)]
+struct Held {
+    records: OwnedFd,
+    _lock: File,
+}
+
+/// Nothing is changed in a directory that is another process's by now.
+#[derive(Debug, thiserror::Error)]
+#[error("the directory was left to another process")]
+struct Left;
+
+/// True of an error that says no more than that the directory was left.
+pub(super) fn is_of_left(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|error| error.is::<Left>())
 }
 
 impl Directory {
@@ -90,13 +107,12 @@ impl Directory {
         for (file, _) in entries(&new)? {
             let _ = at::unlinkat(&new, file, AtFlags::empty());
         }
-        let records = RwLock::new(subdirectory(&root, RECORDS)?);
+        let records = subdirectory(&root, RECORDS)?;
         Ok(Self {
             path: path.to_owned(),
             root,
-            _lock: lock,
             new,
-            records,
+            held: RwLock::new(Some(Held { records, _lock: lock })),
             serial: AtomicU64::new(0),
             sweeping: Mutex::default(),
         })
@@ -111,15 +127,24 @@ impl Directory {
 
     /// The records as they are; no purge comes between while this is held.
     pub(super) fn records(&self) -> Records<'_> {
-        Records(self.records.read().unwrap_or_else(PoisonError::into_inner))
+        Records(self.held.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Leaves it to another process: waits for what is being done here, and has
+    /// everything fail from then on.
+    pub(super) fn leave(&self) {
+        *self.held.write().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// Takes away all records at once, also from a process that is started
     /// after this one was killed; then has them `forgotten`, before anybody sees
     /// those that are stored next, and in any case.
     pub(super) fn set_aside<T>(&self, forgotten: impl FnOnce() -> T) -> (io::Result<()>, T) {
-        let mut records = self.records.write().unwrap_or_else(PoisonError::into_inner);
-        let aside = self.replace_records(&mut records);
+        let mut held = self.held.write().unwrap_or_else(PoisonError::into_inner);
+        let aside = match held.as_mut() {
+            Some(held) => self.replace_records(&mut held.records),
+            None => Err(io::Error::other(Left)),
+        };
         (aside, forgotten())
     }
 
@@ -148,9 +173,15 @@ impl Directory {
         self.open_with(name, READ)
     }
 
-    /// Opens a file beside the records to write it; `None` if there is none.
-    pub(super) fn open_to_write(&self, name: &str) -> io::Result<Option<File>> {
-        self.open_with(name, OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW)
+    /// Opens a file beside the records and has it `written` to.
+    pub(super) fn write_to_file(
+        &self,
+        name: &str,
+        written: impl FnOnce(&File) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let _held = self.records().held()?;
+        let opened = self.open_with(name, OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW)?;
+        written(&opened.ok_or(io::ErrorKind::NotFound)?)
     }
 
     fn open_with(&self, name: &str, flags: OFlags) -> io::Result<Option<File>> {
@@ -174,6 +205,7 @@ impl Directory {
     /// Puts a file beside the records. After a loss of power it may be there in
     /// part, or not at all.
     pub(super) fn put_file(&self, name: &str, content: &[u8]) -> io::Result<()> {
+        let _held = self.records().held()?;
         let mut new = self.begin()?;
         new.file.write_all(content)?;
         at::renameat(&self.new, new.name.as_str(), &self.root, name)?;
@@ -184,6 +216,7 @@ impl Directory {
     /// Puts a file beside the records, whole and for good, in place of the one
     /// that has its name. Waits for the disk.
     pub(super) fn replace_file(&self, name: &str, content: &[u8]) -> io::Result<()> {
+        let _held = self.records().held()?;
         let mut new = self.begin()?;
         new.file.write_all(content)?;
         new.file.sync_all()?;
@@ -211,17 +244,28 @@ impl Directory {
 
 /// The records, held still.
 #[derive(Debug)]
-pub(super) struct Records<'a>(RwLockReadGuard<'a, OwnedFd>);
+pub(super) struct Records<'a>(RwLockReadGuard<'a, Option<Held>>);
 
 impl Records<'_> {
+    /// The same, if they are still ours.
+    fn held(self) -> io::Result<Self> {
+        self.directory()?;
+        Ok(self)
+    }
+
+    fn directory(&self) -> io::Result<&OwnedFd> {
+        let held = self.0.as_ref().ok_or_else(|| io::Error::other(Left))?;
+        Ok(&held.records)
+    }
+
     /// Opens a record.
     pub(super) fn open(&self, name: Name, access: Access) -> io::Result<File> {
-        let path = name.to_string();
+        let (records, path) = (self.directory()?, name.to_string());
         let opened = match access {
-            Access::Waiting => at::openat(&*self.0, path, READ, Mode::empty()),
+            Access::Waiting => at::openat(records, path, READ, Mode::empty()),
             Access::Cached => {
                 let resolve = ResolveFlags::CACHED | ResolveFlags::BENEATH;
-                match at::openat2(&*self.0, path, READ, Mode::empty(), resolve) {
+                match at::openat2(records, path, READ, Mode::empty(), resolve) {
                     // A kernel before 5.12, or a sandbox that does not know the call.
                     Err(Errno::NOSYS | Errno::PERM | Errno::INVAL) => Err(Errno::AGAIN),
                     opened => opened,
@@ -234,10 +278,10 @@ impl Records<'_> {
     /// Puts a record where readers find it, in place of the one that has its
     /// name; who reads that one goes on.
     pub(super) fn publish(&self, mut new: NewRecord<'_>, name: Name) -> io::Result<()> {
-        let path = name.to_string();
-        let publish = || at::renameat(&new.directory.new, new.name.as_str(), &*self.0, path.as_str());
+        let (records, path) = (self.directory()?, name.to_string());
+        let publish = || at::renameat(&new.directory.new, new.name.as_str(), records, path.as_str());
         match publish() {
-            Err(Errno::NOENT) => match at::mkdirat(&*self.0, name.key.leaf().to_string(), Mode::RWXU) {
+            Err(Errno::NOENT) => match at::mkdirat(records, name.key.leaf().to_string(), Mode::RWXU) {
                 Ok(()) | Err(Errno::EXIST) => publish()?,
                 Err(errno) => return Err(errno.into()),
             },
@@ -249,7 +293,7 @@ impl Records<'_> {
 
     /// Deletes a record; that there is none is no error.
     pub(super) fn remove(&self, name: Name) -> io::Result<()> {
-        match at::unlinkat(&*self.0, name.to_string(), AtFlags::empty()) {
+        match at::unlinkat(self.directory()?, name.to_string(), AtFlags::empty()) {
             Err(Errno::NOENT) => Ok(()),
             removed => Ok(removed?),
         }
@@ -262,7 +306,7 @@ impl Records<'_> {
         leaf: Leaf,
         is_known: impl Fn(Name) -> bool,
     ) -> io::Result<Vec<(Name, Option<u64>)>> {
-        let directory = match at::openat(&*self.0, leaf.to_string(), DIRECTORY, Mode::empty()) {
+        let directory = match at::openat(self.directory()?, leaf.to_string(), DIRECTORY, Mode::empty()) {
             Err(Errno::NOENT) => return Ok(Vec::new()),
             opened => opened?,
         };

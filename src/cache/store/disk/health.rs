@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::directory::is_of_left;
 use crate::base::Clock;
 use crate::telemetry::Metrics;
 
@@ -45,9 +46,11 @@ impl Health {
         self.state().rests_until.is_some_and(|until| now < until)
     }
 
-    /// The disk failed.
+    /// The disk failed, unless it was left to another process.
     pub(super) fn failed(&self, error: &io::Error) {
-        self.note(error);
+        if !is_of_left(error) {
+            self.note(error);
+        }
     }
 
     /// The disk did not answer in time.

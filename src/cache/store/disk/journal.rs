@@ -104,11 +104,12 @@ impl Journal {
 }
 
 fn append(directory: &Directory, length: &mut u64, entry: &[u8]) -> io::Result<()> {
-    let file = directory.open_to_write(NAME)?.ok_or(io::ErrorKind::NotFound)?;
-    // What an earlier failure left of its entry.
-    file.set_len(*length)?;
-    file.write_all_at(entry, *length)?;
-    file.sync_data()?;
+    directory.write_to_file(NAME, |file| {
+        // What an earlier failure left of its entry.
+        file.set_len(*length)?;
+        file.write_all_at(entry, *length)?;
+        file.sync_data()
+    })?;
     *length += entry.len() as u64;
     Ok(())
 }

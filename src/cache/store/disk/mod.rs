@@ -197,6 +197,18 @@ impl Disk {
         self.wait(CLOSE_WAIT, |disk| snapshot::leave(disk)).await;
     }
 
+    /// The same, and leaves the directory to that process. What waits to be written is
+    /// waited for, a few seconds at most; what comes later fails.
+    pub(in crate::cache) async fn leave(self: &Arc<Self>) {
+        let most = u32::try_from(WRITERS).unwrap_or(u32::MAX);
+        let _ = tokio::time::timeout(CLOSE_WAIT, self.writers.acquire_many(most)).await;
+        let left = self.wait(CLOSE_WAIT, |disk| {
+            snapshot::leave(disk);
+            disk.directory.leave();
+        });
+        left.await;
+    }
+
     /// True once all of its directory was read.
     #[cfg(test)]
     pub(in crate::cache) fn is_read(&self) -> bool {

@@ -183,6 +183,10 @@ impl Purges {
     pub(in crate::cache) fn restore(&self, last: u64, orders: impl IntoIterator<Item = (u64, Order)>) {
         let mut state = self.state();
         for (epoch, order) in orders {
+            // Where a process goes on with what it left itself.
+            if state.under_way.contains_key(&epoch) {
+                continue;
+            }
             self.enter_at(&mut state, epoch, order, &[Tier::Memory]);
         }
         let last = last.max(state.epoch);

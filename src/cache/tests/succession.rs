@@ -1,0 +1,64 @@
+//! The disk tier goes from one process to the next while both run.
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::cache::Purge;
+
+const FRESH: &[(&str, &str)] = &[("cache-control", "max-age=60"), ("etag", "\"1\"")];
+
+#[tokio::test]
+async fn the_next_process_finds_what_this_one_left() {
+    let directory = TempDir::new().unwrap();
+    let mut before = Edge::over(directory.path());
+    for path in ["/1", "/2", "/3"] {
+        before.store(path, FRESH, "content").await;
+    }
+    // What waits to be written is written first.
+    before.cache.leave_disk().await;
+    assert!(before.cache.usage().disk.is_none());
+    let mut after = Edge::over(directory.path());
+    for path in ["/1", "/2", "/3"] {
+        assert_eq!(text(after.found(path).await).await.unwrap(), "content");
+    }
+    assert!(after.is_idle());
+}
+
+#[tokio::test]
+async fn who_left_it_goes_on_in_memory_and_changes_nothing_there() {
+    let directory = TempDir::new().unwrap();
+    let mut before = Edge::over(directory.path());
+    before.store("/", FRESH, "content").await;
+    before.cache.leave_disk().await;
+    let mut after = Edge::over(directory.path());
+    assert!(status(&before.hit("/", &[])).hit);
+    before.store("/later", FRESH, "later").await;
+    before.cache.purge(Purge::everything()).await.unwrap();
+    assert_eq!((before.cache.usage().objects, before.metrics.disk_errors.value()), (0, 0));
+    assert_eq!(text(after.found("/").await).await.unwrap(), "content");
+    let later = after.get("/later", &[]);
+    after.exchange().await.respond_whole(200, FRESH, "anew");
+    assert_eq!(text(answer(later).await).await.unwrap(), "anew");
+}
+
+#[tokio::test]
+async fn who_left_it_in_vain_takes_it_back() {
+    let directory = TempDir::new().unwrap();
+    let mut edge = Edge::over(directory.path());
+    edge.store("/before", FRESH, "content").await;
+    edge.cache.leave_disk().await;
+    let next = Edge::over(directory.path());
+    edge.cache.take_disk();
+    assert!(edge.cache.usage().disk.is_none(), "the next process has it");
+    drop(next);
+    while edge.cache.usage().disk.is_none() {
+        // It may still be letting go of the directory.
+        tokio::task::yield_now().await;
+        edge.cache.take_disk();
+    }
+    edge.store("/after", FRESH, "content").await;
+    let edge = edge.restarted(directory.path(), 2).await;
+    for path in ["/before", "/after"] {
+        assert_eq!(text(edge.found(path).await).await.unwrap(), "content");
+    }
+}
