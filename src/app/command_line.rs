@@ -4,15 +4,18 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use clap::{Args, Parser, Subcommand};
 use http::{Method, StatusCode};
 
+use super::demo;
 use super::look::{self, Explain};
 use super::origins::{self, Origins};
+use super::process::{self, Way};
 use super::purge::{self, Purge};
-use super::{demo, process};
+use super::succession::{Predecessor, Program};
 use crate::base::story;
 use crate::config::{self, ConfigError};
 use crate::control::{ControlError, client, show, show_changes};
@@ -64,6 +67,10 @@ enum Command {
     Plan(Shown),
     /// Have a running edge read its config anew; a wrong one changes nothing.
     Reload(Shown),
+    /// Have a running edge leave everything to the program as it is on the disk now: a
+    /// new process takes its sockets, and the running one finishes its exchanges and
+    /// ends. If the new one does not start, nothing changes.
+    Upgrade(Shown),
     /// Have a running edge finish its exchanges and stop.
     Drain(Running),
 }
@@ -82,6 +89,10 @@ struct Run {
     /// Read the config anew whenever its file changes, as `seawall reload` has it.
     #[arg(long)]
     watch: bool,
+    /// Take over from the process at the other end of the standard input, which started
+    /// this one.
+    #[arg(long, hide = true)]
+    take_over: bool,
 }
 
 #[derive(Debug, Args)]
@@ -152,7 +163,7 @@ enum CertsCommand {
 /// Runs what the process was started with.
 pub fn run() -> ExitCode {
     let outcome = match CommandLine::parse().command {
-        Command::Run(run) => load(&run.file).and_then(|(_, loaded)| run_config(loaded, run.watch)),
+        Command::Run(run) => run_file(&run),
         Command::Serve(serve) => serve_site(&serve),
         Command::Check(file) => check(&file),
         Command::Demo(ports) => demo::run(&ports),
@@ -166,7 +177,8 @@ pub fn run() -> ExitCode {
         Command::Cache(shown) => look::cache(&shown),
         Command::Purge(purge) => purge::run(&purge),
         Command::Plan(shown) => show(&shown, "/v1/plan", show_changes::plan),
-        Command::Reload(shown) => reload(&shown),
+        Command::Reload(shown) => tell(&shown, "/v1/reload", show_changes::reloaded),
+        Command::Upgrade(shown) => tell(&shown, "/v1/upgrade", show::upgraded),
         Command::Drain(running) => ask(&running, Method::POST, "/v1/drain")
             .and_then(|_| print("the edge takes no new connections, finishes its exchanges and ends")),
     };
@@ -183,12 +195,15 @@ pub fn run() -> ExitCode {
 pub(super) type CommandError = Box<dyn std::error::Error + Send + Sync>;
 
 fn report(error: &(dyn std::error::Error + 'static)) {
+    let _ = writeln!(io::stderr(), "{}", text_of(error));
+}
+
+fn text_of(error: &(dyn std::error::Error + 'static)) -> String {
     // Errors of a config are text for people already.
     if let Some(ConfigError::Invalid { rendered, .. }) = error.downcast_ref() {
-        let _ = writeln!(io::stderr(), "{rendered}");
-        return;
+        return rendered.clone();
     }
-    let _ = writeln!(io::stderr(), "error: {}", story(error));
+    format!("error: {}", story(error))
 }
 
 /// Prints `text` as lines. That nobody reads to the end, as `head` does not, is
@@ -224,8 +239,22 @@ fn default_config() -> Option<PathBuf> {
     DEFAULT_CONFIGS.map(PathBuf::from).into_iter().find(|path| path.exists())
 }
 
-fn run_config(loaded: config::Loaded, watched: bool) -> Result<(), CommandError> {
-    process::run(loaded, watched, |_| {
+fn run_file(run: &Run) -> Result<(), CommandError> {
+    let predecessor = match run.take_over {
+        true => Some(Arc::new(Predecessor::on_standard_input()?)),
+        false => None,
+    };
+    let program = Program::of_this_process();
+    let way = Way { is_watched: run.watch, program, predecessor: predecessor.clone() };
+    let outcome = load(&run.file).and_then(|(_, loaded)| run_config(loaded, way));
+    if let (Err(error), Some(predecessor)) = (&outcome, predecessor) {
+        predecessor.failed(text_of(&**error));
+    }
+    outcome
+}
+
+fn run_config(loaded: config::Loaded, way: Way) -> Result<(), CommandError> {
+    process::run(loaded, way, |_| {
         process::warn_of_root();
         Ok(())
     })
@@ -238,7 +267,7 @@ fn serve_site(serve: &Serve) -> Result<(), CommandError> {
     if serve.print_config {
         return print(&text);
     }
-    run_config(loaded, false)
+    run_config(loaded, Way::default())
 }
 
 fn check(file: &ConfigFile) -> Result<(), CommandError> {
@@ -266,11 +295,12 @@ pub(super) fn show(
     }
 }
 
-fn reload(shown: &Shown) -> Result<(), CommandError> {
-    let answer = ask_with(&shown.running, Method::POST, "/v1/reload", Bytes::new())?;
+/// Has the running edge do what a POST to `path` asks for, and shows what it did.
+fn tell(shown: &Shown, path: &str, render: fn(&serde_json::Value) -> String) -> Result<(), CommandError> {
+    let answer = ask_with(&shown.running, Method::POST, path, Bytes::new())?;
     match shown.json {
         true => print(&answer),
-        false => print(&show_changes::reloaded(&serde_json::from_str(&answer)?)),
+        false => print(&render(&serde_json::from_str(&answer)?)),
     }
 }
 

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::generation::{Generation, Ground};
 use super::sockets::Sockets;
+use super::succession::{self, Inheritance, Listening, Program, Successor, UpgradeError};
 use super::workers::Workers;
 use crate::balance::{BalanceError, StickyKeyError};
 use crate::base::{Clock, SystemClock, Tasks};
@@ -96,9 +97,14 @@ impl Edge {
     /// way of a request, on the current one. Nothing is left running on an
     /// error.
     pub async fn start(loaded: Loaded) -> Result<Self, StartError> {
+        Self::start_over(loaded, &mut Inheritance::default()).await
+    }
+
+    /// The same on the sockets that another process leaves to this one.
+    pub(super) async fn start_over(loaded: Loaded, inherited: &mut Inheritance) -> Result<Self, StartError> {
         let config = &loaded.config;
         let workers = config.workers.get();
-        let bound = Sockets::bind(&config.listen, workers)?;
+        let bound = Sockets::bind(&config.listen, workers, inherited)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let (exchanges, background) = (Tasks::new(), Tasks::new());
         let (telemetry, access_log) = Telemetry::start(&config.log)?;
@@ -146,6 +152,7 @@ impl Edge {
     pub async fn drain(self) -> bool {
         let Self { live, access_log, .. } = self;
         live.draining.cancel();
+        live.sockets.lock().await.let_go();
         let within = live.generation().config.limits.drain_timeout;
         let is_clean = tokio::time::timeout(within, live.exchanges.wait()).await.is_ok();
         if !is_clean {
@@ -203,6 +210,27 @@ impl Live {
         in_force.leave_to(&generation);
         self.generation.store(Arc::new(generation));
         Ok(changes)
+    }
+
+    /// Starts `program`, which takes over what this edge listens on, and `beside`, what
+    /// the process does besides; then a drain has begun. On an error nothing has changed.
+    /// To be run to its end.
+    pub(super) async fn hand_over(
+        &self,
+        program: &Program,
+        beside: Vec<Listening>,
+    ) -> Result<Successor, UpgradeError> {
+        // No other configuration comes into force meanwhile.
+        let sockets = self.sockets.lock().await;
+        if self.is_draining() {
+            return Err(UpgradeError::Draining);
+        }
+        let mut listening = sockets.handles()?;
+        listening.extend(beside);
+        let successor = succession::hand_over(program, &self.ground.cache, listening).await?;
+        self.generation().certificates.leave();
+        self.draining.cancel();
+        Ok(successor)
     }
 
     /// True once a drain has begun.

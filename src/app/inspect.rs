@@ -11,10 +11,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::edge::{Live, ReloadError};
 use super::reload;
+use super::succession::UpgradeError;
+use super::upgrade::Upgrade;
 use crate::balance::{Duty, ServerState};
 use crate::base::story;
 use crate::config::Changes;
-use crate::control::{Assigned, CacheUsage, Inspect, Lifecycle, ReloadRefused, Reloaded, Status};
+use crate::control::{
+    Assigned, CacheUsage, Inspect, Lifecycle, ReloadRefused, Reloaded, Status, UpgradeRefused, Upgraded,
+};
 use crate::router::Router;
 use crate::telemetry::prometheus::{self, Family, Sample};
 
@@ -45,12 +49,14 @@ pub(super) struct Inspection {
     edge: Arc<Live>,
     started: Instant,
     stop: CancellationToken,
+    upgrade: Option<Arc<Upgrade>>,
 }
 
 impl Inspection {
     /// Looks into `edge`; `stop` is cancelled when the admin socket asks for a drain.
-    pub(super) fn new(edge: &Arc<Live>, stop: CancellationToken) -> Self {
-        Self { edge: Arc::clone(edge), started: edge.ground.clock.now(), stop }
+    pub(super) fn new(edge: &Arc<Live>, stop: CancellationToken, upgrade: Option<Upgrade>) -> Self {
+        let upgrade = upgrade.map(Arc::new);
+        Self { edge: Arc::clone(edge), started: edge.ground.clock.now(), stop, upgrade }
     }
 }
 
@@ -63,6 +69,20 @@ impl Lifecycle for Inspection {
         async {
             let changes = reload::now(&self.edge).await.map_err(|error| refused(&error))?;
             Ok(Reloaded { generation: self.edge.generation().number, changes })
+        }
+        .boxed()
+    }
+
+    fn upgrade(&self) -> BoxFuture<'_, Result<Upgraded, UpgradeRefused>> {
+        async {
+            let upgrade =
+                self.upgrade.clone().ok_or(UpgradeError::NotARun).map_err(|error| no_upgrade(&error))?;
+            // Whoever asked may not wait for the end, and it goes on.
+            let upgraded = self.edge.ground.background.spawn(async move { upgrade.carry_out().await });
+            match upgraded.await {
+                Ok(upgraded) => upgraded.map_err(|error| no_upgrade(&error)),
+                Err(error) => Err(UpgradeRefused(story(&error))),
+            }
         }
         .boxed()
     }
@@ -80,6 +100,10 @@ impl Lifecycle for Inspection {
         });
         assigned.collect()
     }
+}
+
+fn no_upgrade(error: &UpgradeError) -> UpgradeRefused {
+    UpgradeRefused(story(error))
 }
 
 fn refused(error: &ReloadError) -> ReloadRefused {

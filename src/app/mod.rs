@@ -12,7 +12,10 @@ mod origins;
 mod process;
 mod purge;
 mod reload;
+mod service_manager;
 mod sockets;
+mod succession;
+mod upgrade;
 mod workers;
 
 pub use edge::{Edge, ReloadError, StartError};

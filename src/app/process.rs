@@ -1,6 +1,8 @@
 //! The life of the process: from the limits of the system to the last log line.
 
 use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -10,17 +12,31 @@ use tokio_util::sync::CancellationToken;
 use super::command_line::CommandError;
 use super::edge::{Edge, Live};
 use super::inspect::Inspection;
-use super::reload;
+use super::succession::{Inheritance, Predecessor, Program, Scheme};
+use super::upgrade::Upgrade;
+use super::{reload, service_manager};
+use crate::base::Tasks;
 use crate::config::Loaded;
 use crate::config::model::Admin;
 use crate::control::{AdminSocket, ControlError, Inspect, MetricsEndpoint};
 use crate::telemetry::diagnostics;
 
+/// How an edge is run.
+#[derive(Debug, Default)]
+pub(super) struct Way {
+    /// The config is read anew whenever its file changes.
+    pub(super) is_watched: bool,
+    /// Another process may take over: this program, started anew.
+    pub(super) program: Option<Program>,
+    /// The process that is taken over from.
+    pub(super) predecessor: Option<Arc<Predecessor>>,
+}
+
 /// Runs an edge until a signal or the admin socket asks it to stop. `started` is
 /// called once it serves.
 pub(super) fn run(
     loaded: Loaded,
-    watched: bool,
+    way: Way,
     started: impl FnOnce(&Edge) -> Result<(), CommandError>,
 ) -> Result<(), CommandError> {
     diagnostics::init(&loaded.config.log.level);
@@ -30,12 +46,22 @@ pub(super) fn run(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut signals = Signals::new()?;
-        let endpoints = Endpoints::bind(&loaded.config.admin)?;
-        let file = loaded.source.clone().filter(|_| watched);
-        let edge = Edge::start(loaded).await?;
+        let mut inherited = match &way.predecessor {
+            Some(predecessor) => predecessor.take()?,
+            None => Inheritance::default(),
+        };
+        let has_predecessor = way.predecessor.is_some();
+        let endpoints = Endpoints::bind(&loaded.config.admin, has_predecessor, &mut inherited)?;
+        let file = loaded.source.clone().filter(|_| way.is_watched);
+        let edge = Edge::start_over(loaded, &mut inherited).await?;
+        drop(inherited);
         let stop = CancellationToken::new();
-        endpoints.serve(edge.live(), &stop);
+        endpoints.serve(edge.live(), way.program, &stop)?;
         let reload = reload::start(edge.live(), file);
+        service_manager::tell("READY=1");
+        if let Some(predecessor) = way.predecessor {
+            predecessor.serving()?;
+        }
         tracing::info!(http = ?edge.http, https = ?edge.https, "serving");
         started(&edge)?;
         signals.until_stop(edge.live(), &reload, &stop).await;
@@ -48,26 +74,64 @@ pub(super) fn run(
 /// Where the process is looked into.
 struct Endpoints {
     admin: AdminSocket,
-    metrics: Option<MetricsEndpoint>,
+    /// The name that the admin socket of a predecessor still has.
+    name_to_take: Option<PathBuf>,
+    /// With the address as the config writes it.
+    metrics: Option<(SocketAddr, MetricsEndpoint)>,
 }
 
 impl Endpoints {
     /// Takes their names and addresses, before the edge takes any client's
-    /// connection: what is in use already is found while nothing runs.
-    fn bind(admin: &Admin) -> Result<Self, ControlError> {
-        let metrics = admin.metrics.map(MetricsEndpoint::bind).transpose()?;
-        Ok(Self { admin: AdminSocket::bind(&admin.socket)?, metrics })
+    /// connection: what is in use already is found while nothing runs. What a
+    /// predecessor has is taken over.
+    fn bind(admin: &Admin, has_predecessor: bool, inherited: &mut Inheritance) -> Result<Self, ControlError> {
+        let mut metrics = |address| {
+            let socket = inherited.remove((Scheme::Metrics, address)).and_then(|mut sockets| sockets.pop());
+            let endpoint = match socket {
+                Some(socket) => MetricsEndpoint::over(socket)
+                    .map_err(|source| ControlError::Metrics { address, source })?,
+                None => MetricsEndpoint::bind(address)?,
+            };
+            Ok::<_, ControlError>((address, endpoint))
+        };
+        let metrics = admin.metrics.map(&mut metrics).transpose()?;
+        let name_to_take = has_predecessor.then(|| admin.socket.clone());
+        let bind = if has_predecessor { AdminSocket::bind_beside } else { AdminSocket::bind };
+        Ok(Self { admin: bind(&admin.socket)?, name_to_take, metrics })
     }
 
-    /// Answers on them until the background tasks of `edge` are stopped.
-    fn serve(self, edge: &Arc<Live>, stop: &CancellationToken) {
+    /// Answers on them until the background tasks of `edge` are stopped. `program` is
+    /// started anew where an upgrade is asked for.
+    fn serve(
+        mut self,
+        edge: &Arc<Live>,
+        program: Option<Program>,
+        stop: &CancellationToken,
+    ) -> Result<(), CommandError> {
+        if let Some(name) = &self.name_to_take {
+            self.admin.take_name(name)?;
+        }
         let tasks = &edge.ground.background;
-        let inspection = Arc::new(Inspection::new(edge, stop.clone()));
+        let metrics_tasks = Tasks::new();
+        let handle =
+            |(address, endpoint): &(_, MetricsEndpoint)| io::Result::Ok((*address, endpoint.handle()?));
+        let upgrade = match program {
+            Some(program) => Some(Upgrade {
+                edge: Arc::clone(edge),
+                program,
+                metrics: self.metrics.as_ref().map(handle).transpose()?,
+                metrics_tasks: metrics_tasks.clone(),
+                stop: stop.clone(),
+            }),
+            None => None,
+        };
+        let inspection = Arc::new(Inspection::new(edge, stop.clone(), upgrade));
         let inspect: Arc<dyn Inspect> = Arc::clone(&inspection) as _;
         tasks.spawn(noted(self.admin.serve(Arc::clone(&inspect), inspection, tasks.clone())));
-        if let Some(endpoint) = self.metrics {
-            tasks.spawn(noted(endpoint.serve(inspect, tasks.clone())));
+        if let Some((_, endpoint)) = self.metrics {
+            tasks.spawn_until_stopped(async move { noted(endpoint.serve(inspect, metrics_tasks)).await });
         }
+        Ok(())
     }
 }
 

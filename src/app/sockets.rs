@@ -1,39 +1,50 @@
 //! Which addresses are listened on: those of the configuration in force. What is
-//! listened on by two configurations in turn is never closed in between.
+//! listened on by two configurations in turn, or by two processes, is never closed in
+//! between.
 
+use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
 
+use super::succession::{Inheritance, Scheme};
 use super::workers::Workers;
 use crate::config::model::Listen;
 use crate::listener::{self, BindError, Bound, Transport};
 use crate::tls::Tls;
-
-/// What is spoken below HTTP where clients come in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Scheme {
-    Http,
-    Https,
-}
 
 /// An address as the configuration writes it; the system may have chosen the port.
 type Written = (Scheme, SocketAddr);
 
 /// The addresses that are listened on.
 pub(super) struct Sockets {
-    open: Vec<(Written, CancellationToken)>,
+    open: Vec<Open>,
     tls: Arc<ArcSwap<Tls>>,
     draining: CancellationToken,
+}
+
+/// An address that is listened on.
+struct Open {
+    written: Written,
+    end: CancellationToken,
+    /// Further handles of its sockets, for a process that takes over.
+    sockets: Vec<TcpListener>,
 }
 
 /// Addresses that are bound, and not listened on yet.
 pub(super) struct Unopened(Vec<(Written, Bound)>);
 
 /// The same with sockets for every worker.
-pub(super) struct Opened(Vec<(Written, Vec<TcpListener>)>);
+pub(super) struct Opened(Vec<Listening>);
+
+struct Listening {
+    written: Written,
+    sockets: Vec<TcpListener>,
+    /// The same once more.
+    held: Vec<TcpListener>,
+}
 
 impl Sockets {
     /// None yet; all are closed when a drain begins.
@@ -41,9 +52,21 @@ impl Sockets {
         Self { open: Vec::new(), tls, draining }
     }
 
-    /// Binds every address of `listen` for so many workers.
-    pub(super) fn bind(listen: &Listen, workers: usize) -> Result<Unopened, BindError> {
-        bind(written(listen).map(|written| (written, false)), workers)
+    /// Binds every address of `listen` for so many workers, but for those that are
+    /// inherited.
+    pub(super) fn bind(
+        listen: &Listen,
+        workers: usize,
+        inherited: &mut Inheritance,
+    ) -> Result<Unopened, BindError> {
+        let bind = |written: Written| {
+            let bound = match inherited.remove(written) {
+                Some(sockets) => Bound::over(written.1, sockets, workers)?,
+                None => listener::bind(written.1, workers)?,
+            };
+            Ok((written, bound))
+        };
+        written(listen).map(bind).collect::<Result<_, _>>().map(Unopened)
     }
 
     /// Binds those addresses of `listen` that are not listened on. What is listened on
@@ -51,7 +74,7 @@ impl Sockets {
     pub(super) fn bind_new(&self, listen: &Listen, workers: usize) -> Result<Unopened, BindError> {
         let wanted: Vec<Written> = written(listen).collect();
         let (kept, gone): (Vec<_>, Vec<_>) =
-            self.open.iter().map(|(open, _)| *open).partition(|open| wanted.contains(open));
+            self.open.iter().map(|open| open.written).partition(|open| wanted.contains(open));
         let is_over = |(_, address): Written| gone.iter().any(|open| listener::overlap(open.1, address));
         let new = wanted.into_iter().filter(|written| !kept.contains(written));
         bind(new.map(|written| (written, is_over(written))), workers)
@@ -59,27 +82,37 @@ impl Sockets {
 
     /// Has `workers` take connections on them.
     pub(super) fn listen(&mut self, opened: Opened, workers: &Workers) {
-        for ((scheme, address), sockets) in opened.0 {
+        for Listening { written, sockets, held } in opened.0 {
             let end = self.draining.child_token();
-            let transport = match scheme {
-                Scheme::Http => Transport::Cleartext,
+            let transport = match written.0 {
                 Scheme::Https => Transport::Tls(Arc::clone(&self.tls)),
+                Scheme::Http | Scheme::Metrics => Transport::Cleartext,
             };
             workers.listen(sockets, &transport, &end);
-            self.open.push(((scheme, address), end));
+            self.open.push(Open { written, end, sockets: held });
         }
     }
 
     /// Closes those that `listen` has not.
     pub(super) fn close_all_but(&mut self, listen: &Listen) {
         let wanted: Vec<Written> = written(listen).collect();
-        self.open.retain(|(written, end)| {
-            let stays = wanted.contains(written);
+        self.open.retain(|open| {
+            let stays = wanted.contains(&open.written);
             if !stays {
-                end.cancel();
+                open.end.cancel();
             }
             stays
         });
+    }
+
+    /// Further handles of all, for a process that takes over.
+    pub(super) fn handles(&self) -> io::Result<Vec<(Written, Vec<TcpListener>)>> {
+        self.open.iter().map(|open| Ok((open.written, again(&open.sockets)?))).collect()
+    }
+
+    /// Keeps none, now that a drain has begun.
+    pub(super) fn let_go(&mut self) {
+        self.open.clear();
     }
 }
 
@@ -95,9 +128,18 @@ impl Unopened {
 
     /// Lets connections in, which wait until a worker takes them.
     pub(super) fn listen(self) -> Result<Opened, BindError> {
-        let opened = self.0.into_iter().map(|(written, bound)| Ok((written, bound.listen()?)));
-        opened.collect::<Result<_, _>>().map(Opened)
+        let listen = |(written, bound): (Written, Bound)| {
+            let address = bound.address;
+            let sockets = bound.listen()?;
+            let held = again(&sockets).map_err(|source| BindError { address, source })?;
+            Ok(Listening { written, sockets, held })
+        };
+        self.0.into_iter().map(listen).collect::<Result<_, _>>().map(Opened)
     }
+}
+
+fn again(sockets: &[TcpListener]) -> io::Result<Vec<TcpListener>> {
+    sockets.iter().map(TcpListener::try_clone).collect()
 }
 
 fn written(listen: &Listen) -> impl Iterator<Item = Written> {

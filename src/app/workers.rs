@@ -55,9 +55,9 @@ impl Workers {
         Ok(workers)
     }
 
-    /// Has each worker take connections from one of `sockets` until `end`.
+    /// Has each worker take connections from one of `sockets`, or more, until `end`.
     pub(super) fn listen(&self, sockets: Vec<TcpListener>, transport: &Transport, end: &CancellationToken) {
-        for (worker, socket) in self.shares.iter().zip(sockets) {
+        for (worker, socket) in self.shares.iter().cycle().zip(sockets) {
             // A worker that has ended takes no connections.
             let _ = worker.send(Share { socket, transport: transport.clone(), end: end.clone() });
         }

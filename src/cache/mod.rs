@@ -42,6 +42,7 @@ mod sync;
 mod tests;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -88,6 +89,8 @@ pub struct Cache {
     store: Tiers,
     fills: Arc<Fills>,
     budget: Arc<Budget>,
+    /// True while another process takes over.
+    is_left: AtomicBool,
     encoders: Arc<Encoders>,
     max_object: u64,
     /// Bytes of a slice.
@@ -135,6 +138,7 @@ impl Cache {
             store: Tiers::open(config, Arc::clone(&clock), tasks, &metrics),
             fills: Fills::new(),
             budget: Budget::new(if config.disk.is_some() { fills.max(SLICES_HELD * slice) } else { fills }),
+            is_left: AtomicBool::new(false),
             encoders: Encoders::new(),
             max_object: config.max_object,
             slice,
@@ -272,14 +276,17 @@ impl Cache {
     }
 
     /// Leaves what is on the disk to another process that takes over from this one,
-    /// and goes on in memory; waits a few seconds at most.
-    pub async fn leave_disk(&self) {
+    /// and goes on in memory. Nothing is purged any more: that process would not know.
+    /// Waits a few seconds at most.
+    pub async fn leave(&self) {
+        self.is_left.store(true, Relaxed);
         self.store.leave_disk().await;
     }
 
-    /// Takes the disk back after all.
-    pub fn take_disk(&self) {
+    /// Takes everything back after all.
+    pub fn take_back(&self) {
         self.store.take_disk();
+        self.is_left.store(false, Relaxed);
     }
 
     /// How full it is.

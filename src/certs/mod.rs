@@ -37,7 +37,7 @@ pub use roots::trust_roots;
 pub use status::{CertificateStatus, IssuerKind};
 pub use storage::{CertStorage, FileStorage, Item, Lock};
 pub use table::{ACME_TLS_ALPN, is_challenge};
-use tokio_util::sync::DropGuard;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::base::Clock;
 use crate::config::Config;
@@ -59,6 +59,7 @@ pub struct Certificates {
     clock: Arc<dyn Clock>,
     terms: Terms,
     shared: Shared,
+    end: CancellationToken,
     _ends_upkeep: DropGuard,
 }
 
@@ -92,6 +93,11 @@ impl Certificates {
     /// the same roots. Blocks on the disk.
     pub fn are_ordered_as(&self, config: &Config) -> bool {
         self.terms == Terms::of(config)
+    }
+
+    /// Leaves all that is to be made anew to another process; what is served stays.
+    pub fn leave(&self) {
+        self.end.cancel();
     }
 
     /// Waits until there is a certificate for `name`, in lower case, or it is known

@@ -124,8 +124,8 @@ impl Certificates {
         let on_demand = sources.on_demand(&upkeep, (tasks, &end))?;
         begin(&upkeep, &kept, Arc::clone(&sources.shared.remembering), (tasks, &end));
         let Sources { clock, shared, .. } = sources;
-        let _ends_upkeep = end.drop_guard();
-        Ok(Arc::new(Self { resolver, sites: kept, on_demand, clock, terms, shared, _ends_upkeep }))
+        let _ends_upkeep = end.clone().drop_guard();
+        Ok(Arc::new(Self { resolver, sites: kept, on_demand, clock, terms, shared, end, _ends_upkeep }))
     }
 }
 

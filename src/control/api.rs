@@ -42,6 +42,10 @@ impl AdminApi {
                 let reloaded = self.lifecycle.reload().await;
                 reloaded.map_or_else(|why| not_taken(&why), |reloaded| as_json(&reloaded))
             }
+            Resource::Upgrade => match self.lifecycle.upgrade().await {
+                Ok(upgraded) => as_json(&upgraded),
+                Err(why) => refusal(StatusCode::CONFLICT, &why.0),
+            },
             Resource::Drain => self.drain(),
             Resource::Purge => purge::answer(&self.inspect.router(), content_of_req).await,
             Resource::Explain => look::explain(&self.inspect.router(), content_of_req).await,
@@ -98,6 +102,7 @@ enum Resource {
     Renew,
     Plan,
     Reload,
+    Upgrade,
     Drain,
     Purge,
     Explain,
@@ -127,6 +132,7 @@ impl Resource {
             "certificates/renew" => Self::Renew,
             "plan" => Self::Plan,
             "reload" => Self::Reload,
+            "upgrade" => Self::Upgrade,
             "drain" => Self::Drain,
             "purge" => Self::Purge,
             "explain" => Self::Explain,
@@ -142,6 +148,7 @@ impl Resource {
             Self::Assign(_)
             | Self::Renew
             | Self::Reload
+            | Self::Upgrade
             | Self::Drain
             | Self::Purge
             | Self::Explain

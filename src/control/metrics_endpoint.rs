@@ -1,6 +1,7 @@
 //! `admin.metrics`: where Prometheus reads. It serves `GET /metrics` and
 //! nothing else, so that nothing but numbers is ever on TCP.
 
+use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
@@ -25,12 +26,20 @@ pub struct MetricsEndpoint {
 impl MetricsEndpoint {
     /// Listens on `address`; port 0 takes a free one.
     pub fn bind(address: SocketAddr) -> Result<Self, ControlError> {
-        let listen = || {
-            let listener = TcpListener::bind(address)?;
-            listener.set_nonblocking(true)?;
-            Ok(Self { address: listener.local_addr()?, listener })
-        };
-        listen().map_err(|source| ControlError::Metrics { address, source })
+        TcpListener::bind(address)
+            .and_then(Self::over)
+            .map_err(|source| ControlError::Metrics { address, source })
+    }
+
+    /// Goes on with a socket that listens.
+    pub fn over(listener: TcpListener) -> io::Result<Self> {
+        listener.set_nonblocking(true)?;
+        Ok(Self { address: listener.local_addr()?, listener })
+    }
+
+    /// Its socket once more, for a process that takes over.
+    pub fn handle(&self) -> io::Result<TcpListener> {
+        self.listener.try_clone()
     }
 
     /// The address it listens on.

@@ -71,6 +71,10 @@ pub trait Lifecycle: Send + Sync + 'static {
     /// nothing.
     fn reload(&self) -> BoxFuture<'_, Result<Reloaded, ReloadRefused>>;
 
+    /// Has the program started anew, as it is now on the disk, and leaves everything to
+    /// it once it serves; or changes nothing.
+    fn upgrade(&self) -> BoxFuture<'_, Result<Upgraded, UpgradeRefused>>;
+
     /// Has new certificates made for the site of this name, or those that have it
     /// among their names, and returns at once; says how many.
     fn renew_certificates(&self, name: &str) -> usize;
@@ -92,6 +96,19 @@ pub struct Reloaded {
 /// Why the configuration in force stays, as text for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReloadRefused(pub String);
+
+/// The process that took over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Upgraded {
+    /// Its process id.
+    pub pid: u32,
+    /// Its version.
+    pub version: String,
+}
+
+/// Why no other process took over, as text for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpgradeRefused(pub String);
 
 /// The process as a whole.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -47,7 +47,9 @@ pub(super) async fn answer(router: &Router, content: &[u8]) -> Response<Full<Byt
             }
             res
         }
-        Err(error @ PurgeError::TooMany) => refusal(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
+        Err(error @ (PurgeError::TooMany | PurgeError::Left)) => {
+            refusal(StatusCode::SERVICE_UNAVAILABLE, &error.to_string())
+        }
         Err(error @ PurgeError::Lost(_)) => {
             tracing::error!(error = &error as &dyn std::error::Error, "a purge was not carried out");
             refusal(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string())

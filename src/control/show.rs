@@ -132,6 +132,12 @@ pub fn renewing(renewing: &Value) -> String {
     }
 }
 
+/// The answer of `/v1/upgrade`.
+pub fn upgraded(upgraded: &Value) -> String {
+    let (pid, version) = (cell(&upgraded["pid"]), cell(&upgraded["version"]));
+    format!("process {pid}, version {version}, serves; the one before it finishes its exchanges and ends\n")
+}
+
 /// The answer of `/v1/purge`.
 pub fn purged(purged: &Value) -> String {
     let of = |tier: &str| cell(&purged["purged"][tier]);

@@ -45,6 +45,22 @@ impl AdminSocket {
         Ok(Self { listener, file })
     }
 
+    /// The same beside the socket of a process that is taken over from, until
+    /// [`AdminSocket::take_name`].
+    pub fn bind_beside(path: &Path) -> Result<Self, ControlError> {
+        let mut name = path.as_os_str().to_owned();
+        name.push(".next");
+        Self::bind(Path::new(&name))
+    }
+
+    /// Takes the name `path`, whoever has it.
+    pub fn take_name(&mut self, path: &Path) -> Result<(), ControlError> {
+        let failed = |source| ControlError::Bind { path: path.to_owned(), source };
+        std::fs::rename(&self.file.path, path).map_err(failed)?;
+        path.clone_into(&mut self.file.path);
+        Ok(())
+    }
+
     /// Answers until the tasks are stopped, from a runtime with I/O and time.
     pub async fn serve(
         self,
@@ -190,6 +206,23 @@ mod tests {
         drop(first);
         assert!(path.exists());
         drop(second);
+    }
+
+    #[test]
+    fn a_name_goes_from_one_to_the_next() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("admin.sock");
+        let before = AdminSocket::bind(&path).unwrap();
+        let mut after = AdminSocket::bind_beside(&path).unwrap();
+        std::os::unix::net::UnixStream::connect(&path).unwrap();
+        before.listener.accept().unwrap();
+        after.take_name(&path).unwrap();
+        drop(before);
+        std::os::unix::net::UnixStream::connect(&path).unwrap();
+        after.listener.accept().unwrap();
+        assert_eq!((mode(&path), directory.path().read_dir().unwrap().count()), (0o600, 1));
+        drop(after);
+        assert!(!path.exists());
     }
 
     #[test]

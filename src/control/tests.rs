@@ -74,6 +74,10 @@ impl Lifecycle for Process {
         std::future::ready(Err(ReloadRefused("seawall.toml:7:1: unknown key".to_owned()))).boxed()
     }
 
+    fn upgrade(&self) -> BoxFuture<'_, Result<Upgraded, UpgradeRefused>> {
+        std::future::ready(Err(UpgradeRefused("the new process does not start".to_owned()))).boxed()
+    }
+
     fn renew_certificates(&self, name: &str) -> usize {
         usize::from(name == "example.com")
     }
@@ -137,7 +141,7 @@ async fn raw(mut stream: impl AsyncReadExt + AsyncWriteExt + Unpin, req: &[u8]) 
 }
 
 #[tokio::test]
-async fn a_plan_is_told_and_a_config_that_is_not_taken_says_why() {
+async fn what_is_not_done_says_why() {
     let served = serve();
     let plan =
         json!({ "reloaded": [{ "kind": "added", "what": "site b.test" }], "after_restart": ["workers"] });
@@ -146,6 +150,10 @@ async fn a_plan_is_told_and_a_config_that_is_not_taken_says_why() {
     assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
     let why: Value = serde_json::from_slice(&body).unwrap();
     assert_eq!(why, json!({ "error": "seawall.toml:7:1: unknown key" }));
+    let (status, body) = client::request(&served.socket, Method::POST, "/v1/upgrade").await.unwrap();
+    assert_eq!(status, StatusCode::CONFLICT);
+    let why: Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!(why, json!({ "error": "the new process does not start" }));
     stop(served).await;
 }
 

@@ -37,6 +37,10 @@ const STREAM_SEND_BUFFER: usize = 32 * 1024;
 /// The least that hyper takes for its buffers of an HTTP/1 connection, in bytes.
 const SMALLEST_BUFFER: usize = 8 * 1024;
 
+/// How long a drain leaves an HTTP/1 connection to its client, who may be about to send a
+/// request, and is told with the answer that it was the last one. HTTP/2 has GOAWAY.
+const LAST_REQUEST_WITHIN: Duration = Duration::from_secs(1);
+
 /// Fields of a request that hyper takes unless it is told otherwise.
 const HEADERS_OF_HYPER: usize = 100;
 
@@ -69,6 +73,7 @@ impl Front {
                     pace.pause();
                     polled
                 };
+                let close = (close, LAST_REQUEST_WITHIN);
                 self.drive((&pace, &limits), connection.as_mut(), poll, close).await
             }
             ConnectionProtocol::Http2 => {
@@ -78,8 +83,8 @@ impl Front {
                 let poll = |connection: Pin<&mut _>, context: &mut Context<'_>| {
                     gather.poll_driven(connection, context).map(|served| served.unwrap_or(Ok(())))
                 };
-                self.drive((&pace, &limits), connection.as_mut(), poll, http2::Connection::graceful_shutdown)
-                    .await
+                let close = (http2::Connection::graceful_shutdown, Duration::ZERO);
+                self.drive((&pace, &limits), connection.as_mut(), poll, close).await
             }
         };
         if let Err(error) = served {
@@ -88,16 +93,20 @@ impl Front {
         }
     }
 
-    /// Drives a connection by `poll` to its end, a limit's, or a drain's.
+    /// Drives a connection by `poll` to its end, a limit's, or a drain's, which has it
+    /// `close` after a while.
     async fn drive<C>(
         &self,
         (pace, limits): (&Pace, &Limits),
         mut connection: Pin<&mut C>,
         poll: impl Fn(Pin<&mut C>, &mut Context<'_>) -> Poll<hyper::Result<()>>,
-        close: impl Fn(Pin<&mut C>),
+        (close, leave): (impl Fn(Pin<&mut C>), Duration),
     ) -> hyper::Result<()> {
         let mut limit = pin!(pace.ended_by(limits));
-        let mut drain = pin!(self.draining.cancelled());
+        let mut drain = pin!(async {
+            self.draining.cancelled().await;
+            tokio::time::sleep(leave).await;
+        });
         let mut is_draining = false;
         loop {
             tokio::select! {

@@ -42,7 +42,21 @@ pub struct Bound {
 }
 
 impl Bound {
-    /// Begins to take connections: one listening socket for each worker.
+    /// Sockets that listen on `address` already, for another process that leaves them
+    /// to this one, and further ones if there are fewer than `workers`.
+    pub fn over(address: SocketAddr, sockets: Vec<TcpListener>, workers: usize) -> Result<Self, BindError> {
+        let adopt = || {
+            let first = sockets.first().ok_or(io::ErrorKind::InvalidInput)?;
+            let address = first.local_addr()?;
+            let missing = workers.saturating_sub(sockets.len());
+            let more = (0..missing).map(|_| shared(address)).collect::<io::Result<Vec<_>>>()?;
+            let sockets = sockets.into_iter().map(Socket::from).chain(more).collect();
+            Ok(Self { address, sockets })
+        };
+        adopt().map_err(|source| BindError { address, source })
+    }
+
+    /// Begins to take connections: one listening socket for each worker, or more.
     pub fn listen(self) -> Result<Vec<TcpListener>, BindError> {
         let listen = |socket: Socket| {
             socket.listen(BACKLOG)?;
@@ -101,15 +115,16 @@ fn bind_all(mut address: SocketAddr, workers: usize, must_be_free: bool) -> io::
             address.set_port(chosen.port());
         }
     }
-    let sockets = (0..workers.max(1))
-        .map(|_| {
-            let socket = socket(address)?;
-            socket.set_reuse_port(true)?;
-            socket.bind(&address.into())?;
-            Ok(socket)
-        })
-        .collect::<io::Result<_>>()?;
+    let sockets = (0..workers.max(1)).map(|_| shared(address)).collect::<io::Result<_>>()?;
     Ok(Bound { address, sockets })
+}
+
+/// A socket that shares its address with others.
+fn shared(address: SocketAddr) -> io::Result<Socket> {
+    let socket = socket(address)?;
+    socket.set_reuse_port(true)?;
+    socket.bind(&address.into())?;
+    Ok(socket)
 }
 
 fn socket(address: SocketAddr) -> io::Result<Socket> {
@@ -136,6 +151,19 @@ mod tests {
         let ports: Vec<u16> = listening.iter().map(|s| s.local_addr().unwrap().port()).collect();
         assert_eq!(ports, [port; 3]);
         assert_ne!(port, 0);
+    }
+
+    #[test]
+    fn sockets_that_listen_are_taken_over_and_more_are_added() {
+        let before = bind("127.0.0.1:0".parse().unwrap(), 2).unwrap();
+        let address = before.address;
+        for workers in [1, 2, 3] {
+            let again = bind_over(address, 2).unwrap().listen().unwrap();
+            let bound = Bound::over(address, again, workers).unwrap();
+            assert_eq!((bound.address, bound.sockets.len()), (address, workers.max(2)));
+            assert_eq!(bound.listen().unwrap().len(), workers.max(2));
+        }
+        assert!(Bound::over(address, Vec::new(), 1).is_err());
     }
 
     #[test]

@@ -37,3 +37,4 @@ mod purge;
 mod reload;
 mod resolve;
 mod tls_policy;
+mod upgrade;

@@ -10,8 +10,9 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 
 use super::{banner, config_text, origins};
+use crate::app::StartError;
 use crate::app::command_line::{CommandError, Demo};
-use crate::app::{StartError, process};
+use crate::app::process::{self, Way};
 use crate::base::Tasks;
 use crate::config;
 
@@ -32,7 +33,7 @@ pub(in crate::app) fn run(demo: &Demo) -> Result<(), CommandError> {
     let (http, https) = (loopback(demo.http_port), loopback(demo.https_port));
     let text = config_text(&http, &https, &state_dir, &servers.addresses);
     let loaded = config::parse("the demo", &text, Path::new("."))?;
-    process::run(loaded, false, |edge| {
+    process::run(loaded, Way::default(), |edge| {
         let port = |addresses: &[SocketAddr]| addresses.first().map_or(0, SocketAddr::port);
         let ca = state_dir.join("ca").join("ca.pem");
         let text = banner(port(&edge.https), port(&edge.http), &ca);

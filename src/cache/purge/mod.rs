@@ -7,6 +7,7 @@ mod scope;
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -55,6 +56,9 @@ pub enum PurgeError {
     /// More is under way than can be kept in mind.
     #[error("too many purges under way")]
     TooMany,
+    /// It would not hold for the process that takes over.
+    #[error("another process is taking over: ask again in a moment")]
+    Left,
     /// It ended before its end.
     #[error("the purge was lost")]
     Lost(#[source] tokio::task::JoinError),
@@ -77,6 +81,9 @@ impl Cache {
     /// ten seconds at most even if not everything is removed by then. Dropping
     /// the answer does not stop the purge.
     pub async fn purge(self: &Arc<Self>, purge: Purge) -> Result<Purged, PurgeError> {
+        if self.is_left.load(Relaxed) {
+            return Err(PurgeError::Left);
+        }
         let begun = self.clock.now();
         let (kind, soft, named) = (purge.kind(), purge.soft, without_query(&purge.to_string()));
         let cache = Arc::clone(self);

@@ -3,7 +3,7 @@
 use tempfile::TempDir;
 
 use super::*;
-use crate::cache::Purge;
+use crate::cache::{Purge, PurgeError};
 
 const FRESH: &[(&str, &str)] = &[("cache-control", "max-age=60"), ("etag", "\"1\"")];
 
@@ -15,7 +15,7 @@ async fn the_next_process_finds_what_this_one_left() {
         before.store(path, FRESH, "content").await;
     }
     // What waits to be written is written first.
-    before.cache.leave_disk().await;
+    before.cache.leave().await;
     assert!(before.cache.usage().disk.is_none());
     let mut after = Edge::over(directory.path());
     for path in ["/1", "/2", "/3"] {
@@ -29,12 +29,13 @@ async fn who_left_it_goes_on_in_memory_and_changes_nothing_there() {
     let directory = TempDir::new().unwrap();
     let mut before = Edge::over(directory.path());
     before.store("/", FRESH, "content").await;
-    before.cache.leave_disk().await;
+    before.cache.leave().await;
     let mut after = Edge::over(directory.path());
     assert!(status(&before.hit("/", &[])).hit);
     before.store("/later", FRESH, "later").await;
-    before.cache.purge(Purge::everything()).await.unwrap();
-    assert_eq!((before.cache.usage().objects, before.metrics.disk_errors.value()), (0, 0));
+    let refused = before.cache.purge(Purge::everything()).await.unwrap_err();
+    assert!(matches!(refused, PurgeError::Left), "{refused}");
+    assert_eq!(before.metrics.disk_errors.value(), 0);
     assert_eq!(text(after.found("/").await).await.unwrap(), "content");
     let later = after.get("/later", &[]);
     after.exchange().await.respond_whole(200, FRESH, "anew");
@@ -46,16 +47,17 @@ async fn who_left_it_in_vain_takes_it_back() {
     let directory = TempDir::new().unwrap();
     let mut edge = Edge::over(directory.path());
     edge.store("/before", FRESH, "content").await;
-    edge.cache.leave_disk().await;
+    edge.cache.leave().await;
     let next = Edge::over(directory.path());
-    edge.cache.take_disk();
+    edge.cache.take_back();
     assert!(edge.cache.usage().disk.is_none(), "the next process has it");
     drop(next);
     while edge.cache.usage().disk.is_none() {
         // It may still be letting go of the directory.
         tokio::task::yield_now().await;
-        edge.cache.take_disk();
+        edge.cache.take_back();
     }
+    assert_eq!(edge.cache.usage().disk.unwrap().objects, 1);
     edge.store("/after", FRESH, "content").await;
     let edge = edge.restarted(directory.path(), 2).await;
     for path in ["/before", "/after"] {

@@ -1,51 +1,7 @@
 //! Reloads while clients ask without a pause.
 
 use super::*;
-
-/// Clients that ask without a pause, over HTTP/1.1 and HTTP/2, on connections that
-/// are kept and on new ones.
-struct Load {
-    answered: Arc<AtomicUsize>,
-    enough: Arc<AtomicBool>,
-    clients: Vec<JoinHandle<()>>,
-}
-
-impl Load {
-    fn begin(https: SocketAddr, ca: &Path) -> Self {
-        let (answered, enough) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
-        let client = |(alpn, is_kept): (Alpn, bool)| {
-            let (answered, enough, ca) = (Arc::clone(&answered), Arc::clone(&enough), ca.to_owned());
-            tokio::spawn(async move {
-                let mut client = Client::connect(https, &ca, "site.test", alpn).await;
-                while !enough.load(SeqCst) {
-                    if !is_kept {
-                        client = Client::connect(https, &ca, "site.test", alpn).await;
-                    }
-                    assert_eq!(client.get("/").await.status(), 200);
-                    answered.fetch_add(1, SeqCst);
-                }
-            })
-        };
-        let kinds = [(Alpn::H1, true), (Alpn::H1, false), (Alpn::H2, true), (Alpn::H2, false)];
-        let clients = kinds.into_iter().cycle().take(12).map(client).collect();
-        Self { answered, enough, clients }
-    }
-
-    /// Waits for so many more answers.
-    async fn goes_on(&self, more: usize) {
-        let before = self.answered.load(SeqCst);
-        let reached = || (self.answered.load(SeqCst) >= before + more).then_some(());
-        eventually("answers under load", reached).await;
-    }
-
-    /// All that was asked was answered.
-    async fn ends_well(self) {
-        self.enough.store(true, SeqCst);
-        for client in self.clients {
-            within("a client", client).await.unwrap();
-        }
-    }
-}
+use crate::support::load::{Kept, Load};
 
 #[tokio::test]
 async fn five_reloads_and_two_wrong_ones_under_load_lose_no_request() {
@@ -58,7 +14,7 @@ async fn five_reloads_and_two_wrong_ones_under_load_lose_no_request() {
     };
     let both = format!("origins = [\"{one}\", \"{two}\"]");
     let seawall = Seawall::start(&tables(&format!("origins = [\"{one}\"]"))).await;
-    let load = Load::begin(seawall.https, &seawall.ca());
+    let load = Load::begin(seawall.https, &seawall.ca(), Kept::Always);
     load.goes_on(100).await;
     for next in [
         tables(&both),

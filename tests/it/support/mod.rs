@@ -7,6 +7,7 @@ pub(crate) mod client;
 pub(crate) mod curl;
 pub(crate) mod dns;
 pub(crate) mod haproxy;
+pub(crate) mod load;
 pub(crate) mod named;
 pub(crate) mod nginx;
 pub(crate) mod origin;

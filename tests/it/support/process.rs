@@ -75,6 +75,8 @@ impl Drop for Running {
 /// `seawall run`, running.
 pub(crate) struct Seawall {
     process: Running,
+    /// The processes that took over since, one from the other.
+    successors: Vec<Pid>,
     /// What it would begin anew with.
     pub(crate) place: Place,
     /// Where it takes cleartext.
@@ -124,7 +126,8 @@ impl Place {
     /// Runs the program with what is there and waits until it listens.
     pub(crate) async fn run(self) -> Seawall {
         let (http, https) = (self.http, self.https);
-        let mut seawall = Seawall { process: self.spawn(), place: self, http, https };
+        let (process, successors) = (self.spawn(), Vec::new());
+        let mut seawall = Seawall { process, successors, place: self, http, https };
         seawall.listens().await;
         seawall
     }
@@ -217,9 +220,20 @@ impl Seawall {
         prlimit(Some(self.pid()), Resource::Nofile, limit).unwrap();
     }
 
-    /// Its process id.
+    /// Its process id: that of the last one that took over.
     pub(crate) fn pid(&self) -> Pid {
-        Pid::from_child(&self.process.0)
+        self.successors.last().copied().unwrap_or_else(|| Pid::from_child(&self.process.0))
+    }
+
+    /// Has a new process take over; what was said to that.
+    pub(crate) async fn upgrade(&mut self) -> Output {
+        let output = self.ask("upgrade", &["--json"]).await;
+        if output.status.success() {
+            let upgraded: Value = serde_json::from_slice(&output.stdout).unwrap();
+            let pid = upgraded["pid"].as_i64().and_then(|pid| Pid::from_raw(pid.try_into().ok()?));
+            self.successors.push(pid.unwrap());
+        }
+        output
     }
 
     /// Ends it as a crash would.
@@ -290,6 +304,10 @@ impl Seawall {
 impl Drop for Seawall {
     fn drop(&mut self) {
         self.process.kill();
+        for pid in &self.successors {
+            // Most are gone.
+            let _ = kill_process(*pid, Signal::KILL);
+        }
         let diagnostics = self.read("stderr");
         if std::thread::panicking() {
             eprintln!("--- the program said ---\n{}{diagnostics}", self.read("stdout"));

@@ -22,8 +22,13 @@ pub(crate) const AGREEMENT: &str = "HTTP/1.1 101 Switching Protocols\r\nConnecti
 
 /// Both ends of a tunnel through `seawall`, through which nothing has passed yet.
 pub(crate) async fn tunnel(seawall: &Seawall, origin: &mut Origin) -> (RawClient, TcpStream) {
+    tunnel_to("site.test", seawall, origin).await
+}
+
+/// The same to a site of another name.
+pub(crate) async fn tunnel_to(site: &str, seawall: &Seawall, origin: &mut Origin) -> (RawClient, TcpStream) {
     let mut client = RawClient::connect(seawall.http).await;
-    client.send(HANDSHAKE).await;
+    client.send(HANDSHAKE.replace("site.test", site)).await;
     let mut arrival = origin.next().await;
     arrival.send(AGREEMENT).await;
     assert_eq!(client.response().await.status(), 101);

@@ -93,7 +93,7 @@ struct Left;
 
 /// True of an error that says no more than that the directory was left.
 pub(super) fn is_of_left(error: &io::Error) -> bool {
-    error.get_ref().is_some_and(|error| error.is::<Left>())
+    error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<Left>)
 }
 
 impl Directory {

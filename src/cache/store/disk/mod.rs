@@ -205,6 +205,7 @@ impl Disk {
         let left = self.wait(CLOSE_WAIT, |disk| {
             snapshot::leave(disk);
             disk.directory.leave();
+            disk.index.clear();
         });
         left.await;
     }

@@ -1,0 +1,161 @@
+//! The side of the process that is taken over from.
+
+use std::ffi::OsString;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::AsFd;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::words::{Line, MOST_SOCKETS, Scheme, Word};
+use crate::cache::Cache;
+
+/// How long a successor may take until it asks for what it takes over, and then until
+/// it serves: the admin socket answers in half a minute.
+const SUCCESSOR_ANSWERS_WITHIN: Duration = Duration::from_secs(12);
+
+/// What a process is told that is to take over.
+pub(in crate::app) const TAKE_OVER: &str = "--take-over";
+
+/// Why no other process took over.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::app) enum UpgradeError {
+    #[error("only what `seawall run` started can be taken over from")]
+    NotARun,
+    #[error("the edge is draining: it is not taken over from")]
+    Draining,
+    #[error("{} cannot be started", program.display())]
+    NotStarted {
+        program: OsString,
+        #[source]
+        source: io::Error,
+    },
+    #[error("the new process does not start: {0}")]
+    Failed(String),
+    #[error("the new process said nothing for {within:?}")]
+    Silent { within: Duration },
+    #[error("the new process ended before it served")]
+    Ended,
+    #[error("the new process cannot be talked with")]
+    Line(#[from] io::Error),
+}
+
+/// How a process is started anew.
+#[derive(Clone, Debug)]
+pub(in crate::app) struct Program {
+    name: OsString,
+    arguments: Vec<OsString>,
+}
+
+/// A process that serves in place of this one.
+#[derive(Clone, Debug)]
+pub(in crate::app) struct Successor {
+    /// Its process id.
+    pub(in crate::app) pid: u32,
+    /// Its version.
+    pub(in crate::app) version: String,
+}
+
+/// Sockets that listen on an address, as the config writes it.
+pub(in crate::app) type Listening = ((Scheme, SocketAddr), Vec<TcpListener>);
+
+impl Program {
+    /// This program with its arguments, found by its name as it was: what is there
+    /// under that name is started.
+    pub(in crate::app) fn of_this_process() -> Option<Self> {
+        let mut arguments = std::env::args_os();
+        let name = arguments.next()?;
+        Some(Self { name, arguments: arguments.filter(|argument| argument != TAKE_OVER).collect() })
+    }
+
+    fn start(&self) -> Result<(Line, Child), UpgradeError> {
+        let (line, far) = Line::pair()?;
+        line.wait_at_most(SUCCESSOR_ANSWERS_WITHIN)?;
+        let mut command = Command::new(&self.name);
+        command.args(&self.arguments).arg(TAKE_OVER).stdin(Stdio::from(far));
+        let not_started = |source| UpgradeError::NotStarted { program: self.name.clone(), source };
+        let child = command.spawn().map_err(not_started)?;
+        Ok((line, child))
+    }
+}
+
+/// Starts `program`, and leaves the disk tier of `cache` and `listening` to it. Returns
+/// once it serves; on an error it is gone, and this process has everything back. To be
+/// run to its end.
+pub(in crate::app) async fn hand_over(
+    program: &Program,
+    cache: &Arc<Cache>,
+    listening: Vec<Listening>,
+) -> Result<Successor, UpgradeError> {
+    let (line, child) = program.start()?;
+    let (line, mut child) = (Arc::new(line), Unproven(Some(child)));
+    match hear(&line).await? {
+        Word::Take => {}
+        other => return Err(refusal(other)),
+    }
+    cache.leave().await;
+    match leave_sockets(&line, listening).await {
+        Ok(version) => Ok(Successor { pid: child.prove(), version }),
+        Err(error) => {
+            drop(child);
+            cache.take_back();
+            Err(error)
+        }
+    }
+}
+
+/// Passes the sockets on, and waits until the successor serves; its version.
+async fn leave_sockets(line: &Arc<Line>, listening: Vec<Listening>) -> Result<String, UpgradeError> {
+    let speaker = Arc::clone(line);
+    let said = tokio::task::spawn_blocking(move || {
+        for ((scheme, address), sockets) in &listening {
+            for some in sockets.chunks(MOST_SOCKETS) {
+                let sockets: Vec<_> = some.iter().map(AsFd::as_fd).collect();
+                speaker.say(&Word::Sockets { scheme: *scheme, address: *address }, &sockets)?;
+            }
+        }
+        speaker.say(&Word::All, &[])
+    });
+    said.await.map_err(io::Error::other)??;
+    match hear(line).await? {
+        Word::Serving { version } => Ok(version),
+        other => Err(refusal(other)),
+    }
+}
+
+async fn hear(line: &Arc<Line>) -> Result<Word, UpgradeError> {
+    let line = Arc::clone(line);
+    let heard = tokio::task::spawn_blocking(move || line.hear()).await.map_err(io::Error::other)?;
+    heard.map(|(word, _)| word).map_err(|error| match error.kind() {
+        io::ErrorKind::WouldBlock => UpgradeError::Silent { within: SUCCESSOR_ANSWERS_WITHIN },
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => UpgradeError::Ended,
+        _ => UpgradeError::Line(error),
+    })
+}
+
+fn refusal(word: Word) -> UpgradeError {
+    match word {
+        Word::Failed { reason } => UpgradeError::Failed(reason),
+        _ => UpgradeError::Line(io::ErrorKind::InvalidData.into()),
+    }
+}
+
+/// A process that does not serve yet: it is ended when this is dropped.
+struct Unproven(Option<Child>);
+
+impl Unproven {
+    /// It serves, and stays; its process id.
+    fn prove(&mut self) -> u32 {
+        self.0.take().map_or(0, |child| child.id())
+    }
+}
+
+impl Drop for Unproven {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.0 {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! The side of the process that takes over.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use super::words::{Line, Scheme, Word};
+
+/// How long the predecessor may take for each word: it writes down what its disk
+/// tier has.
+const PREDECESSOR_ANSWERS_WITHIN: Duration = Duration::from_secs(25);
+
+/// Why this process does not take over.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::app) enum TakeOverError {
+    #[error("nothing is there to take over from: `seawall upgrade` starts a process so")]
+    NoPredecessor(#[source] io::Error),
+    #[error("the process to take over from does not answer")]
+    Silent(#[source] io::Error),
+    #[error("the process to take over from says what is not understood")]
+    NotUnderstood,
+}
+
+/// The process that is taken over from.
+#[derive(Debug)]
+pub(in crate::app) struct Predecessor(Line);
+
+/// What is taken over: sockets that listen, with the addresses by which the config of
+/// the predecessor calls them.
+#[derive(Debug, Default)]
+pub(in crate::app) struct Inheritance(Vec<((Scheme, SocketAddr), Vec<TcpListener>)>);
+
+impl Predecessor {
+    /// Who is at the other end of the standard input.
+    pub(in crate::app) fn on_standard_input() -> Result<Self, TakeOverError> {
+        let line = || {
+            let line = Line::of(io::stdin().as_fd().try_clone_to_owned()?)?;
+            line.wait_at_most(PREDECESSOR_ANSWERS_WITHIN)?;
+            Ok(Self(line))
+        };
+        line().map_err(TakeOverError::NoPredecessor)
+    }
+
+    /// Takes what is there to take over. Blocks.
+    pub(in crate::app) fn take(&self) -> Result<Inheritance, TakeOverError> {
+        self.0.say(&Word::Take, &[]).map_err(TakeOverError::Silent)?;
+        let mut taken = Inheritance::default();
+        loop {
+            let (word, sockets) = self.0.hear().map_err(TakeOverError::Silent)?;
+            match word {
+                Word::Sockets { scheme, address } => {
+                    taken.add((scheme, address), sockets.into_iter().map(TcpListener::from));
+                }
+                Word::All => return Ok(taken),
+                _ => return Err(TakeOverError::NotUnderstood),
+            }
+        }
+    }
+
+    /// Says that this process serves: the other one ends.
+    pub(in crate::app) fn serving(&self) -> Result<(), TakeOverError> {
+        let version = env!("CARGO_PKG_VERSION").to_owned();
+        self.0.say(&Word::Serving { version }, &[]).map_err(TakeOverError::Silent)
+    }
+
+    /// Says why this process does not start: the other one goes on.
+    pub(in crate::app) fn failed(&self, reason: String) {
+        // It goes on as well if it hears nothing.
+        let _ = self.0.say(&Word::Failed { reason }, &[]);
+    }
+}
+
+impl Inheritance {
+    fn add(&mut self, written: (Scheme, SocketAddr), sockets: impl Iterator<Item = TcpListener>) {
+        // More of the same may not have gone with one word.
+        match self.0.last_mut().filter(|(other, _)| *other == written) {
+            Some((_, others)) => others.extend(sockets),
+            None => self.0.push((written, sockets.collect())),
+        }
+    }
+
+    /// Takes the sockets that listen on an address, as the config writes it.
+    pub(in crate::app) fn remove(&mut self, written: (Scheme, SocketAddr)) -> Option<Vec<TcpListener>> {
+        let at = self.0.iter().position(|(other, _)| *other == written)?;
+        Some(self.0.swap_remove(at).1)
+    }
+}

@@ -1,0 +1,62 @@
+//! What keeps a new process from taking over changes nothing for the running one.
+
+use super::*;
+use crate::support::process::{command, finished};
+
+/// Has a new process try to take over, which must fail and say so.
+async fn refused(seawall: &mut Seawall, why: &str) {
+    let before = seawall.pid();
+    let output = seawall.upgrade().await;
+    assert!(!output.status.success() && words(&output).contains(why), "{}", words(&output));
+    assert_eq!(status(seawall).await["pid"], before.as_raw_nonzero().get());
+}
+
+#[tokio::test]
+async fn one_that_does_not_start_leaves_the_running_one_serving() {
+    let (mut seawall, origin) = edge().await;
+    let good = tables(&seawall.place, origin.address);
+    assert_eq!(RawClient::ask(seawall.http, GET).await.status(), 200);
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    for (config, why) in [
+        (good.replace("origins", "orgins"), "seawall.toml:"),
+        (format!("admin.metrics = \"{}\"\n{good}", taken.local_addr().unwrap()), "taken"),
+        (good.replace("tls = \"internal\"", "tls = { cert = \"none.pem\", key = \"none.pem\" }"), "none.pem"),
+    ] {
+        seawall.place.configure(&config);
+        refused(&mut seawall, why).await;
+        let res = RawClient::ask(seawall.http, GET).await;
+        assert!(res.field("cache-status").unwrap().contains("hit"), "{why}");
+    }
+    // The disk tier is the running one's again, and goes to the next one that starts.
+    let purge = seawall.ask("purge", &["--all"]).await;
+    assert!(words(&purge).contains("1 in memory, 1 on the disk"), "{}", words(&purge));
+    assert_eq!(RawClient::ask(seawall.http, GET).await.status(), 200);
+    seawall.place.configure(&good);
+    upgraded(&mut seawall).await;
+    assert!(RawClient::ask(seawall.http, GET).await.field("cache-status").unwrap().contains("hit"));
+    assert_eq!(origin.requests(), 2);
+}
+
+#[tokio::test]
+async fn what_was_not_started_from_a_config_is_not_taken_over_from() {
+    let (seawall, _origin) = edge().await;
+    let config = seawall.place.config();
+    let alone = finished(&mut command(&["run", "-c", config.to_str().unwrap(), "--take-over"])).await;
+    assert!(!alone.status.success() && words(&alone).contains("nothing is there to take over from"));
+}
+
+#[tokio::test]
+async fn a_draining_edge_is_not_taken_over_from() {
+    let mut origin = Origin::start().await;
+    let place = Place::new();
+    place.configure(&tables(&place, origin.address));
+    let mut seawall = place.run().await;
+    let mut client = RawClient::connect(seawall.http).await;
+    client.send(GET).await;
+    let arrival = origin.next().await;
+    seawall.terminate();
+    seawall.refuses_connections().await;
+    refused(&mut seawall, "draining").await;
+    arrival.answer(ok("", "hello")).await;
+    assert_eq!(client.response().await.status(), 200);
+}
