@@ -9,6 +9,7 @@ mod generation;
 mod inspect;
 mod look;
 mod origins;
+mod privileges;
 mod process;
 mod purge;
 mod reload;

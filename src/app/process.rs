@@ -14,7 +14,7 @@ use super::edge::{Edge, Live};
 use super::inspect::Inspection;
 use super::succession::{Inheritance, Predecessor, Program, Scheme};
 use super::upgrade::Upgrade;
-use super::{reload, service_manager};
+use super::{privileges, reload, service_manager};
 use crate::base::Tasks;
 use crate::config::Loaded;
 use crate::config::model::Admin;
@@ -41,6 +41,7 @@ pub(super) fn run(
 ) -> Result<(), CommandError> {
     diagnostics::init(&loaded.config.log.level);
     raise_open_files();
+    privileges::give_up(&loaded.config)?;
     // For libraries that ask the process; ours are told.
     let _ = (*crate::certs::provider()).clone().install_default();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -199,8 +200,8 @@ impl Signals {
 pub(super) fn warn_of_root() {
     if rustix::process::geteuid().is_root() {
         tracing::warn!(
-            "running as root: let the service manager choose a user and grant the ports, as \
-             packaging/seawall.service does"
+            "running as root: name a `user` in the config, or let the service manager choose one and \
+             grant the ports, as packaging/seawall.service does"
         );
     }
 }

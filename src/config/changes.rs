@@ -77,6 +77,7 @@ impl Config {
 
     /// Takes from the configuration in force what only counts from the next start on.
     pub fn keep_until_restart(&mut self, in_force: &Self) {
+        self.user.clone_from(&in_force.user);
         self.state_dir.clone_from(&in_force.state_dir);
         self.workers = in_force.workers;
         self.log = in_force.log.clone();
@@ -253,7 +254,7 @@ fn acme_keys(old: &Config, new: &Config) -> Vec<String> {
 }
 
 fn restart_keys(old: &Config, new: &Config) -> Vec<String> {
-    let mut keys = keys!(old, new, [state_dir, workers]);
+    let mut keys = keys!(old, new, [user, state_dir, workers]);
     let under = |section: &str, keys: Vec<String>| {
         keys.into_iter().map(|key| format!("{section}.{key}")).collect::<Vec<_>>()
     };

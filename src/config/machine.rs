@@ -20,6 +20,8 @@ pub struct Machine {
     pub open_files: u64,
     /// Where state is kept if the config does not say.
     pub state_dir: PathBuf,
+    /// The same for a process that is started as root.
+    pub system_state_dir: PathBuf,
     /// Where sockets are made, if a service manager gave such a place.
     pub runtime_dir: Option<PathBuf>,
 }
@@ -32,6 +34,7 @@ impl Machine {
             cores: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
             open_files: getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX),
             state_dir: state_dir(|name| std::env::var(name).ok(), geteuid().is_root()),
+            system_state_dir: state_dir(|name| std::env::var(name).ok(), true),
             runtime_dir: first_path(std::env::var("RUNTIME_DIRECTORY").ok()),
         }
     }

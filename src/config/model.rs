@@ -30,6 +30,8 @@ pub use secret::Secret;
 pub struct Config {
     /// Contact for the certificate authority.
     pub email: Option<String>,
+    /// Who the process becomes that is started as root.
+    pub user: Option<String>,
     /// Where keys, certificates and accounts are kept (0700).
     pub state_dir: PathBuf,
     /// How many worker threads, each with its own runtime.

@@ -22,9 +22,10 @@ pub(super) fn read(reading: &Reading<'_>, text: &str) -> Config {
 }
 
 fn config(root: &mut Table<'_>) -> Config {
-    root.not_yet(&["user", "cluster", "http3"]);
+    root.not_yet(&["cluster", "http3"]);
     check_any_site(root);
-    let state_dir = state_dir(root);
+    let user = root.value("user").and_then(|value| value.parse("a user", user));
+    let state_dir = state_dir(root, user.is_some());
     let listen = root.section("listen", listen::read);
     let limits = root.section("limits", limits::read);
     let (acme, on_demand) = root.section("acme", |table| {
@@ -51,6 +52,7 @@ fn config(root: &mut Table<'_>) -> Config {
         purge_token: cache.purge_token,
         pools: pools.finish(root.reading),
         sites: sites.all,
+        user,
         state_dir,
         listen,
         limits,
@@ -67,9 +69,21 @@ fn check_any_site(root: &mut Table<'_>) {
     }
 }
 
-fn state_dir(root: &mut Table<'_>) -> PathBuf {
+/// The same whoever reads the file, where it names who runs the process.
+fn state_dir(root: &mut Table<'_>, has_user: bool) -> PathBuf {
     let written = root.value("state_dir").and_then(|value| value.path());
-    written.unwrap_or_else(|| root.reading.machine.state_dir.clone())
+    let machine = root.reading.machine;
+    let of_machine = if has_user { &machine.system_state_dir } else { &machine.state_dir };
+    written.unwrap_or_else(|| of_machine.clone())
+}
+
+fn user(text: &str) -> Result<String, Fault> {
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
+    match text.bytes().all(is_name) && !text.is_empty() {
+        true if text == "root" => Err(Fault::new("root is who starts it").help("name another user, or none")),
+        true => Ok(text.to_owned()),
+        false => Err(Fault::new("not the name of a user").help("write one such as \"seawall\"")),
+    }
 }
 
 fn email(text: &str) -> Result<String, Fault> {

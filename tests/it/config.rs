@@ -27,6 +27,7 @@ fn machine() -> Machine {
         cores: NonZeroUsize::new(4).unwrap(),
         open_files: 1 << 20,
         state_dir: PathBuf::from("/var/lib/seawall"),
+        system_state_dir: PathBuf::from("/var/lib/seawall"),
         runtime_dir: None,
     }
 }

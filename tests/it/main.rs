@@ -31,6 +31,7 @@ mod memory;
 mod on_demand;
 mod origins;
 mod preflight;
+mod privileges;
 mod process;
 mod proxy_protocol;
 mod purge;

@@ -14,6 +14,7 @@ fuzz_target!(|text: &str| {
         cores: NonZeroUsize::MIN,
         open_files: 1 << 16,
         state_dir: "/state".into(),
+        system_state_dir: "/state".into(),
         runtime_dir: None,
     };
     match config::parse_for(&machine, "fuzz.toml", text, Path::new("/")) {
