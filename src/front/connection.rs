@@ -15,6 +15,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::gather::Gather;
+use super::lent::{Home, Lent};
 use super::pace::Pace;
 use super::paced::Paced;
 use super::service::ConnectionService;
@@ -41,6 +42,9 @@ const SMALLEST_BUFFER: usize = 8 * 1024;
 /// request, and is told with the answer that it was the last one. HTTP/2 has GOAWAY.
 const LAST_REQUEST_WITHIN: Duration = Duration::from_secs(1);
 
+/// How long nothing goes on before an HTTP/1 connection rests.
+const RESTS_AFTER: Duration = Duration::from_secs(2);
+
 /// Fields of a request that hyper takes unless it is told otherwise.
 const HEADERS_OF_HYPER: usize = 100;
 
@@ -64,18 +68,7 @@ impl Front {
             pace: Arc::clone(&pace),
         };
         let served = match protocol {
-            ConnectionProtocol::Http1 => {
-                let io = TokioIo::new(stream);
-                let mut connection = pin!(self.http1(&limits).serve_connection(io, service).with_upgrades());
-                let close = http1::UpgradeableConnection::graceful_shutdown;
-                let poll = |connection: Pin<&mut _>, context: &mut Context<'_>| {
-                    let polled = Future::poll(connection, context);
-                    pace.pause();
-                    polled
-                };
-                let close = (close, LAST_REQUEST_WITHIN);
-                self.drive((&pace, &limits), connection.as_mut(), poll, close).await
-            }
+            ConnectionProtocol::Http1 => self.serve_http1(stream, &service, (&pace, &limits)).await,
             ConnectionProtocol::Http2 => {
                 let gather = Gather::new(stream);
                 let io = TokioIo::new(gather.handle());
@@ -83,8 +76,9 @@ impl Front {
                 let poll = |connection: Pin<&mut _>, context: &mut Context<'_>| {
                     gather.poll_driven(connection, context).map(|served| served.unwrap_or(Ok(())))
                 };
+                let ended = async { Some(pace.ended_by(&limits).await) };
                 let close = (http2::Connection::graceful_shutdown, Duration::ZERO);
-                self.drive((&pace, &limits), connection.as_mut(), poll, close).await
+                self.drive(connection.as_mut(), poll, ended, close).await.unwrap_or(Ok(()))
             }
         };
         if let Err(error) = served {
@@ -93,33 +87,82 @@ impl Front {
         }
     }
 
-    /// Drives a connection by `poll` to its end, a limit's, or a drain's, which has it
-    /// `close` after a while.
+    /// Serves HTTP/1, by hyper while something goes on.
+    async fn serve_http1<S>(
+        &self,
+        stream: Paced<S>,
+        service: &ConnectionService,
+        (pace, limits): (&Pace, &Limits),
+    ) -> hyper::Result<()>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let home = Home::new(stream);
+        let close = (http1::UpgradeableConnection::graceful_shutdown, LAST_REQUEST_WITHIN);
+        let poll = |connection: Pin<&mut _>, context: &mut Context<'_>| {
+            let polled = Future::poll(connection, context);
+            pace.pause();
+            polled
+        };
+        while let Some(stream) = self.begun(&home, pace, limits).await {
+            let connection = self.http1(limits).serve_connection(TokioIo::new(stream), service);
+            let connection = pin!(connection.with_upgrades());
+            let ended = pace.ended_or_rests(limits, RESTS_AFTER);
+            if let Some(served) = self.drive(connection, poll, ended, close).await {
+                return served;
+            }
+        }
+        home.close();
+        Ok(())
+    }
+
+    /// The stream once something comes in; `None` if it ended, or is to end.
+    async fn begun<S>(&self, home: &Home<S>, pace: &Pace, limits: &Limits) -> Option<Lent<S>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        tokio::select! {
+            biased;
+            stream = home.lend_when_readable() => stream,
+            limit = pace.ended_by(limits) => {
+                self.telemetry.metrics.limit(limit);
+                None
+            }
+            () = self.drained(LAST_REQUEST_WITHIN) => None,
+        }
+    }
+
+    /// Waits until a drain has gone on for as long.
+    async fn drained(&self, after: Duration) {
+        self.draining.cancelled().await;
+        tokio::time::sleep(after).await;
+    }
+
+    /// Drives a connection by `poll` to its end, or that of a limit or a drain, which has
+    /// it `close` after a while; `None` if it rests, as `ended` says with no limit.
     async fn drive<C>(
         &self,
-        (pace, limits): (&Pace, &Limits),
         mut connection: Pin<&mut C>,
         poll: impl Fn(Pin<&mut C>, &mut Context<'_>) -> Poll<hyper::Result<()>>,
+        ended: impl Future<Output = Option<Limit>>,
         (close, leave): (impl Fn(Pin<&mut C>), Duration),
-    ) -> hyper::Result<()> {
-        let mut limit = pin!(pace.ended_by(limits));
-        let mut drain = pin!(async {
-            self.draining.cancelled().await;
-            tokio::time::sleep(leave).await;
-        });
+    ) -> Option<hyper::Result<()>> {
+        let mut ended = pin!(ended);
+        let mut drain = pin!(self.drained(leave));
         let mut is_draining = false;
         loop {
             tokio::select! {
                 biased;
-                served = poll_fn(|context| poll(connection.as_mut(), context)) => return served,
-                limit = &mut limit => {
+                served = poll_fn(|context| poll(connection.as_mut(), context)) => return Some(served),
+                ended = &mut ended => {
+                    let limit = ended?;
                     self.telemetry.metrics.limit(limit);
                     if matches!(limit, Limit::IdleTimeout | Limit::H2Resets) {
                         // Lets HTTP/2 say GOAWAY, as far as that needs no waiting.
                         close(connection.as_mut());
                         let _ = poll_fn(|context| poll(connection.as_mut(), context)).now_or_never();
                     }
-                    return Ok(());
+                    return Some(Ok(()));
                 }
                 () = &mut drain, if !is_draining => {
                     is_draining = true;

@@ -72,6 +72,11 @@ impl InterimResponses {
         }
     }
 
+    /// True while hyper may hold a part of what it began to write.
+    pub(super) fn is_amid_message(&self) -> bool {
+        self.is_amid_message.load(Relaxed)
+    }
+
     /// Has the connection polled for what comes from now on.
     pub(super) fn register(&self, context: &Context<'_>) {
         self.connection.register(context.waker());

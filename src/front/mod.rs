@@ -3,7 +3,7 @@
 //! back. It never decides what the answer is.
 //!
 //! A request goes through the files in this order: `connection` (the bytes, which
-//! `paced` tells `pace` and `framing` of), `service` (one exchange), `normalize`
+//! `paced` tells `pace` and `framing` of, and which are `lent` to hyper), `service` (one exchange), `normalize`
 //! and `identity` (what is asked, by whom), the handler, `respond` (what is
 //! sent), `observe` (what is recorded).
 
@@ -17,6 +17,7 @@ pub mod fuzzing;
 mod gather;
 mod identity;
 mod interim;
+mod lent;
 mod normalize;
 mod observe;
 mod pace;

@@ -206,9 +206,31 @@ impl Pace {
         }
     }
 
+    /// Since when nothing goes on, if nothing does: no exchange, and no byte on its way.
+    fn rests_since(&self) -> Option<u64> {
+        let moves = !self.is_idle()
+            || self.blocked_since.load(Relaxed) != NEVER
+            || self.interim.is_amid_message()
+            || self.is_amid_request();
+        (!moves).then(|| self.idle_since.load(Relaxed))
+    }
+
     /// Waits until a limit ends the connection. Cancel safe.
     pub(super) async fn ended_by(&self, limits: &Limits) -> Limit {
-        let coarse = millis(limits.write_timeout.min(limits.header_timeout).min(limits.idle_timeout)).max(10);
+        loop {
+            if let Some(limit) = self.ended_or_rests(limits, Duration::MAX).await {
+                return limit;
+            }
+        }
+    }
+
+    /// Waits until a limit ends the connection, or it has rested for as long: `None`.
+    /// Cancel safe.
+    pub(super) async fn ended_or_rests(&self, limits: &Limits, rest: Duration) -> Option<Limit> {
+        let rest = millis(rest);
+        let coarse = millis(limits.write_timeout.min(limits.header_timeout).min(limits.idle_timeout))
+            .min(rest)
+            .max(10);
         // A client that takes a little now and then is never blocked for long;
         // so what it takes while it is blocked must reach the least rate.
         let window = millis(limits.write_timeout);
@@ -220,20 +242,24 @@ impl Pace {
             if let Some((at, limit)) = deadline
                 && at <= now
             {
-                return limit;
+                return Some(limit);
+            }
+            let rests = self.rests_since().map(|since| since + rest);
+            if rests.is_some_and(|at| at <= now) {
+                return None;
             }
             let written = self.written.load(Relaxed);
             measured = match measured {
                 _ if self.blocked_since.load(Relaxed) == NEVER => None,
                 Some((since, before)) if since + window > now => Some((since, before)),
-                Some((_, before)) if written - before < least => return Limit::MinRate,
+                Some((_, before)) if written - before < least => return Some(Limit::MinRate),
                 _ => Some((now, written)),
             };
-            let ends = [deadline.map(|(at, _)| at), measured.map(|(since, _)| since + window)];
+            let ends = [deadline.map(|(at, _)| at), measured.map(|(since, _)| since + window), rests];
             let next = ends.into_iter().flatten().fold(now + coarse, u64::min);
             tokio::select! {
                 () = tokio::time::sleep_until(self.opened + Duration::from_millis(next)) => {}
-                () = self.too_many_given_up.notified() => return Limit::H2Resets,
+                () = self.too_many_given_up.notified() => return Some(Limit::H2Resets),
             }
         }
     }

@@ -231,3 +231,61 @@ async fn what_an_http1_client_has_no_room_for_is_not_asked_for() {
     client.read_to_end(&mut received).await.unwrap();
     assert_eq!((given.load(Relaxed), received.iter().filter(|byte| **byte == b'a').count() >> 20), (64, 1));
 }
+
+/// What comes next from the other end; empty at its end.
+async fn received(client: &mut DuplexStream) -> String {
+    let mut some = vec![0; 4096];
+    let length = client.read(&mut some).await.unwrap();
+    String::from_utf8_lossy(&some[..length]).into_owned()
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_http1_connection_that_rested_goes_on() {
+    let front = front(|_| answer(Body::Full("well".into()))).await;
+    let mut client = connect(&front, ConnectionProtocol::Http1);
+    for pause in [0, 1, 3, 40, 70] {
+        tokio::time::sleep(Duration::from_secs(pause)).await;
+        // Not all of it at once.
+        for part in ["G", "ET / HTTP/1.1\r\nHost: a.te", "st\r\n\r\n"] {
+            client.write_all(part.as_bytes()).await.unwrap();
+            tokio::time::sleep(Duration::from_secs(2)).await;
+        }
+        let answer = received(&mut client).await;
+        assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.ends_with("well"), "{answer}");
+    }
+    let began = SystemClock.now();
+    assert_eq!(received(&mut client).await, "");
+    assert_eq!((SystemClock.now() - began).as_secs(), 73, "idle_timeout less the two seconds before");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_that_stops_in_its_midst_does_not_rest() {
+    let front = front(|_| answer(Body::Full("well".into()))).await;
+    let mut client = connect(&front, ConnectionProtocol::Http1);
+    client.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+    assert!(received(&mut client).await.starts_with("HTTP/1.1 400"), "without a host");
+    let mut client = connect(&front, ConnectionProtocol::Http1);
+    client.write_all(b"GET / HTTP/1.1\r\nHost").await.unwrap();
+    let began = SystemClock.now();
+    assert_eq!(received(&mut client).await, "");
+    assert_eq!((SystemClock.now() - began).as_secs(), 10, "header_timeout");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_ends_connections_that_rest() {
+    let front = front(|_| answer(Body::Full("well".into()))).await;
+    let mut clients = [0; 2].map(|_| connect(&front, ConnectionProtocol::Http1));
+    clients[1].write_all(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").await.unwrap();
+    assert!(received(&mut clients[1]).await.ends_with("well"));
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    front.draining.cancel();
+    let began = SystemClock.now();
+    // Who asks in time is answered, and told that it was the last time.
+    clients[1].write_all(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").await.unwrap();
+    let last = received(&mut clients[1]).await;
+    assert!(last.contains("connection: close\r\n") && last.ends_with("well"), "{last}");
+    for client in &mut clients {
+        assert_eq!(received(client).await, "");
+    }
+    assert!(SystemClock.now() - began < Duration::from_secs(2));
+}
