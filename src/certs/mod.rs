@@ -8,6 +8,9 @@ mod certificate;
 mod dns_error;
 mod error;
 mod files;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod issuer;
 mod manage;
 mod names;

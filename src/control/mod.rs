@@ -7,6 +7,9 @@ mod api;
 pub mod client;
 mod duty;
 mod error;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod look;
 mod metrics_endpoint;
 mod purge;

@@ -31,6 +31,8 @@ use server::{Ordered, QUESTIONS_AT_A_TIME, Server};
 use tokio::sync::Semaphore;
 use transport::Identities;
 pub(super) use transport::Transport;
+#[cfg(fuzzing)]
+pub(super) use transport::fuzzing;
 use warnings::Warnings;
 
 use super::error::CertError;
