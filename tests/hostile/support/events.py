@@ -1,0 +1,64 @@
+"""What happens to the program while it serves: an operator's orders, a crash, a disk that is full.
+
+A new event is a line of `EVENTS`. One that cannot be brought about is in there as well, with the reason: the
+cases that need it are skipped by name.
+"""
+
+
+class NotPossible(Exception):
+    """An event cannot be brought about here; says why."""
+
+
+def bring_about(stage, event):
+    """Has it happen; whether it ended as it must. Raises NotPossible."""
+    return EVENTS[event](stage)
+
+
+def _seawall(order):
+    def happen(stage):
+        return order(stage.seawall) is not False
+
+    return happen
+
+
+def _disk(deed):
+    def happen(stage):
+        if stage.small_disk.missing:
+            raise NotPossible(f"no file system can be mounted here: {stage.small_disk.missing}")
+        deed(stage.small_disk)
+        return True
+
+    return happen
+
+
+def _missing(reason):
+    def happen(_):
+        raise NotPossible(reason)
+
+    return happen
+
+
+NO_CLOCK = "the clock of the program cannot be moved here"
+NO_SHARED_STORE = "Seawall shares its cache with nobody"
+IN_THE_TESTS = "tests/it/acme.rs and tests/it/acme_faults.rs hold it"
+
+EVENTS = {
+    "start": _seawall(lambda seawall: seawall.start()),
+    "reload": _seawall(lambda seawall: seawall.reload()),
+    "reload-bad": _seawall(lambda seawall: seawall.refuses_reload()),
+    "drain": _seawall(lambda seawall: seawall.drain()),
+    "upgrade": _seawall(lambda seawall: seawall.upgrade()),
+    "kill9": _seawall(lambda seawall: seawall.kill()),
+    "disk-full": _disk(lambda disk: disk.fill()),
+    "disk-ok": _disk(lambda disk: disk.make_room()),
+    "store-readonly": _disk(lambda disk: disk.allow_writes(False)),
+    "store-ok": _disk(lambda disk: disk.allow_writes(True)),
+    "clock-forward": _missing(NO_CLOCK),
+    "clock-back": _missing(NO_CLOCK),
+    "redis-down": _missing(NO_SHARED_STORE),
+    "redis-hang": _missing(NO_SHARED_STORE),
+    "redis-up": _missing(NO_SHARED_STORE),
+    "acme-down": _missing(IN_THE_TESTS),
+    "acme-garbage": _missing(IN_THE_TESTS),
+    "acme-ok": _missing(IN_THE_TESTS),
+}
