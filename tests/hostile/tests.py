@@ -3,7 +3,9 @@
 import unittest
 from types import SimpleNamespace
 
+import h2abuse
 import smuggle
+from h2abuse.frames import prefixed, split_headers
 from smuggle.case import Case, Want
 from smuggle.evidence import Evidence, Verdict
 from support.expected import known_not_to_pass
@@ -11,7 +13,7 @@ from support.requests import read_request
 from support.responses import Response, read_responses
 from support.strict import Reading, violations_of
 
-SUITES = [smuggle.SUITE]
+SUITES = [smuggle.SUITE, h2abuse.SUITE]
 HOST = b"Host: site.test\r\n"
 VALID = b"POST /a HTTP/1.1\r\n" + HOST + b"Content-Length: 3\r\n\r\nabc"
 CHUNKED = b"POST /a HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -125,6 +127,18 @@ class PeersTest(unittest.TestCase):
                 self.assertFalse(read_responses(raw[:end], ["GET"], is_closed=True)[0].is_complete, raw[:end])
             (response,) = read_responses(b"HTTP/1.1 100 Continue\r\n\r\n" + raw, ["GET"], is_closed=False)
             self.assertEqual((response.status, response.content, response.is_complete), (200, b"abc", True))
+
+    def test_integers_of_hpack_are_those_of_the_standard(self):
+        # RFC 7541 C.1
+        self.assertEqual(prefixed(10, 5), b"\x0a")
+        self.assertEqual(prefixed(1337, 5), b"\x1f\x9a\x0a")
+
+    def test_a_long_block_ends_once(self):
+        raw, flags = split_headers(b"x" * 40_000), []
+        while raw:
+            flags.append(raw[4])
+            raw = raw[9 + int.from_bytes(raw[:3], "big") :]
+        self.assertEqual(flags, [1, 0, 4])
 
 
 class CasesTest(unittest.TestCase):
