@@ -3,6 +3,7 @@
 import unittest
 from types import SimpleNamespace
 
+import faults
 import h2abuse
 import slow
 import smuggle
@@ -14,7 +15,7 @@ from support.requests import read_request
 from support.responses import Response, read_responses
 from support.strict import Reading, violations_of
 
-SUITES = [smuggle.SUITE, h2abuse.SUITE, slow.SUITE]
+SUITES = [smuggle.SUITE, h2abuse.SUITE, slow.SUITE, faults.SUITE]
 HOST = b"Host: site.test\r\n"
 VALID = b"POST /a HTTP/1.1\r\n" + HOST + b"Content-Length: 3\r\n\r\nabc"
 CHUNKED = b"POST /a HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n"
