@@ -32,6 +32,8 @@ class Report:
     def __init__(self, suite, reasons):
         self._suite, self._reasons = suite, reasons
         self.counts = Counts()
+        #: The names of those that failed.
+        self.failed = []
 
     def skip(self, case, reason):
         """A case that cannot be run here."""
@@ -47,6 +49,7 @@ class Report:
             self._print("ok", case.group, case.name, verdict, detail)
         else:
             self.counts.failed += 1
+            self.failed.append(case.name)
             self._print("FAIL", case.group, case.name, verdict, detail)
 
     def fail(self, name, detail):
