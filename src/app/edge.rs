@@ -152,7 +152,10 @@ impl Edge {
     pub async fn drain(self) -> bool {
         let Self { live, access_log, .. } = self;
         live.draining.cancel();
-        live.sockets.lock().await.let_go();
+        // It is held while another process takes over, to which they go then.
+        if let Ok(mut sockets) = live.sockets.try_lock() {
+            sockets.let_go();
+        }
         let within = live.generation().config.limits.drain_timeout;
         let is_clean = tokio::time::timeout(within, live.exchanges.wait()).await.is_ok();
         if !is_clean {

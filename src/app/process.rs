@@ -1,7 +1,7 @@
 //! The life of the process: from the limits of the system to the last log line.
 
 use std::io::{self, Write};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -52,17 +52,18 @@ pub(super) fn run(
             None => Inheritance::default(),
         };
         let has_predecessor = way.predecessor.is_some();
-        let endpoints = Endpoints::bind(&loaded.config.admin, has_predecessor, &mut inherited)?;
+        let mut endpoints = Endpoints::bind(&loaded.config.admin, has_predecessor, &mut inherited)?;
         let file = loaded.source.clone().filter(|_| way.is_watched);
         let edge = Edge::start_over(loaded, &mut inherited).await?;
         drop(inherited);
         let stop = CancellationToken::new();
-        endpoints.serve(edge.live(), way.program, &stop)?;
         let reload = reload::start(edge.live(), file);
         service_manager::tell("READY=1");
+        // Nothing fails from here on: there may be nobody else who serves.
         if let Some(predecessor) = way.predecessor {
-            predecessor.serving()?;
+            predecessor.serving(|| endpoints.take_name());
         }
+        endpoints.serve(edge.live(), way.program, &stop);
         tracing::info!(http = ?edge.http, https = ?edge.https, "serving");
         started(&edge)?;
         signals.until_stop(edge.live(), &reload, &stop).await;
@@ -77,8 +78,9 @@ struct Endpoints {
     admin: AdminSocket,
     /// The name that the admin socket of a predecessor still has.
     name_to_take: Option<PathBuf>,
-    /// With the address as the config writes it.
-    metrics: Option<(SocketAddr, MetricsEndpoint)>,
+    metrics: Option<MetricsEndpoint>,
+    /// The same once more for a successor, with the address as the config writes it.
+    metrics_socket: Option<(SocketAddr, TcpListener)>,
 }
 
 impl Endpoints {
@@ -86,53 +88,53 @@ impl Endpoints {
     /// connection: what is in use already is found while nothing runs. What a
     /// predecessor has is taken over.
     fn bind(admin: &Admin, has_predecessor: bool, inherited: &mut Inheritance) -> Result<Self, ControlError> {
-        let mut metrics = |address| {
+        let (mut metrics, mut metrics_socket) = (None, None);
+        if let Some(address) = admin.metrics {
+            let failed = |source| ControlError::Metrics { address, source };
             let socket = inherited.remove((Scheme::Metrics, address)).and_then(|mut sockets| sockets.pop());
             let endpoint = match socket {
-                Some(socket) => MetricsEndpoint::over(socket)
-                    .map_err(|source| ControlError::Metrics { address, source })?,
+                Some(socket) => MetricsEndpoint::over(socket).map_err(failed)?,
                 None => MetricsEndpoint::bind(address)?,
             };
-            Ok::<_, ControlError>((address, endpoint))
-        };
-        let metrics = admin.metrics.map(&mut metrics).transpose()?;
+            metrics_socket = Some((address, endpoint.handle().map_err(failed)?));
+            metrics = Some(endpoint);
+        }
         let name_to_take = has_predecessor.then(|| admin.socket.clone());
         let bind = if has_predecessor { AdminSocket::bind_beside } else { AdminSocket::bind };
-        Ok(Self { admin: bind(&admin.socket)?, name_to_take, metrics })
+        Ok(Self { admin: bind(&admin.socket)?, name_to_take, metrics, metrics_socket })
+    }
+
+    /// Has the admin socket found where that of the predecessor was.
+    fn take_name(&mut self) {
+        if let Some(name) = self.name_to_take.take()
+            && let Err(error) = self.admin.take_name(&name)
+        {
+            let error = &error as &dyn std::error::Error;
+            tracing::error!(
+                error,
+                "the edge can only be looked into under the other name of its admin socket"
+            );
+        }
     }
 
     /// Answers on them until the background tasks of `edge` are stopped. `program` is
     /// started anew where an upgrade is asked for.
-    fn serve(
-        mut self,
-        edge: &Arc<Live>,
-        program: Option<Program>,
-        stop: &CancellationToken,
-    ) -> Result<(), CommandError> {
-        if let Some(name) = &self.name_to_take {
-            self.admin.take_name(name)?;
-        }
+    fn serve(self, edge: &Arc<Live>, program: Option<Program>, stop: &CancellationToken) {
         let tasks = &edge.ground.background;
         let metrics_tasks = Tasks::new();
-        let handle =
-            |(address, endpoint): &(_, MetricsEndpoint)| io::Result::Ok((*address, endpoint.handle()?));
-        let upgrade = match program {
-            Some(program) => Some(Upgrade {
-                edge: Arc::clone(edge),
-                program,
-                metrics: self.metrics.as_ref().map(handle).transpose()?,
-                metrics_tasks: metrics_tasks.clone(),
-                stop: stop.clone(),
-            }),
-            None => None,
-        };
+        let upgrade = program.map(|program| Upgrade {
+            edge: Arc::clone(edge),
+            program,
+            metrics: self.metrics_socket,
+            metrics_tasks: metrics_tasks.clone(),
+            stop: stop.clone(),
+        });
         let inspection = Arc::new(Inspection::new(edge, stop.clone(), upgrade));
         let inspect: Arc<dyn Inspect> = Arc::clone(&inspection) as _;
         tasks.spawn(noted(self.admin.serve(Arc::clone(&inspect), inspection, tasks.clone())));
-        if let Some((_, endpoint)) = self.metrics {
+        if let Some(endpoint) = self.metrics {
             tasks.spawn_until_stopped(async move { noted(endpoint.serve(inspect, metrics_tasks)).await });
         }
-        Ok(())
     }
 }
 

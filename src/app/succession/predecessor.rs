@@ -96,7 +96,11 @@ pub(in crate::app) async fn hand_over(
     }
     cache.leave().await;
     match leave_sockets(&line, listening).await {
-        Ok(version) => Ok(Successor { pid: child.prove(), version }),
+        Ok(version) => {
+            let successor = Successor { pid: child.prove(), version };
+            leave_rest(line).await;
+            Ok(successor)
+        }
         Err(error) => {
             drop(child);
             cache.take_back();
@@ -121,6 +125,19 @@ async fn leave_sockets(line: &Arc<Line>, listening: Vec<Listening>) -> Result<St
     match hear(line).await? {
         Word::Serving { version } => Ok(version),
         other => Err(refusal(other)),
+    }
+}
+
+/// Leaves the successor the rest, and waits until it has that. From here on it serves
+/// whatever becomes of the words.
+async fn leave_rest(line: Arc<Line>) {
+    let said = tokio::task::spawn_blocking(move || {
+        line.say(&Word::Yours, &[])?;
+        line.hear()
+    });
+    if let Ok(Err(error)) = said.await {
+        let error = &error as &dyn std::error::Error;
+        tracing::warn!(error, "the new process serves, and says no more");
     }
 }
 

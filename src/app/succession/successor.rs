@@ -58,10 +58,18 @@ impl Predecessor {
         }
     }
 
-    /// Says that this process serves: the other one ends.
-    pub(in crate::app) fn serving(&self) -> Result<(), TakeOverError> {
+    /// Says that this process serves, and has it take `rest` once the other one has heard
+    /// that: from then on that one ends. Who is gone leaves everything. Blocks.
+    pub(in crate::app) fn serving(&self, rest: impl FnOnce()) {
         let version = env!("CARGO_PKG_VERSION").to_owned();
-        self.0.say(&Word::Serving { version }, &[]).map_err(TakeOverError::Silent)
+        let heard = self.0.say(&Word::Serving { version }, &[]).and_then(|()| self.0.hear());
+        if let Err(error) = heard {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(error, "the process that was taken over from is gone");
+        }
+        rest();
+        // It ends whether it hears this or not.
+        let _ = self.0.say(&Word::Complete, &[]);
     }
 
     /// Says why this process does not start: the other one goes on.

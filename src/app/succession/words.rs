@@ -51,6 +51,10 @@ pub(super) enum Word {
         /// Its version.
         version: String,
     },
+    /// Then the rest is the successor's, such as the name of the admin socket.
+    Yours,
+    /// It has that.
+    Complete,
     /// The successor does not start.
     Failed {
         /// Why, as text for people.
