@@ -224,13 +224,17 @@ impl Live {
         beside: Vec<Listening>,
     ) -> Result<Successor, UpgradeError> {
         // No other configuration comes into force meanwhile.
-        let sockets = self.sockets.lock().await;
+        let mut sockets = self.sockets.lock().await;
         if self.is_draining() {
             return Err(UpgradeError::Draining);
         }
         let mut listening = sockets.handles()?;
         listening.extend(beside);
-        let successor = succession::hand_over(program, &self.ground.cache, listening).await?;
+        let handed_over = succession::hand_over(program, &self.ground.cache, listening).await;
+        if self.is_draining() {
+            sockets.let_go();
+        }
+        let successor = handed_over?;
         self.generation().certificates.leave();
         self.draining.cancel();
         Ok(successor)

@@ -4,11 +4,12 @@
 
 use std::fs::{self, DirBuilder};
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use nix::unistd::{Gid, Uid, User, setgid, setgroups, setuid};
-use rustix::process::{Resource, Rlimit, geteuid, setrlimit};
+use nix::unistd::{User, setgid, setgroups, setuid};
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::process::{Resource, Rlimit, geteuid, getuid, setrlimit};
 use rustix::thread::{
     CapabilitySet, CapabilitySets, capabilities, configure_capability_in_ambient_set, set_capabilities,
     set_keep_capabilities, set_no_new_privs,
@@ -60,7 +61,7 @@ fn become_user(name: &str, config: &Config) -> Result<(), PrivilegeError> {
     if user.uid.is_root() {
         return Err(PrivilegeError::Root);
     }
-    if geteuid().as_raw() == user.uid.as_raw() {
+    if [geteuid(), getuid()].iter().all(|uid| uid.as_raw() == user.uid.as_raw()) {
         return Ok(());
     }
     if !geteuid().is_root() {
@@ -69,9 +70,14 @@ fn become_user(name: &str, config: &Config) -> Result<(), PrivilegeError> {
     if fs::read_dir("/proc/self/task").map_err(PrivilegeError::System)?.count() != 1 {
         return Err(PrivilegeError::Threads);
     }
-    for path in directories(config) {
-        let failed = |source| PrivilegeError::Directory { path: path.clone(), user: name.to_owned(), source };
-        make(&path, user.uid, user.gid).map_err(failed)?;
+    let directories = directories(config);
+    let failed = |path: &Path, source| PrivilegeError::Directory {
+        path: path.to_owned(),
+        user: name.to_owned(),
+        source,
+    };
+    for path in &directories {
+        give_outermost(path, &user).map_err(|source| failed(path, source))?;
     }
     keep_low_ports(|| {
         let name = std::ffi::CString::new(name).map_err(|_| nix::Error::EINVAL)?;
@@ -79,7 +85,13 @@ fn become_user(name: &str, config: &Config) -> Result<(), PrivilegeError> {
         setgid(user.gid)?;
         setuid(user.uid)
     })
-    .map_err(PrivilegeError::System)
+    .map_err(PrivilegeError::System)?;
+    // What is below is made by the user, who could lead root elsewhere.
+    for path in &directories {
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
+        made.map_err(|source| failed(path, source))?;
+    }
+    Ok(())
 }
 
 /// Where the process writes.
@@ -93,16 +105,19 @@ fn directories(config: &Config) -> Vec<PathBuf> {
     all
 }
 
-/// Makes a directory that is not there, for a user. One that is there stays as it is.
-fn make(path: &Path, user: Uid, group: Gid) -> io::Result<()> {
-    if path.as_os_str().is_empty() || path.try_exists()? {
+/// Of the directories of a path that are not there makes the first, for a user, unless it
+/// is in one of that user's. One that is there stays as it is.
+fn give_outermost(path: &Path, user: &User) -> io::Result<()> {
+    let is_there = |path: &Path| path.as_os_str().is_empty() || path.exists();
+    let Some(first) = path.ancestors().take_while(|path| !is_there(path)).last() else { return Ok(()) };
+    let parent = first.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if parent.metadata()?.uid() == user.uid.as_raw() {
         return Ok(());
     }
-    if let Some(parent) = path.parent() {
-        DirBuilder::new().recursive(true).create(parent)?;
-    }
-    DirBuilder::new().mode(0o700).create(path)?;
-    std::os::unix::fs::chown(path, Some(user.as_raw()), Some(group.as_raw()))
+    DirBuilder::new().mode(0o700).create(first)?;
+    let made = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let made = openat(CWD, first, made, Mode::empty())?;
+    std::os::unix::fs::fchown(made, Some(user.uid.as_raw()), Some(user.gid.as_raw()))
 }
 
 /// Changes the user, and keeps of the rights of root that to low ports, also for the

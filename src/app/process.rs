@@ -58,10 +58,11 @@ pub(super) fn run(
         drop(inherited);
         let stop = CancellationToken::new();
         let reload = reload::start(edge.live(), file);
-        service_manager::tell("READY=1");
         // Nothing fails from here on: there may be nobody else who serves.
-        if let Some(predecessor) = way.predecessor {
-            predecessor.serving(|| endpoints.take_name());
+        match way.predecessor {
+            // That one tells the service manager.
+            Some(predecessor) => predecessor.serving(|| endpoints.take_name()),
+            None => service_manager::tell("READY=1"),
         }
         endpoints.serve(edge.live(), way.program, &stop);
         tracing::info!(http = ?edge.http, https = ?edge.https, "serving");

@@ -62,6 +62,7 @@ impl Sockets {
         let bind = |written: Written| {
             let bound = match inherited.remove(written) {
                 Some(sockets) => Bound::over(written.1, sockets, workers)?,
+                None if inherited.is_in_the_way_of(written.1) => listener::bind_over(written.1, workers)?,
                 None => listener::bind(written.1, workers)?,
             };
             Ok((written, bound))

@@ -42,7 +42,6 @@ mod sync;
 mod tests;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -89,8 +88,8 @@ pub struct Cache {
     store: Tiers,
     fills: Arc<Fills>,
     budget: Arc<Budget>,
-    /// True while another process takes over.
-    is_left: AtomicBool,
+    /// True while another process takes over; read for as long as a purge goes on.
+    is_left: tokio::sync::RwLock<bool>,
     encoders: Arc<Encoders>,
     max_object: u64,
     /// Bytes of a slice.
@@ -138,7 +137,7 @@ impl Cache {
             store: Tiers::open(config, Arc::clone(&clock), tasks, &metrics),
             fills: Fills::new(),
             budget: Budget::new(if config.disk.is_some() { fills.max(SLICES_HELD * slice) } else { fills }),
-            is_left: AtomicBool::new(false),
+            is_left: tokio::sync::RwLock::default(),
             encoders: Encoders::new(),
             max_object: config.max_object,
             slice,
@@ -276,17 +275,19 @@ impl Cache {
     }
 
     /// Leaves what is on the disk to another process that takes over from this one,
-    /// and goes on in memory. Nothing is purged any more: that process would not know.
-    /// Waits a few seconds at most.
-    pub async fn leave(&self) {
-        self.is_left.store(true, Relaxed);
-        self.store.leave_disk().await;
+    /// and goes on in memory. Purges under way are waited for, and no other one begins:
+    /// that process would not know of it. False, and nothing has changed, if the disk does
+    /// not do in time what it has to. Waits ten seconds at most for each.
+    pub async fn leave(&self) -> bool {
+        let mut is_left = self.is_left.write().await;
+        *is_left = self.store.leave_disk().await;
+        *is_left
     }
 
-    /// Takes everything back after all.
+    /// Takes everything back after all. Blocks on the disk.
     pub fn take_back(&self) {
         self.store.take_disk();
-        self.is_left.store(false, Relaxed);
+        *self.is_left.blocking_write() = false;
     }
 
     /// How full it is.

@@ -41,7 +41,12 @@ impl InterimResponses {
     pub(super) fn begin(&self) -> u64 {
         let mut waiting = self.lock();
         waiting.exchange += 1;
-        waiting.is_awaited = true;
+        if waiting.written == 0 {
+            waiting.bytes.clear();
+            self.are_waiting.store(false, Relaxed);
+        }
+        // What has begun of the one before has to leave first.
+        waiting.is_awaited = waiting.written == 0;
         waiting.exchange
     }
 
@@ -236,6 +241,30 @@ mod tests {
         assert!(write(&interim, &mut near, b"second answer").is_ready());
         assert!(flush(&interim, &mut near).is_ready());
         assert_eq!(received(near, far).await, b"first answer second answer");
+    }
+
+    #[tokio::test]
+    async fn what_waits_for_one_exchange_is_not_told_in_the_next() {
+        let (mut near, far) = tokio::io::duplex(1000);
+        let interim = InterimResponses::default();
+        let first = interim.begin();
+        interim.take(first, StatusCode::EARLY_HINTS, &hints());
+        interim.answered();
+        interim.begin();
+        assert!(write(&interim, &mut near, b"first answer ").is_ready());
+        assert!(flush(&interim, &mut near).is_ready());
+        assert_eq!(received(near, far).await, b"first answer ");
+        // One that is half written leaves first, and the next exchange has none.
+        let (mut near, far) = tokio::io::duplex(10);
+        let interim = InterimResponses::default();
+        let first = interim.begin();
+        interim.take(first, StatusCode::EARLY_HINTS, &hints());
+        assert!(flush(&interim, &mut near).is_pending());
+        interim.answered();
+        let second = interim.begin();
+        interim.take(second, StatusCode::EARLY_HINTS, &hints());
+        assert_eq!(interim.lock().bytes, HINTS);
+        drop(far);
     }
 
     #[tokio::test]

@@ -50,7 +50,7 @@ const MOST_LATE: usize = 4096;
 
 impl Listener {
     /// Accepts connections until the end, those included that came before it; each
-    /// goes on in a task of its own. The socket is closed on return.
+    /// goes on in a task of its own. This handle of the socket is closed on return.
     pub async fn run(self) {
         let mut failures = 0;
         loop {

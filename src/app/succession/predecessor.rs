@@ -11,9 +11,11 @@ use std::time::Duration;
 use super::words::{Line, MOST_SOCKETS, Scheme, Word};
 use crate::cache::Cache;
 
-/// How long a successor may take until it asks for what it takes over, and then until
-/// it serves: the admin socket answers in half a minute.
-const SUCCESSOR_ANSWERS_WITHIN: Duration = Duration::from_secs(12);
+/// How long a successor may take until it asks for what it takes over, then until it
+/// serves, and until it has the rest: the admin socket answers in half a minute.
+const ASKS_WITHIN: Duration = Duration::from_secs(5);
+const SERVES_WITHIN: Duration = Duration::from_secs(10);
+const ENDS_WITHIN: Duration = Duration::from_secs(2);
 
 /// What a process is told that is to take over.
 pub(in crate::app) const TAKE_OVER: &str = "--take-over";
@@ -33,6 +35,8 @@ pub(in crate::app) enum UpgradeError {
     },
     #[error("the new process does not start: {0}")]
     Failed(String),
+    #[error("the disk of the cache does not do in time what it has to")]
+    Disk,
     #[error("the new process said nothing for {within:?}")]
     Silent { within: Duration },
     #[error("the new process ended before it served")]
@@ -71,7 +75,6 @@ impl Program {
 
     fn start(&self) -> Result<(Line, Child), UpgradeError> {
         let (line, far) = Line::pair()?;
-        line.wait_at_most(SUCCESSOR_ANSWERS_WITHIN)?;
         let mut command = Command::new(&self.name);
         command.args(&self.arguments).arg(TAKE_OVER).stdin(Stdio::from(far));
         let not_started = |source| UpgradeError::NotStarted { program: self.name.clone(), source };
@@ -90,11 +93,13 @@ pub(in crate::app) async fn hand_over(
 ) -> Result<Successor, UpgradeError> {
     let (line, child) = program.start()?;
     let (line, mut child) = (Arc::new(line), Unproven(Some(child)));
-    match hear(&line).await? {
+    match hear(&line, ASKS_WITHIN).await? {
         Word::Take => {}
         other => return Err(refusal(other)),
     }
-    cache.leave().await;
+    if !cache.leave().await {
+        return Err(UpgradeError::Disk);
+    }
     match leave_sockets(&line, listening).await {
         Ok(version) => {
             let successor = Successor { pid: child.prove(), version };
@@ -102,8 +107,12 @@ pub(in crate::app) async fn hand_over(
             Ok(successor)
         }
         Err(error) => {
-            drop(child);
-            cache.take_back();
+            let cache = Arc::clone(cache);
+            let taken_back = tokio::task::spawn_blocking(move || {
+                drop(child);
+                cache.take_back();
+            });
+            let _ = tokio::time::timeout(ENDS_WITHIN, taken_back).await;
             Err(error)
         }
     }
@@ -122,7 +131,7 @@ async fn leave_sockets(line: &Arc<Line>, listening: Vec<Listening>) -> Result<St
         speaker.say(&Word::All, &[])
     });
     said.await.map_err(io::Error::other)??;
-    match hear(line).await? {
+    match hear(line, SERVES_WITHIN).await? {
         Word::Serving { version } => Ok(version),
         other => Err(refusal(other)),
     }
@@ -132,6 +141,7 @@ async fn leave_sockets(line: &Arc<Line>, listening: Vec<Listening>) -> Result<St
 /// whatever becomes of the words.
 async fn leave_rest(line: Arc<Line>) {
     let said = tokio::task::spawn_blocking(move || {
+        line.wait_at_most(ENDS_WITHIN)?;
         line.say(&Word::Yours, &[])?;
         line.hear()
     });
@@ -141,11 +151,12 @@ async fn leave_rest(line: Arc<Line>) {
     }
 }
 
-async fn hear(line: &Arc<Line>) -> Result<Word, UpgradeError> {
+async fn hear(line: &Arc<Line>, within: Duration) -> Result<Word, UpgradeError> {
+    line.wait_at_most(within)?;
     let line = Arc::clone(line);
     let heard = tokio::task::spawn_blocking(move || line.hear()).await.map_err(io::Error::other)?;
     heard.map(|(word, _)| word).map_err(|error| match error.kind() {
-        io::ErrorKind::WouldBlock => UpgradeError::Silent { within: SUCCESSOR_ANSWERS_WITHIN },
+        io::ErrorKind::WouldBlock => UpgradeError::Silent { within },
         io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => UpgradeError::Ended,
         _ => UpgradeError::Line(error),
     })

@@ -6,10 +6,14 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use super::words::{Line, Scheme, Word};
+use crate::listener;
 
 /// How long the predecessor may take for each word: it writes down what its disk
 /// tier has.
 const PREDECESSOR_ANSWERS_WITHIN: Duration = Duration::from_secs(25);
+
+/// Bytes of a reason that are told.
+const LONGEST_REASON: usize = 2000;
 
 /// Why this process does not take over.
 #[derive(Debug, thiserror::Error)]
@@ -73,7 +77,9 @@ impl Predecessor {
     }
 
     /// Says why this process does not start: the other one goes on.
-    pub(in crate::app) fn failed(&self, reason: String) {
+    pub(in crate::app) fn failed(&self, mut reason: String) {
+        // A word has an end, and each character may take six bytes in it.
+        reason.truncate(reason.floor_char_boundary(LONGEST_REASON));
         // It goes on as well if it hears nothing.
         let _ = self.0.say(&Word::Failed { reason }, &[]);
     }
@@ -86,6 +92,11 @@ impl Inheritance {
             Some((_, others)) => others.extend(sockets),
             None => self.0.push((written, sockets.collect())),
         }
+    }
+
+    /// True if a socket of the predecessor is in the way of `address`.
+    pub(in crate::app) fn is_in_the_way_of(&self, address: SocketAddr) -> bool {
+        self.0.iter().any(|((_, other), _)| listener::overlap(*other, address))
     }
 
     /// Takes the sockets that listen on an address, as the config writes it.

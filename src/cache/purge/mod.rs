@@ -7,7 +7,6 @@ mod scope;
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -81,9 +80,6 @@ impl Cache {
     /// ten seconds at most even if not everything is removed by then. Dropping
     /// the answer does not stop the purge.
     pub async fn purge(self: &Arc<Self>, purge: Purge) -> Result<Purged, PurgeError> {
-        if self.is_left.load(Relaxed) {
-            return Err(PurgeError::Left);
-        }
         let begun = self.clock.now();
         let (kind, soft, named) = (purge.kind(), purge.soft, without_query(&purge.to_string()));
         let cache = Arc::clone(self);
@@ -105,6 +101,10 @@ impl Cache {
     }
 
     async fn carry_out(self: Arc<Self>, purge: Purge) -> Result<Done, PurgeError> {
+        let is_left = self.is_left.read().await;
+        if *is_left {
+            return Err(PurgeError::Left);
+        }
         match (purge.what, purge.soft) {
             (What::Everything, false) => self.purge_everything().await,
             (What::Keys(keys), false) => Ok(self.purge_keys(&keys).await),

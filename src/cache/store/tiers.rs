@@ -126,12 +126,15 @@ impl Tiers {
         self.disk.store(Disk::open(&place.config, &ground));
     }
 
-    /// Leaves the disk tier to another process, and goes on without. Waits a few
-    /// seconds at most.
-    pub(in crate::cache) async fn leave_disk(&self) {
-        if let Some(disk) = self.disk.swap(None) {
-            disk.leave().await;
+    /// Leaves the disk tier to another process, and goes on without. False, and it stays,
+    /// if it does not do in time what it has to.
+    pub(in crate::cache) async fn leave_disk(&self) -> bool {
+        let Some(disk) = self.disk.swap(None) else { return true };
+        let is_left = disk.leave().await;
+        if !is_left {
+            self.disk.store(Some(disk));
         }
+        is_left
     }
 
     fn disk(&self) -> Option<Arc<Disk>> {

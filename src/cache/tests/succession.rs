@@ -15,7 +15,7 @@ async fn the_next_process_finds_what_this_one_left() {
         before.store(path, FRESH, "content").await;
     }
     // What waits to be written is written first.
-    before.cache.leave().await;
+    assert!(before.cache.leave().await);
     assert!(before.cache.usage().disk.is_none());
     let mut after = Edge::over(directory.path());
     for path in ["/1", "/2", "/3"] {
@@ -29,7 +29,7 @@ async fn who_left_it_goes_on_in_memory_and_changes_nothing_there() {
     let directory = TempDir::new().unwrap();
     let mut before = Edge::over(directory.path());
     before.store("/", FRESH, "content").await;
-    before.cache.leave().await;
+    assert!(before.cache.leave().await);
     let mut after = Edge::over(directory.path());
     assert!(status(&before.hit("/", &[])).hit);
     before.store("/later", FRESH, "later").await;
@@ -47,15 +47,15 @@ async fn who_left_it_in_vain_takes_it_back() {
     let directory = TempDir::new().unwrap();
     let mut edge = Edge::over(directory.path());
     edge.store("/before", FRESH, "content").await;
-    edge.cache.leave().await;
+    assert!(edge.cache.leave().await);
     let next = Edge::over(directory.path());
-    edge.cache.take_back();
+    take_back(&edge).await;
     assert!(edge.cache.usage().disk.is_none(), "the next process has it");
     drop(next);
     while edge.cache.usage().disk.is_none() {
         // It may still be letting go of the directory.
         tokio::task::yield_now().await;
-        edge.cache.take_back();
+        take_back(&edge).await;
     }
     soon(async {
         // Its directory is read behind the requests.
@@ -69,4 +69,9 @@ async fn who_left_it_in_vain_takes_it_back() {
     for path in ["/before", "/after"] {
         assert_eq!(text(edge.found(path).await).await.unwrap(), "content");
     }
+}
+
+async fn take_back(edge: &Edge) {
+    let cache = Arc::clone(&edge.cache);
+    tokio::task::spawn_blocking(move || cache.take_back()).await.unwrap();
 }

@@ -274,7 +274,6 @@ fn name_product(fields: &mut HeaderMap) {
     }
 }
 
-/// `Retry-After` in both of its forms (RFC 9110 s10.2.3).
 /// Reads what is read here of an answer whose content or field is `bytes`.
 #[cfg(fuzzing)]
 pub(in crate::certs) fn fuzzing(bytes: &[u8]) {
@@ -285,6 +284,7 @@ pub(in crate::certs) fn fuzzing(bytes: &[u8]) {
     }
 }
 
+/// `Retry-After` in both of its forms (RFC 9110 s10.2.3).
 fn wait_asked_for(fields: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let value = fields.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if let Ok(seconds) = value.parse() {

@@ -120,7 +120,9 @@ impl Directory {
 
     /// A record that nobody sees yet.
     pub(super) fn begin(&self) -> io::Result<NewRecord<'_>> {
-        let name = format!("{:x}", self.serial.fetch_add(1, Ordering::Relaxed));
+        // A process that left the directory may still have records here that it began.
+        let serial = self.serial.fetch_add(1, Ordering::Relaxed);
+        let name = format!("{:x}-{serial:x}", std::process::id());
         let file = at::openat(&self.new, name.as_str(), CREATE, Mode::RUSR | Mode::WUSR)?;
         Ok(NewRecord { directory: self, name, file: File::from(file) })
     }

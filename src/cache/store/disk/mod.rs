@@ -32,7 +32,7 @@ mod write;
 mod tests;
 
 use std::io::{self, ErrorKind};
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
@@ -80,6 +80,9 @@ const WRITE_WAIT: Duration = Duration::from_secs(10);
 /// How long an invalidation waits for files to be deleted; they are found no
 /// more from its beginning on.
 const REMOVE_WAIT: Duration = Duration::from_secs(10);
+/// How long another process that takes over waits for what is written, and then for the
+/// index.
+const LEAVE_WAIT: Duration = Duration::from_secs(3);
 /// How long a stop waits for the index to be written.
 const CLOSE_WAIT: Duration = Duration::from_secs(10);
 
@@ -197,17 +200,25 @@ impl Disk {
         self.wait(CLOSE_WAIT, |disk| snapshot::leave(disk)).await;
     }
 
-    /// The same, and leaves the directory to that process. What waits to be written is
-    /// waited for, a few seconds at most; what comes later fails.
-    pub(in crate::cache) async fn leave(self: &Arc<Self>) {
+    /// The same, and leaves the directory to that process; what is done here later fails.
+    /// What waits to be written is waited for, a few seconds at most. False, and nothing
+    /// has changed, if the disk takes longer.
+    pub(in crate::cache) async fn leave(self: &Arc<Self>) -> bool {
         let most = u32::try_from(WRITERS).unwrap_or(u32::MAX);
-        let _ = tokio::time::timeout(CLOSE_WAIT, self.writers.acquire_many(most)).await;
-        let left = self.wait(CLOSE_WAIT, |disk| {
+        let _ = tokio::time::timeout(LEAVE_WAIT, self.writers.acquire_many(most)).await;
+        let is_wanted = Arc::new(AtomicBool::new(true));
+        let asked = Arc::clone(&is_wanted);
+        let left = self.wait(LEAVE_WAIT, move |disk| {
             snapshot::leave(disk);
-            disk.directory.leave();
-            disk.index.clear();
+            let is_left = asked.swap(false, Ordering::AcqRel);
+            if is_left {
+                disk.directory.leave();
+                disk.index.clear();
+            }
+            is_left
         });
-        left.await;
+        // Who comes late does not leave what is used again.
+        left.await.unwrap_or_else(|| !is_wanted.swap(false, Ordering::AcqRel))
     }
 
     /// True once all of its directory was read.

@@ -203,7 +203,7 @@ impl Purges {
         }
         drop(table);
         state.under_way.insert(epoch, UnderWay { order, progress: sender, leaves_at: None });
-        self.newest.store(epoch, Ordering::Release);
+        self.newest.fetch_max(epoch, Ordering::AcqRel);
         self.begin_term(state, epoch);
         Entered { epoch, progress }
     }
