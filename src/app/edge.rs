@@ -10,13 +10,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::generation::{Generation, Ground};
 use super::sockets::Sockets;
-use super::succession::{self, Inheritance, Listening, Program, Successor, UpgradeError};
+use super::succession::{self, Inheritance, Listening, Program, UpgradeError};
 use super::workers::Workers;
 use crate::balance::{BalanceError, StickyKeyError};
 use crate::base::{Clock, SystemClock, Tasks};
 use crate::cache::Cache;
 use crate::certs::CertError;
 use crate::config::{Changes, ConfigError, Loaded};
+use crate::control::Upgraded;
 use crate::front::Front;
 use crate::listener::{BindError, ConnectionLimits};
 use crate::telemetry::metrics::Limit;
@@ -222,7 +223,7 @@ impl Live {
         &self,
         program: &Program,
         beside: Vec<Listening>,
-    ) -> Result<Successor, UpgradeError> {
+    ) -> Result<Upgraded, UpgradeError> {
         // No other configuration comes into force meanwhile.
         let mut sockets = self.sockets.lock().await;
         if self.is_draining() {
@@ -234,10 +235,10 @@ impl Live {
         if self.is_draining() {
             sockets.let_go();
         }
-        let successor = handed_over?;
+        let upgraded = handed_over?;
         self.generation().certificates.leave();
         self.draining.cancel();
-        Ok(successor)
+        Ok(upgraded)
     }
 
     /// True once a drain has begun.

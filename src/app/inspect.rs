@@ -1,5 +1,6 @@
 //! What the admin socket tells about a running edge, and has it do.
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -75,14 +76,16 @@ impl Lifecycle for Inspection {
 
     fn upgrade(&self) -> BoxFuture<'_, Result<Upgraded, UpgradeRefused>> {
         async {
-            let upgrade =
-                self.upgrade.clone().ok_or(UpgradeError::NotARun).map_err(|error| no_upgrade(&error))?;
-            // Whoever asked may not wait for the end, and it goes on.
-            let upgraded = self.edge.ground.background.spawn(async move { upgrade.carry_out().await });
-            match upgraded.await {
-                Ok(upgraded) => upgraded.map_err(|error| no_upgrade(&error)),
-                Err(error) => Err(UpgradeRefused(story(&error))),
-            }
+            let upgraded = match self.upgrade.clone() {
+                None => Err(UpgradeError::NotARun),
+                // Whoever asked may not wait for the end, and it goes on.
+                Some(upgrade) => {
+                    let upgraded =
+                        self.edge.ground.background.spawn(async move { upgrade.carry_out().await });
+                    upgraded.await.map_err(io::Error::other).map_err(UpgradeError::Line).flatten()
+                }
+            };
+            upgraded.map_err(|error| UpgradeRefused(story(&error)))
         }
         .boxed()
     }
@@ -100,10 +103,6 @@ impl Lifecycle for Inspection {
         });
         assigned.collect()
     }
-}
-
-fn no_upgrade(error: &UpgradeError) -> UpgradeRefused {
-    UpgradeRefused(story(error))
 }
 
 fn refused(error: &ReloadError) -> ReloadRefused {

@@ -9,14 +9,11 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
 
-use super::succession::{Inheritance, Scheme};
+use super::succession::{Inheritance, Listening, Scheme, Written};
 use super::workers::Workers;
 use crate::config::model::Listen;
 use crate::listener::{self, BindError, Bound, Transport};
 use crate::tls::Tls;
-
-/// An address as the configuration writes it; the system may have chosen the port.
-type Written = (Scheme, SocketAddr);
 
 /// The addresses that are listened on.
 pub(super) struct Sockets {
@@ -37,9 +34,9 @@ struct Open {
 pub(super) struct Unopened(Vec<(Written, Bound)>);
 
 /// The same with sockets for every worker.
-pub(super) struct Opened(Vec<Listening>);
+pub(super) struct Opened(Vec<Ready>);
 
-struct Listening {
+struct Ready {
     written: Written,
     sockets: Vec<TcpListener>,
     /// The same once more.
@@ -83,7 +80,7 @@ impl Sockets {
 
     /// Has `workers` take connections on them.
     pub(super) fn listen(&mut self, opened: Opened, workers: &Workers) {
-        for Listening { written, sockets, held } in opened.0 {
+        for Ready { written, sockets, held } in opened.0 {
             let end = self.draining.child_token();
             let transport = match written.0 {
                 Scheme::Https => Transport::Tls(Arc::clone(&self.tls)),
@@ -107,7 +104,7 @@ impl Sockets {
     }
 
     /// Further handles of all, for a process that takes over.
-    pub(super) fn handles(&self) -> io::Result<Vec<(Written, Vec<TcpListener>)>> {
+    pub(super) fn handles(&self) -> io::Result<Vec<Listening>> {
         self.open.iter().map(|open| Ok((open.written, again(&open.sockets)?))).collect()
     }
 
@@ -133,7 +130,7 @@ impl Unopened {
             let address = bound.address;
             let sockets = bound.listen()?;
             let held = again(&sockets).map_err(|source| BindError { address, source })?;
-            Ok(Listening { written, sockets, held })
+            Ok(Ready { written, sockets, held })
         };
         self.0.into_iter().map(listen).collect::<Result<_, _>>().map(Opened)
     }

@@ -28,15 +28,15 @@ impl Upgrade {
     pub(super) async fn carry_out(&self) -> Result<Upgraded, UpgradeError> {
         tracing::info!("an upgrade was asked for on the admin socket");
         let handed_over = self.edge.hand_over(&self.program, self.beside()?).await;
-        let successor = handed_over.inspect_err(|error| {
+        let upgraded = handed_over.inspect_err(|error| {
             let error = error as &dyn std::error::Error;
             tracing::error!(error, "no other process took over; this one serves on");
         })?;
-        tracing::info!(pid = successor.pid, version = successor.version, "another process took over");
-        service_manager::tell(&format!("MAINPID={}", successor.pid));
+        tracing::info!(pid = upgraded.pid, version = upgraded.version, "another process took over");
+        service_manager::tell(&format!("MAINPID={}", upgraded.pid));
         self.metrics_tasks.stop();
         self.stop.cancel();
-        Ok(Upgraded { pid: successor.pid, version: successor.version })
+        Ok(upgraded)
     }
 
     fn beside(&self) -> Result<Vec<Listening>, UpgradeError> {

@@ -277,7 +277,8 @@ impl Cache {
     /// Leaves what is on the disk to another process that takes over from this one,
     /// and goes on in memory. Purges under way are waited for, and no other one begins:
     /// that process would not know of it. False, and nothing has changed, if the disk does
-    /// not do in time what it has to. Waits ten seconds at most for each.
+    /// not do in time what it has to. Waits ten seconds at most for the purges, and six for
+    /// the disk.
     pub async fn leave(&self) -> bool {
         let mut is_left = self.is_left.write().await;
         *is_left = self.store.leave_disk().await;

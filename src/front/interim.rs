@@ -168,6 +168,15 @@ mod tests {
         [(http::header::LINK, "</a>".parse().unwrap())].into_iter().collect()
     }
 
+    /// An exchange that waits for its answer, with hints on their way through so many bytes.
+    fn told(bytes: usize) -> (InterimResponses, DuplexStream, DuplexStream) {
+        let (near, far) = tokio::io::duplex(bytes);
+        let interim = InterimResponses::default();
+        let exchange = interim.begin();
+        interim.take(exchange, StatusCode::EARLY_HINTS, &hints());
+        (interim, near, far)
+    }
+
     /// What hyper does when it wrote `bytes` before it flushes.
     fn write(interim: &InterimResponses, stream: &mut DuplexStream, bytes: &[u8]) -> Poll<()> {
         let waker = noop_waker();
@@ -191,10 +200,7 @@ mod tests {
 
     #[tokio::test]
     async fn they_leave_with_the_next_flush() {
-        let (mut near, far) = tokio::io::duplex(1000);
-        let interim = InterimResponses::default();
-        let exchange = interim.begin();
-        interim.take(exchange, StatusCode::EARLY_HINTS, &hints());
+        let (interim, mut near, far) = told(1000);
         assert!(flush(&interim, &mut near).is_ready());
         interim.answered();
         assert!(write(&interim, &mut near, b"answer").is_ready());
@@ -203,10 +209,7 @@ mod tests {
 
     #[tokio::test]
     async fn they_leave_before_the_answer() {
-        let (mut near, far) = tokio::io::duplex(1000);
-        let interim = InterimResponses::default();
-        let exchange = interim.begin();
-        interim.take(exchange, StatusCode::EARLY_HINTS, &hints());
+        let (interim, mut near, far) = told(1000);
         interim.answered();
         assert!(write(&interim, &mut near, b"answer").is_ready());
         assert_eq!(received(near, far).await, [HINTS, b"answer"].concat());
@@ -245,20 +248,14 @@ mod tests {
 
     #[tokio::test]
     async fn what_waits_for_one_exchange_is_not_told_in_the_next() {
-        let (mut near, far) = tokio::io::duplex(1000);
-        let interim = InterimResponses::default();
-        let first = interim.begin();
-        interim.take(first, StatusCode::EARLY_HINTS, &hints());
+        let (interim, mut near, far) = told(1000);
         interim.answered();
         interim.begin();
         assert!(write(&interim, &mut near, b"first answer ").is_ready());
         assert!(flush(&interim, &mut near).is_ready());
         assert_eq!(received(near, far).await, b"first answer ");
         // One that is half written leaves first, and the next exchange has none.
-        let (mut near, far) = tokio::io::duplex(10);
-        let interim = InterimResponses::default();
-        let first = interim.begin();
-        interim.take(first, StatusCode::EARLY_HINTS, &hints());
+        let (interim, mut near, far) = told(10);
         assert!(flush(&interim, &mut near).is_pending());
         interim.answered();
         let second = interim.begin();
@@ -269,10 +266,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_that_has_begun_is_written_to_its_end() {
-        let (mut near, mut far) = tokio::io::duplex(10);
-        let interim = InterimResponses::default();
-        let exchange = interim.begin();
-        interim.take(exchange, StatusCode::EARLY_HINTS, &hints());
+        let (interim, mut near, mut far) = told(10);
         assert!(flush(&interim, &mut near).is_pending());
         interim.answered();
         let mut all = Vec::new();

@@ -3,7 +3,7 @@
 //! as the connection lives.
 
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -20,34 +20,29 @@ use crate::telemetry::metrics::Limit;
 /// in steps of this size.
 pub(super) const PIECE: usize = 8 * 1024;
 
-/// The stream is not waiting for its client.
-const NEVER: u64 = u64::MAX;
+/// The stream does not wait for its client.
+const MOVES: u8 = 0;
 
 /// It was given a piece just now, at a time that nobody needs unless it waits.
-const JUST_NOW: u64 = u64::MAX - 1;
+const GIVEN: u8 = 1;
+
+/// It waits for its client to take that.
+const WAITS: u8 = 2;
 
 tokio::task_local! {
     /// The pace of the stream whose future is being polled.
     static CURRENT: Arc<StreamPace>;
 }
 
-/// Since when a stream waits for its client.
-#[derive(Debug)]
+/// Whether a stream waits for its client.
+#[derive(Debug, Default)]
 pub(super) struct StreamPace {
-    clock: Arc<dyn Clock>,
-    /// When it first waited.
-    waited: OnceLock<Instant>,
-    /// In milliseconds from `waited`.
-    given_at: AtomicU64,
+    state: AtomicU8,
     /// Set once the stream is a tunnel, which has deadlines of its own.
     tunnel: OnceLock<Sending>,
 }
 
 impl StreamPace {
-    fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, waited: OnceLock::new(), given_at: AtomicU64::new(NEVER), tunnel: OnceLock::new() }
-    }
-
     /// That of the stream whose future is being polled; none in HTTP/1.
     pub(super) fn current() -> Option<Arc<Self>> {
         CURRENT.try_with(Arc::clone).ok()
@@ -55,33 +50,17 @@ impl StreamPace {
 
     /// A piece was given to the stream.
     pub(super) fn gave(&self) {
-        self.given_at.store(JUST_NOW, Relaxed);
+        self.state.store(GIVEN, Relaxed);
     }
 
     /// The stream asks for more.
     pub(super) fn took(&self) {
-        self.given_at.store(NEVER, Relaxed);
+        self.state.store(MOVES, Relaxed);
     }
 
     /// The sending side of the tunnel that the stream becomes.
     pub(super) fn tunnel(&self) -> Sending {
         self.tunnel.get_or_init(Sending::default).clone()
-    }
-
-    /// Since when a stream that has to wait now waits for its client.
-    fn waits_since(&self) -> Option<Instant> {
-        let given_at = self.given_at.load(Relaxed);
-        if given_at == NEVER {
-            return None;
-        }
-        let waited = *self.waited.get_or_init(|| self.clock.now());
-        if given_at != JUST_NOW {
-            return Some(waited + Duration::from_millis(given_at));
-        }
-        let now = self.clock.now();
-        let passed = now.saturating_duration_since(waited).as_millis();
-        self.given_at.store(u64::try_from(passed).unwrap_or(NEVER), Relaxed);
-        Some(now)
     }
 }
 
@@ -101,6 +80,9 @@ pin_project_lite::pin_project! {
         #[pin]
         stream: F,
         pace: Arc<StreamPace>,
+        clock: Arc<dyn Clock>,
+        // When the piece was given that it waits to be taken.
+        given: Option<Instant>,
         longest: Duration,
         timer: Option<Pin<Box<Sleep>>>,
         metrics: Arc<Metrics>,
@@ -109,8 +91,7 @@ pin_project_lite::pin_project! {
 
 impl<F: Future<Output = ()>> KeptMoving<F> {
     pub(super) fn new(stream: F, clock: Arc<dyn Clock>, longest: Duration, metrics: Arc<Metrics>) -> Self {
-        let pace = Arc::new(StreamPace::new(clock));
-        Self { stream, pace, longest, timer: None, metrics }
+        Self { stream, pace: Arc::default(), clock, given: None, longest, timer: None, metrics }
     }
 }
 
@@ -122,12 +103,20 @@ impl<F: Future<Output = ()>> Future for KeptMoving<F> {
         if CURRENT.sync_scope(Arc::clone(this.pace), || this.stream.poll(context)).is_ready() {
             return Poll::Ready(());
         }
+        match this.pace.state.load(Relaxed) {
+            MOVES => *this.given = None,
+            GIVEN => {
+                this.pace.state.store(WAITS, Relaxed);
+                *this.given = Some(this.clock.now());
+            }
+            _ => {}
+        }
         // A timer that was set for an earlier piece is set anew when it fires.
-        while let Some(since) = this.pace.waits_since() {
-            let until = since + *this.longest;
+        while let Some(given) = *this.given {
+            let until = given + *this.longest;
             let timer = this.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until)));
             ready!(timer.as_mut().poll(context));
-            if this.pace.clock.now() >= until {
+            if this.clock.now() >= until {
                 this.metrics.limit(Limit::WriteTimeout);
                 return Poll::Ready(());
             }

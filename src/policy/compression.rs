@@ -104,13 +104,8 @@ impl StoredHead {
     /// Says in `fields`, which are those of the response to one client, that
     /// they depend on Accept-Encoding (RFC 9110 s12.5.5).
     pub fn add_vary(&self, fields: &mut HeaderMap) {
-        if self.selecting.names(&ACCEPT_ENCODING) {
-            return;
-        }
-        if self.field(&VARY).is_some() {
+        if !self.selecting.names(&ACCEPT_ENCODING) {
             add_vary(fields);
-        } else {
-            fields.insert(VARY, VARYING);
         }
     }
 }
@@ -146,16 +141,16 @@ fn weakened(tag: EntityTag<'_>) -> HeaderValue {
 const VARYING: HeaderValue = HeaderValue::from_static("Accept-Encoding");
 
 fn add_vary(fields: &mut HeaderMap) {
+    if !fields.contains_key(VARY) {
+        fields.insert(VARY, VARYING);
+        return;
+    }
     let names_it = |member: &[u8]| member == b"*" || member.eq_ignore_ascii_case(b"accept-encoding");
     if list::field_members(fields, &VARY).any(names_it) {
         return;
     }
     let lines: Vec<&[u8]> = fields.get_all(VARY).iter().map(HeaderValue::as_bytes).collect();
-    let value = if lines.is_empty() {
-        None
-    } else {
-        HeaderValue::try_from([&lines.join(&b", "[..]), &b", Accept-Encoding"[..]].concat()).ok()
-    };
+    let value = HeaderValue::try_from([&lines.join(&b", "[..]), &b", Accept-Encoding"[..]].concat());
     fields.insert(VARY, value.unwrap_or(VARYING));
 }
 

@@ -12,6 +12,11 @@ mod predecessor;
 mod successor;
 mod words;
 
-pub(super) use predecessor::{Listening, Program, Successor, UpgradeError, hand_over};
+use std::net::TcpListener;
+
+pub(super) use predecessor::{Program, UpgradeError, hand_over};
 pub(super) use successor::{Inheritance, Predecessor};
-pub(super) use words::Scheme;
+pub(super) use words::{Scheme, Written};
+
+/// Sockets that listen on an address.
+pub(super) type Listening = (Written, Vec<TcpListener>);

@@ -2,14 +2,15 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
 use std::os::fd::AsFd;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::words::{Line, MOST_SOCKETS, Scheme, Word};
+use super::Listening;
+use super::words::{Line, MOST_SOCKETS, Word};
 use crate::cache::Cache;
+use crate::control::Upgraded;
 
 /// How long a successor may take until it asks for what it takes over, then until it
 /// serves, and until it has the rest: the admin socket answers in half a minute.
@@ -52,18 +53,6 @@ pub(in crate::app) struct Program {
     arguments: Vec<OsString>,
 }
 
-/// A process that serves in place of this one.
-#[derive(Clone, Debug)]
-pub(in crate::app) struct Successor {
-    /// Its process id.
-    pub(in crate::app) pid: u32,
-    /// Its version.
-    pub(in crate::app) version: String,
-}
-
-/// Sockets that listen on an address, as the config writes it.
-pub(in crate::app) type Listening = ((Scheme, SocketAddr), Vec<TcpListener>);
-
 impl Program {
     /// This program with its arguments, found by its name as it was: what is there
     /// under that name is started.
@@ -90,9 +79,9 @@ pub(in crate::app) async fn hand_over(
     program: &Program,
     cache: &Arc<Cache>,
     listening: Vec<Listening>,
-) -> Result<Successor, UpgradeError> {
+) -> Result<Upgraded, UpgradeError> {
     let (line, child) = program.start()?;
-    let (line, mut child) = (Arc::new(line), Unproven(Some(child)));
+    let (line, mut child) = (Arc::new(line), Successor { child, serves: false });
     match hear(&line, ASKS_WITHIN).await? {
         Word::Take => {}
         other => return Err(refusal(other)),
@@ -102,9 +91,9 @@ pub(in crate::app) async fn hand_over(
     }
     match leave_sockets(&line, listening).await {
         Ok(version) => {
-            let successor = Successor { pid: child.prove(), version };
+            child.serves = true;
             leave_rest(line).await;
-            Ok(successor)
+            Ok(Upgraded { pid: child.child.id(), version })
         }
         Err(error) => {
             let cache = Arc::clone(cache);
@@ -169,21 +158,17 @@ fn refusal(word: Word) -> UpgradeError {
     }
 }
 
-/// A process that does not serve yet: it is ended when this is dropped.
-struct Unproven(Option<Child>);
-
-impl Unproven {
-    /// It serves, and stays; its process id.
-    fn prove(&mut self) -> u32 {
-        self.0.take().map_or(0, |child| child.id())
-    }
+/// The new process, which is ended when this is dropped before it serves.
+struct Successor {
+    child: Child,
+    serves: bool,
 }
 
-impl Drop for Unproven {
+impl Drop for Successor {
     fn drop(&mut self) {
-        if let Some(child) = &mut self.0 {
-            let _ = child.kill();
-            let _ = child.wait();
+        if !self.serves {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
         }
     }
 }

@@ -5,7 +5,8 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use super::words::{Line, Scheme, Word};
+use super::Listening;
+use super::words::{Line, Word, Written};
 use crate::listener;
 
 /// How long the predecessor may take for each word: it writes down what its disk
@@ -33,7 +34,7 @@ pub(in crate::app) struct Predecessor(Line);
 /// What is taken over: sockets that listen, with the addresses by which the config of
 /// the predecessor calls them.
 #[derive(Debug, Default)]
-pub(in crate::app) struct Inheritance(Vec<((Scheme, SocketAddr), Vec<TcpListener>)>);
+pub(in crate::app) struct Inheritance(Vec<Listening>);
 
 impl Predecessor {
     /// Who is at the other end of the standard input.
@@ -86,7 +87,7 @@ impl Predecessor {
 }
 
 impl Inheritance {
-    fn add(&mut self, written: (Scheme, SocketAddr), sockets: impl Iterator<Item = TcpListener>) {
+    fn add(&mut self, written: Written, sockets: impl Iterator<Item = TcpListener>) {
         // More of the same may not have gone with one word.
         match self.0.last_mut().filter(|(other, _)| *other == written) {
             Some((_, others)) => others.extend(sockets),
@@ -100,7 +101,7 @@ impl Inheritance {
     }
 
     /// Takes the sockets that listen on an address, as the config writes it.
-    pub(in crate::app) fn remove(&mut self, written: (Scheme, SocketAddr)) -> Option<Vec<TcpListener>> {
+    pub(in crate::app) fn remove(&mut self, written: Written) -> Option<Vec<TcpListener>> {
         let at = self.0.iter().position(|(other, _)| *other == written)?;
         Some(self.0.swap_remove(at).1)
     }

@@ -31,6 +31,9 @@ pub(in crate::app) enum Scheme {
     Metrics,
 }
 
+/// An address as the config writes it; the system may have chosen the port.
+pub(in crate::app) type Written = (Scheme, SocketAddr);
+
 /// One message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "word", rename_all = "lowercase")]

@@ -3,6 +3,7 @@
 
 mod body;
 mod disk;
+mod disk_tier;
 #[cfg(fuzzing)]
 pub(super) mod fuzzing;
 mod generations;

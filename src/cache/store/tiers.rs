@@ -5,26 +5,19 @@
 use std::io;
 use std::sync::Arc;
 
-use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 
-use super::disk::{Disk, DiskUsage, Found, Ground, Storing};
+use super::disk::{DiskUsage, Found, Storing};
+use super::disk_tier::DiskTier;
 use super::generations::Generations;
 use super::{
-    Alone, Entered, FileBody, Generation, Listed, Memory, Order, Purges, SLICE, Sliced, StoredBody,
-    StoredResponse, Tier,
+    Alone, Entered, FileBody, Generation, Listed, Memory, Order, Purges, Sliced, StoredBody, StoredResponse,
+    Tier,
 };
 use crate::base::{Clock, Tasks};
-use crate::config::model::{CacheConfig, DiskConfig};
+use crate::config::model::CacheConfig;
 use crate::policy::{self, CacheKey, RequestHead, StoredHead};
 use crate::telemetry::Metrics;
-
-/// What waits to be written to the disk may hold this part of the memory tier's
-/// size besides it.
-const QUEUE_PART: u64 = 4;
-
-/// So many slices can wait at least.
-const SLICES_QUEUED: u64 = 4;
 
 /// Stored responses, in memory and on the disk.
 #[derive(Debug)]
@@ -32,22 +25,10 @@ pub(in crate::cache) struct Tiers {
     /// The memory tier.
     pub(in crate::cache) memory: Memory,
     generations: Arc<Generations>,
-    /// None where there is none, and while another process has it.
-    disk: ArcSwapOption<Disk>,
-    place: Option<Place>,
+    disk: DiskTier,
     /// Held while the memory tier is gone through.
     sweeping: tokio::sync::Mutex<()>,
     clock: Arc<dyn Clock>,
-}
-
-/// Where the disk tier is, and what it works with.
-#[derive(Debug)]
-struct Place {
-    config: DiskConfig,
-    /// Bytes that may wait to be written.
-    queue: u64,
-    tasks: Tasks,
-    metrics: Arc<Metrics>,
 }
 
 /// What the disk has for a request.
@@ -100,56 +81,31 @@ impl Tiers {
     ) -> Self {
         let generations = Arc::new(Generations::new(config.tags_field.clone()));
         let memory = Memory::new(config.memory, &generations, Arc::clone(metrics));
-        let queue = (config.memory / QUEUE_PART).max(SLICES_QUEUED * SLICE);
-        let place = config.disk.clone().map(|config| Place {
-            config,
-            queue,
-            tasks: tasks.clone(),
-            metrics: Arc::clone(metrics),
-        });
-        let (disk, sweeping) = (ArcSwapOption::empty(), tokio::sync::Mutex::default());
-        let tiers = Self { memory, generations, disk, place, sweeping, clock };
-        tiers.take_disk();
-        tiers
+        let disk = DiskTier::open(config, &generations, &clock, tasks, metrics);
+        Self { memory, generations, disk, sweeping: tokio::sync::Mutex::default(), clock }
     }
 
-    /// Takes the disk tier, if there is one and no other process has it.
+    /// Takes the disk tier, if there is one and no other process has it. Blocks on the
+    /// disk.
     pub(in crate::cache) fn take_disk(&self) {
-        let Some(place) = &self.place else { return };
-        let ground = Ground {
-            generations: &self.generations,
-            queue: place.queue,
-            clock: &self.clock,
-            tasks: &place.tasks,
-            metrics: &place.metrics,
-        };
-        self.disk.store(Disk::open(&place.config, &ground));
+        self.disk.take();
     }
 
     /// Leaves the disk tier to another process, and goes on without. False, and it stays,
     /// if it does not do in time what it has to.
     pub(in crate::cache) async fn leave_disk(&self) -> bool {
-        let Some(disk) = self.disk.swap(None) else { return true };
-        let is_left = disk.leave().await;
-        if !is_left {
-            self.disk.store(Some(disk));
-        }
-        is_left
-    }
-
-    fn disk(&self) -> Option<Arc<Disk>> {
-        self.disk.load_full()
+        self.disk.leave().await
     }
 
     /// True if there is a disk tier.
     pub(in crate::cache) fn has_disk(&self) -> bool {
-        self.disk().is_some()
+        self.disk.get().is_some()
     }
 
     /// Writes down what the disk has, for a process that is started later. Waits
     /// a few seconds at most.
     pub(in crate::cache) async fn close(&self) {
-        if let Some(disk) = self.disk() {
+        if let Some(disk) = self.disk.get() {
             disk.close().await;
         }
     }
@@ -157,17 +113,17 @@ impl Tiers {
     /// True once all that was on the disk at the start is known.
     #[cfg(test)]
     pub(in crate::cache) fn is_disk_read(&self) -> bool {
-        self.disk().is_none_or(|disk| disk.is_read())
+        self.disk.get().is_none_or(|disk| disk.is_read())
     }
 
     /// How full the disk tier is, if there is one.
     pub(in crate::cache) fn disk_usage(&self) -> Option<DiskUsage> {
-        self.disk().map(|disk| disk.usage())
+        self.disk.get().map(|disk| disk.usage())
     }
 
     /// What the disk has for `req`; waits a second at most. Cancel safe.
     pub(in crate::cache) async fn look_on_disk(&self, req: &RequestHead<'_>, key: &CacheKey) -> OnDisk {
-        let Some(disk) = self.disk() else { return OnDisk::Nothing };
+        let Some(disk) = self.disk.get() else { return OnDisk::Nothing };
         let since = self.memory.generation(key);
         let mut found = disk.find(key).await;
         found.retain_mut(|found| {
@@ -199,14 +155,14 @@ impl Tiers {
 
     /// Heads that the disk keeps under `key`, as they count now.
     pub(in crate::cache) async fn list_key(&self, key: &CacheKey) -> Vec<Listed> {
-        let Some(disk) = self.disk() else { return Vec::new() };
+        let Some(disk) = self.disk.get() else { return Vec::new() };
         disk.list_key(key).await.into_iter().filter_map(|listed| self.as_listed(listed)).collect()
     }
 
     /// Heads that the disk keeps under keys with these beginnings, and whether
     /// those are all.
     pub(in crate::cache) async fn list(&self, prefixes: Vec<Box<[u8]>>, most: usize) -> (Vec<Listed>, bool) {
-        let Some(disk) = self.disk() else { return (Vec::new(), true) };
+        let Some(disk) = self.disk.get() else { return (Vec::new(), true) };
         let (listed, are_all) = disk.list(prefixes, most).await;
         (listed.into_iter().filter_map(|listed| self.as_listed(listed)).collect(), are_all)
     }
@@ -291,7 +247,7 @@ impl Tiers {
     /// now is not stored: it might wait to be written.
     pub(in crate::cache) async fn forget(&self, key: &CacheKey, gone: &Arc<StoredResponse>) {
         self.memory.forget(key, gone).await;
-        if let Some(disk) = self.disk() {
+        if let Some(disk) = self.disk.get() {
             self.memory.outdate(key);
             disk.forget(key, &gone.head).await;
         }
@@ -301,7 +257,7 @@ impl Tiers {
     /// became of its head: no slice of it is found any more.
     pub(in crate::cache) async fn forget_sliced(&self, key: &CacheKey, head: &StoredHead, sliced: Sliced) {
         self.memory.forget_sliced(key, sliced).await;
-        if let Some(disk) = self.disk() {
+        if let Some(disk) = self.disk.get() {
             self.memory.outdate(key);
             disk.forget(key, head).await;
         }
@@ -309,17 +265,17 @@ impl Tiers {
 
     /// True if slices can be kept now.
     pub(in crate::cache) fn takes_slices(&self) -> bool {
-        self.disk().is_some_and(|disk| disk.takes_slices())
+        self.disk.get().is_some_and(|disk| disk.takes_slices())
     }
 
     /// True if a slice is known to be there.
     pub(in crate::cache) fn knows_slice(&self, key: &CacheKey) -> bool {
-        self.disk().is_some_and(|disk| disk.knows_slice(key))
+        self.disk.get().is_some_and(|disk| disk.knows_slice(key))
     }
 
     /// The slice that is kept under `key`, if it has this length. Cancel safe.
     pub(in crate::cache) async fn slice(&self, key: &CacheKey, length: u64) -> Option<FileBody> {
-        self.disk()?.slice(key, length).await
+        self.disk.get()?.slice(key, length).await
     }
 
     /// Keeps a slice, unless its key was invalidated after `since`; says
@@ -330,7 +286,7 @@ impl Tiers {
         bytes: Bytes,
         since: &Generation,
     ) -> bool {
-        match self.disk() {
+        match self.disk.get() {
             Some(disk) => disk.keep_slice(key, bytes, since).await,
             None => false,
         }
@@ -360,7 +316,7 @@ impl Tiers {
 
     async fn remove(&self, key: &CacheKey) -> Removed {
         let memory = self.memory.remove(key).await;
-        match self.disk() {
+        match self.disk.get() {
             None => Removed { memory, disk: Ok(0) },
             Some(disk) => Removed { memory, disk: disk.remove(key).await },
         }
@@ -371,7 +327,7 @@ impl Tiers {
     /// disk.
     pub(in crate::cache) fn clear(&self) -> Removed {
         let memory = self.memory.clear();
-        Removed { memory, disk: self.disk().map_or(Ok(0), |disk| disk.clear()) }
+        Removed { memory, disk: self.disk.get().map_or(Ok(0), |disk| disk.clear()) }
     }
 
     /// The state of the key's invalidations now.
@@ -412,7 +368,7 @@ impl Tiers {
         let mut swept = Ok(());
         for key in keys {
             self.memory.sweep_key(key).await;
-            if let Some(disk) = self.disk() {
+            if let Some(disk) = self.disk.get() {
                 swept = swept.and(disk.sweep_key(key).await);
             }
         }
@@ -425,7 +381,7 @@ impl Tiers {
     /// that is started after this one was killed; then has the disk gone through
     /// behind everything else.
     pub(in crate::cache) async fn note(&self, epoch: u64, order: Order) -> io::Result<()> {
-        match self.disk() {
+        match self.disk.get() {
             None => Ok(()),
             Some(disk) => disk.purge(epoch, order).await,
         }
@@ -456,7 +412,7 @@ impl Tiers {
         fresh: &StoredResponse,
         since: &Generation,
     ) -> Option<Generation> {
-        match self.disk() {
+        match self.disk.get() {
             Some(disk) if !policy::same_variant(&stale.head, &fresh.head) => {
                 // The old one may still wait to be written.
                 let since = self.generations.follow(key, since)?;
@@ -474,7 +430,7 @@ impl Tiers {
         since: &Generation,
         instead: Option<super::RecordId>,
     ) {
-        if let Some(disk) = self.disk().filter(|_| response.head.part().is_none()) {
+        if let Some(disk) = self.disk.get().filter(|_| response.head.part().is_none()) {
             let (head, body): (Arc<StoredHead>, _) = (Arc::clone(&response.head), response.body.clone());
             let (since, epoch) = (since.clone(), response.epoch);
             disk.store(Storing { key: key.clone(), head, body, since, epoch, instead });

@@ -47,13 +47,7 @@ async fn what_was_not_started_from_a_config_is_not_taken_over_from() {
 
 #[tokio::test]
 async fn a_draining_edge_is_not_taken_over_from() {
-    let mut origin = Origin::start().await;
-    let place = Place::new();
-    place.configure(&tables(&place, origin.address));
-    let mut seawall = place.run().await;
-    let mut client = RawClient::connect(seawall.http).await;
-    client.send(GET).await;
-    let arrival = origin.next().await;
+    let (mut seawall, _origin, mut client, arrival) = edge_with_request().await;
     seawall.terminate();
     seawall.refuses_connections().await;
     refused(&mut seawall, "draining").await;

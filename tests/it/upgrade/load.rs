@@ -37,13 +37,7 @@ async fn three_upgrades_under_load_lose_no_request() {
 
 #[tokio::test]
 async fn an_answer_that_is_waited_for_comes_from_the_process_that_was_asked() {
-    let mut origin = Origin::start().await;
-    let place = Place::new();
-    place.configure(&tables(&place, origin.address));
-    let mut seawall = place.run().await;
-    let mut client = RawClient::connect(seawall.http).await;
-    client.send(GET).await;
-    let arrival = origin.next().await;
+    let (mut seawall, mut origin, mut client, arrival) = edge_with_request().await;
     upgraded(&mut seawall).await;
     let mut next = RawClient::connect(seawall.http).await;
     next.send("GET /next HTTP/1.1\r\nHost: site.test\r\n\r\n").await;

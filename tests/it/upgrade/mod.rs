@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use serde_json::Value;
 
 use crate::support::client::{Alpn, Client};
-use crate::support::origin::{FixedOrigin, Origin, ok};
+use crate::support::origin::{Arrival, FixedOrigin, Origin, ok};
 use crate::support::process::{Place, Seawall, words};
 use crate::support::raw::RawClient;
 use crate::support::{eventually, ports, within};
@@ -32,6 +32,18 @@ async fn edge() -> (Seawall, FixedOrigin) {
     let place = Place::new();
     place.configure(&tables(&place, origin.address));
     (place.run().await, origin)
+}
+
+/// The edge before an origin server that has a client's request, and has not answered.
+async fn edge_with_request() -> (Seawall, Origin, RawClient, Arrival) {
+    let mut origin = Origin::start().await;
+    let place = Place::new();
+    place.configure(&tables(&place, origin.address));
+    let seawall = place.run().await;
+    let mut client = RawClient::connect(seawall.http).await;
+    client.send(GET).await;
+    let arrival = origin.next().await;
+    (seawall, origin, client, arrival)
 }
 
 /// Has a new process take over, which must serve then.

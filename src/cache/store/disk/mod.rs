@@ -209,7 +209,10 @@ impl Disk {
         let is_wanted = Arc::new(AtomicBool::new(true));
         let asked = Arc::clone(&is_wanted);
         let left = self.wait(LEAVE_WAIT, move |disk| {
-            snapshot::leave(disk);
+            // What is used again is left no index of this moment.
+            if asked.load(Ordering::Acquire) {
+                snapshot::leave(disk);
+            }
             let is_left = asked.swap(false, Ordering::AcqRel);
             if is_left {
                 disk.directory.leave();
