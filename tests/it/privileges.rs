@@ -2,6 +2,7 @@
 //! `user` nothing of root but low ports.
 
 use std::fs;
+use std::io;
 use std::os::unix::fs::{PermissionsExt, chown};
 
 use rustix::process::geteuid;
@@ -32,12 +33,13 @@ async fn edge(keys: &str, prepare: impl FnOnce(&Place)) -> (Seawall, FixedOrigin
 /// What the kernel says of every thread of the process under `key`.
 fn of_threads(seawall: &Seawall, key: &str) -> Vec<String> {
     let tasks = format!("/proc/{}/task", seawall.pid().as_raw_nonzero());
-    let read = |task: fs::DirEntry| {
-        let status = fs::read_to_string(task.path().join("status")).unwrap();
+    let read = |task: io::Result<fs::DirEntry>| {
+        // Some have ended meanwhile.
+        let status = fs::read_to_string(task.ok()?.path().join("status")).ok()?;
         let line = status.lines().find_map(|line| line.strip_prefix(key)).unwrap();
-        line.split_whitespace().collect::<Vec<_>>().join(" ")
+        Some(line.split_whitespace().collect::<Vec<_>>().join(" "))
     };
-    let mut said: Vec<String> = fs::read_dir(tasks).unwrap().map(|task| read(task.unwrap())).collect();
+    let mut said: Vec<String> = fs::read_dir(tasks).unwrap().filter_map(read).collect();
     said.sort();
     said.dedup();
     said
