@@ -13,14 +13,14 @@ mod edge;
 
 use std::process::Command;
 
-use mimalloc::MiMalloc;
 use seawall::exchange::Handler;
+use tikv_jemallocator::Jemalloc;
 
 use edge::{Edge, browser};
 
 /// The allocator of the program itself.
 #[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
+static ALLOCATOR: Jemalloc = Jemalloc;
 
 /// Length of each response, how many, and the size of the memory tier in MiB:
 /// such that all fit, and such that most do not.
