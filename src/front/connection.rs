@@ -124,7 +124,7 @@ impl Front {
         tokio::select! {
             biased;
             stream = home.lend_when_readable() => stream,
-            limit = pace.ended_by(limits) => {
+            limit = pace.ended_at_rest(limits) => {
                 self.telemetry.metrics.limit(limit);
                 None
             }

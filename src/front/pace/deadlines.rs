@@ -48,6 +48,18 @@ impl Pace {
         }
     }
 
+    /// The same for a connection of which nothing is read or written meanwhile: it is
+    /// looked at no more often than it has to be.
+    pub(in crate::front) async fn ended_at_rest(&self, limits: &Limits) -> Limit {
+        loop {
+            let Some((at, limit)) = self.deadline(limits) else { return self.ended_by(limits).await };
+            if at <= self.now() {
+                return limit;
+            }
+            tokio::time::sleep_until(self.opened + Duration::from_millis(at)).await;
+        }
+    }
+
     /// Waits until a limit ends the connection, or it has rested for as long: `None`.
     /// Cancel safe.
     pub(in crate::front) async fn ended_or_rests(&self, limits: &Limits, rest: Duration) -> Option<Limit> {
@@ -188,6 +200,17 @@ mod tests {
         let opened = SystemClock.now();
         assert_eq!(pace.ended_by(&test_limits()).await, Limit::HeaderTimeout);
         assert_eq!((SystemClock.now() - opened).as_secs(), 10);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_at_rest_is_ended_at_its_limit_too() {
+        let pace = Pace::new(Arc::new(SystemClock), ConnectionProtocol::Http1, &test_limits());
+        assert_eq!(pace.ended_at_rest(&test_limits()).await, Limit::HeaderTimeout);
+        assert_eq!(pace.now(), 10_000);
+        pace.begin();
+        pace.end(SystemClock.now());
+        assert_eq!(pace.ended_at_rest(&test_limits()).await, Limit::IdleTimeout);
+        assert_eq!(pace.now(), 85_000);
     }
 
     #[tokio::test(start_paused = true)]
