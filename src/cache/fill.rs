@@ -23,7 +23,8 @@ use super::slices;
 use super::store::{Alone, Generation, StoredBody, StoredResponse};
 use super::stream::Stream;
 use crate::exchange::{Body, Facts, FetchError, Request, Response};
-use crate::policy::{self, CacheKey, RequestHead, Reuse, Storability, StoredHead, Timing};
+use crate::policy::{self, CacheKey, NoStoreReason, RequestHead, Reuse, Storability, StoredHead, Timing};
+use crate::telemetry::metrics::Limit;
 
 /// A request to an origin server whose response may be stored.
 #[derive(Debug)]
@@ -178,6 +179,9 @@ impl Fill {
         let length = declared_length(&response);
         match policy::storability(&self.asked.head(), response.status, &response.fields, timing, rules) {
             Storability::DoNotStore(reason) => {
+                if reason == NoStoreReason::TooLarge {
+                    self.cache.metrics.limit(Limit::MaxObject);
+                }
                 self.refuse(response, reason.as_str(), reason.is_of_request()).await
             }
             Storability::Store if response.status == StatusCode::PARTIAL_CONTENT => {
@@ -193,6 +197,7 @@ impl Fill {
                 Box::pin(self.open_slices(response, head, sliced)).await
             }
             Storability::Store if length.is_some_and(|length| length > self.max_object()) => {
+                self.cache.metrics.limit(Limit::MaxObject);
                 self.refuse(response, "too-large", false).await
             }
             Storability::Store if contradicts(&response.body, length) => {

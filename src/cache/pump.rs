@@ -15,6 +15,7 @@ use super::store::{Alone, Generation, StoredBody, StoredResponse};
 use super::stream::{Pace, Stream};
 use crate::exchange::Body;
 use crate::policy::{CacheKey, StoredHead};
+use crate::telemetry::metrics::Limit;
 
 /// Bytes that are copied before other tasks have their turn.
 const COPIED_AT_ONCE: usize = 1 << 20;
@@ -100,6 +101,9 @@ impl Pump {
         let within_budget = self.stream.append(bytes);
         if was_kept && (!within_budget || self.stream.written() > self.max_object) {
             self.stream.outgrow();
+            if within_budget {
+                self.cache.metrics.limit(Limit::MaxObject);
+            }
             // Nobody else is to wait for it; and it ends the fill, not the exchange.
             self.guard = None;
             self.cache.store.mark(&self.key, self.cache.alone(false)).await;

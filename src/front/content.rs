@@ -23,6 +23,8 @@ use crate::telemetry::metrics::Limit;
 pub(super) struct ContentPace {
     /// Without any content.
     pub(super) timeout: Duration,
+    /// Whose time that is.
+    pub(super) limit: Limit,
     /// Bytes a second over the time waited, once that is longer than `timeout`;
     /// 0 for none.
     pub(super) min_rate: u64,
@@ -91,7 +93,7 @@ impl Content {
             Some(timer) => ready!(timer.as_mut().poll(context)),
             None => return Poll::Pending,
         }
-        self.metrics.limit(Limit::BodyTimeout);
+        self.metrics.limit(self.pace.limit);
         Poll::Ready(BodyError::TimedOut { waited: self.pace.timeout })
     }
 }

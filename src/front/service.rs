@@ -163,9 +163,9 @@ fn content_pace(head: &Parts, limits: &Limits) -> ContentPace {
     let is_grpc =
         head.headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
     if is_grpc {
-        ContentPace { timeout: limits.stream_idle, min_rate: 0 }
+        ContentPace { timeout: limits.stream_idle, limit: Limit::StreamIdle, min_rate: 0 }
     } else {
-        ContentPace { timeout: limits.body_timeout, min_rate: limits.min_rate }
+        ContentPace { timeout: limits.body_timeout, limit: Limit::BodyTimeout, min_rate: limits.min_rate }
     }
 }
 

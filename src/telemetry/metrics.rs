@@ -81,11 +81,14 @@ impl Histogram {
     }
 }
 
-/// The limits that can bite, as `seawall_limit_total{limit=...}` names them.
+/// The limits that can bite, as `seawall_limit_total{limit=...}` names them. That of
+/// the number of fields counts with that of their bytes; h2 keeps `h2.streams` by
+/// itself, and what memory and disk may hold bites as evictions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 #[expect(missing_docs, reason = "named as in the config")]
 pub enum Limit {
+    Memory,
     Connections,
     ConnectionsPerIp,
     HandshakeTimeout,
@@ -94,11 +97,17 @@ pub enum Limit {
     MinRate,
     WriteTimeout,
     IdleTimeout,
+    StreamIdle,
     H2Resets,
     TunnelIdle,
     RequestLine,
     HeaderBytes,
     Body,
+    MaxObject,
+    OriginConnect,
+    OriginFirstByte,
+    OriginBetweenBytes,
+    OriginHeaderBytes,
     OriginConnections,
     OriginQueue,
     RetryBudget,
@@ -110,7 +119,8 @@ pub enum Limit {
 
 impl Limit {
     /// Every limit with its label.
-    pub const ALL: [(Self, &'static str); 20] = [
+    pub const ALL: [(Self, &'static str); 27] = [
+        (Self::Memory, "memory"),
         (Self::Connections, "connections"),
         (Self::ConnectionsPerIp, "connections_per_ip"),
         (Self::HandshakeTimeout, "handshake_timeout"),
@@ -119,11 +129,17 @@ impl Limit {
         (Self::MinRate, "min_rate"),
         (Self::WriteTimeout, "write_timeout"),
         (Self::IdleTimeout, "idle_timeout"),
+        (Self::StreamIdle, "stream_idle"),
         (Self::H2Resets, "h2_resets"),
         (Self::TunnelIdle, "tunnel_idle"),
         (Self::RequestLine, "request_line"),
         (Self::HeaderBytes, "header_bytes"),
         (Self::Body, "body"),
+        (Self::MaxObject, "max_object"),
+        (Self::OriginConnect, "origin_connect"),
+        (Self::OriginFirstByte, "origin_first_byte"),
+        (Self::OriginBetweenBytes, "origin_between_bytes"),
+        (Self::OriginHeaderBytes, "origin_header_bytes"),
         (Self::OriginConnections, "origin_connections"),
         (Self::OriginQueue, "origin_queue"),
         (Self::RetryBudget, "retry_budget"),
@@ -264,6 +280,10 @@ pub struct Metrics {
     pub encoded_from_bytes: Counter,
     /// Bytes that became of them.
     pub encoded_to_bytes: Counter,
+    /// Bytes of memory in use.
+    pub memory_used: Gauge,
+    /// Bytes of memory that may be used.
+    pub memory_limit: Gauge,
     /// Bytes the memory tier holds now.
     pub cache_bytes: Gauge,
     /// Stored responses the memory tier holds now.

@@ -16,6 +16,7 @@ use super::server::OriginServer;
 use super::stream::{OriginStream, Traffic, Transport};
 use super::upload::RequestContent;
 use crate::exchange::Host;
+use crate::telemetry::Metrics;
 
 /// An open connection with the task that moves its bytes.
 #[derive(Debug)]
@@ -74,6 +75,11 @@ impl Lease {
     pub(super) fn new(connection: Connection, server: Arc<OriginServer>) -> Self {
         connection.lifetime.count();
         Self { connection: Some(connection), server, is_last_use: false }
+    }
+
+    /// Where is counted what its server does.
+    pub(super) fn metrics(&self) -> &Metrics {
+        &self.server.metrics
     }
 
     /// The connection; `None` once it was given back.

@@ -15,6 +15,7 @@ use super::http2::Stream;
 use super::slots::Slot;
 use crate::exchange::{Body, BodyError};
 use crate::fields::trailers::keep_harmless;
+use crate::telemetry::metrics::{Limit, Metrics};
 
 /// Makes the content of a response out of what the connection gives. The
 /// connection is given back at its end and closed if it is dropped before.
@@ -61,6 +62,13 @@ impl InUse {
     pub(super) fn use_no_more(&mut self) {
         if let Carrier::Connection(lease) = &mut self.carrier {
             lease.use_no_more();
+        }
+    }
+
+    fn metrics(&self) -> &Metrics {
+        match &self.carrier {
+            Carrier::Connection(lease) => lease.metrics(),
+            Carrier::Stream(stream) => &stream.connection.metrics,
         }
     }
 
@@ -158,7 +166,9 @@ impl HttpBody for ResponseContent {
                 }
                 Poll::Pending => {
                     return this.silence.poll_over(this.between_bytes, context).map(|()| {
-                        this.in_use = None;
+                        if let Some(in_use) = this.in_use.take() {
+                            in_use.metrics().limit(Limit::OriginBetweenBytes);
+                        }
                         Some(Err(BodyError::TimedOut { waited: this.between_bytes }))
                     });
                 }

@@ -27,6 +27,7 @@ use super::upload::{RequestContent, Upload};
 use crate::base::Tasks;
 use crate::config::model::OriginTimeouts;
 use crate::exchange::{Carrier, FetchError, Host, RequestProgress};
+use crate::telemetry::Metrics;
 
 /// Requests that a connection carries at a time, if the server allows so many.
 const MOST_STREAMS: usize = 100;
@@ -95,6 +96,7 @@ pub(super) struct Multiplexed {
     lifetime: Lifetime,
     pulse: Pulse,
     demand: Arc<Demand>,
+    pub(super) metrics: Arc<Metrics>,
     _end: DropGuard,
 }
 
@@ -149,6 +151,7 @@ impl Multiplexed {
             lifetime,
             pulse: Pulse::new(Arc::clone(&server.clock), traffic),
             demand: Arc::clone(server.open.demand()),
+            metrics: Arc::clone(&server.metrics),
             _end: end.drop_guard(),
         }))
     }

@@ -13,6 +13,7 @@ use crate::balance::pick::Fitness;
 use crate::base::story;
 use crate::exchange::{FetchError, RequestProgress, Response};
 use crate::fields::proxy_status::ProxyErrorType;
+use crate::telemetry::metrics::Limit;
 
 impl Pool {
     /// Learns from what came of asking `member`, and notes in it who was asked.
@@ -51,6 +52,9 @@ impl Pool {
             Err(error) => {
                 error.origin_server = Some(Arc::clone(&member.label));
                 error.attempts = number;
+                if let Some(limit) = limit_of(error.kind) {
+                    self.metrics.limit(limit);
+                }
                 if is_servers_fault(error) {
                     self.observe_failure(member, story(error), is_trial, now);
                 }
@@ -81,6 +85,16 @@ impl Pool {
         let is_another_fit = others().any(|other| other.fitness(now) == Fitness::Fit);
         let wanted = wanted().count();
         is_another_fit && can_be_spared(ejected, wanted)
+    }
+}
+
+/// The limit that a server did not keep.
+fn limit_of(kind: ProxyErrorType) -> Option<Limit> {
+    match kind {
+        ProxyErrorType::ConnectionTimeout => Some(Limit::OriginConnect),
+        ProxyErrorType::HttpResponseTimeout => Some(Limit::OriginFirstByte),
+        ProxyErrorType::HttpResponseHeaderSectionSize => Some(Limit::OriginHeaderBytes),
+        _ => None,
     }
 }
 
