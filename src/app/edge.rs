@@ -9,6 +9,7 @@ use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
 
 use super::generation::{Generation, Ground};
+use super::memory;
 use super::sockets::Sockets;
 use super::succession::{self, Inheritance, Listening, Program, UpgradeError};
 use super::workers::Workers;
@@ -128,6 +129,8 @@ impl Edge {
         let mut sockets = Sockets::new(Arc::clone(&tls), draining.clone());
         sockets.listen(bound.listen()?, &workers);
         generation.start_pools(None);
+        let memory = memory::watch(Arc::clone(&front), Arc::clone(&ground.cache));
+        ground.background.spawn_until_stopped(memory);
         let live = Arc::new(Live {
             ground,
             telemetry,

@@ -8,6 +8,7 @@ mod edge;
 mod generation;
 mod inspect;
 mod look;
+mod memory;
 mod origins;
 mod privileges;
 mod process;

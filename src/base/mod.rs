@@ -1,10 +1,11 @@
 //! The ground every floor stands on: time, tasks, chance, waiting longer after
-//! each failure, numbers and errors as text, and files that are replaced. It
-//! knows nothing of HTTP.
+//! each failure, numbers and errors as text, memory, and files that are replaced.
+//! It knows nothing of HTTP.
 
 mod backoff;
 mod clock;
 mod file_mark;
+mod memory;
 pub mod numbers;
 mod random;
 mod story;
@@ -13,6 +14,7 @@ mod tasks;
 pub use backoff::Backoff;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use file_mark::FileMark;
+pub use memory::Memory;
 pub use random::{random_below, random_id, random_unit};
 pub use story::story;
 pub use tasks::Tasks;

@@ -147,6 +147,12 @@ impl Cache {
         })
     }
 
+    /// Has the memory tier hold no more than this from now on, as long as that is less
+    /// than its capacity; what is too much goes at once.
+    pub async fn allow(&self, bytes: u64) {
+        self.store.memory.allow(bytes).await;
+    }
+
     /// Answers `req` by the `rules` of its route, asking `origin` where nothing
     /// stored will do. What is stored is answered at once.
     ///

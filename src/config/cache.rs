@@ -12,6 +12,10 @@ use super::{compress, key, secret};
 use crate::policy::{CacheRules, QueryRules, SURROGATE_KEY};
 
 const MIB: u64 = 1 << 20;
+/// The least and the most that the memory tier is given unless it is written.
+const AUTOMATIC: (u64, u64) = (64 * MIB, 1024 * MIB);
+/// A memory tier of more than this part of the memory would soon have to give way.
+const MOST_PERCENT: u64 = 70;
 const DISK: RangeInclusive<u64> = 64 * MIB..=1 << 60;
 const OBJECT: RangeInclusive<u64> = 1..=1 << 50;
 const LIFETIME: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(10 * 365 * 24 * 3600);
@@ -24,13 +28,13 @@ pub(super) struct CacheSection {
     pub(super) rules: CacheRules,
 }
 
-/// Reads the table of the whole file.
-pub(super) fn read(table: &mut Table<'_>) -> CacheSection {
+/// Reads the table of the whole file, for a process that may use so many bytes.
+pub(super) fn read(table: &mut Table<'_>, there_is: u64) -> CacheSection {
     table.belongs_elsewhere(
         &["ttl", "force", "ignore_query", "ignore_cookies"],
         "give it to a site or a route: cache = { ttl = \"1h\" }; for all there is `default_ttl`",
     );
-    let memory = memory(table);
+    let memory = memory(table, there_is);
     let disk = table.value("disk").and_then(|value| value.table(disk)?);
     let defaults = CacheRules::default();
     // Objects share the memory tier: one must not push out all others. The disk
@@ -117,16 +121,17 @@ fn common_rules(table: &mut Table<'_>, inherited: &CacheRules) -> CacheRules {
     }
 }
 
-fn memory(table: &mut Table<'_>) -> u64 {
-    let machine = table.reading.machine;
+/// An eighth of what there is, unless it is written.
+fn memory(table: &mut Table<'_>, there_is: u64) -> u64 {
+    let default = (there_is / 8).clamp(AUTOMATIC.0, AUTOMATIC.1);
     let written = table.value("memory").filter(|value| !value.is_word("auto"));
-    let Some(value) = written else { return machine.cache_memory() };
-    let Some(memory) = value.size(MIB..=1 << 50) else { return machine.cache_memory() };
-    if memory > machine.memory {
+    let Some(value) = written else { return default };
+    let Some(memory) = value.size(MIB..=1 << 50) else { return default };
+    if memory > there_is / 100 * MOST_PERCENT {
         value.warn(
-            "the cache is larger than the memory",
-            &format!("there are {} MiB here", machine.memory / MIB),
-            "\"auto\" takes an eighth of it",
+            "the cache is too large for the memory",
+            &format!("there are {} MiB for everything", there_is / MIB),
+            "it gives way once 80 % of them are in use; \"auto\" takes an eighth",
         );
     }
     memory

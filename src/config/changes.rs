@@ -210,6 +210,7 @@ fn limit_keys(old: &Config, new: &Config) -> Vec<String> {
         old.limits,
         new.limits,
         [
+            memory,
             connections,
             connections_per_ip,
             request_line,

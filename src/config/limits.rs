@@ -18,6 +18,7 @@ pub(super) const BODY: RangeInclusive<u64> = 0..=1 << 50;
 pub(super) fn read(table: &mut Table<'_>) -> Limits {
     let (h2_streams, h2_resets) = table.section("h2", h2);
     Limits {
+        memory: memory(table),
         connections: connections(table),
         connections_per_ip: connections_per_ip(table),
         request_line: table.size("request_line", 8 << 10, 256..=MIB),
@@ -59,6 +60,14 @@ fn h2(table: &mut Table<'_>) -> (u32, Frequency) {
     let resets = table.value("resets").and_then(|value| value.parse("such as \"100/10s\"", frequency));
     let default = Frequency { times: 100, within: seconds(10) };
     (table.number("streams", 100, 1..=10_000), resets.unwrap_or(default))
+}
+
+/// What the machine has, or less.
+fn memory(table: &mut Table<'_>) -> u64 {
+    let there_is = table.reading.machine.memory;
+    let written = table.value("memory").filter(|value| !value.is_word("auto"));
+    let Some(memory) = written.and_then(|value| value.size(64 * MIB..=1 << 50)) else { return there_is };
+    memory.min(there_is)
 }
 
 fn connections(table: &mut Table<'_>) -> usize {

@@ -1,13 +1,12 @@
 //! The machine a config is for: what the values called "auto" and the default
 //! paths follow from. The one place that looks at the environment.
 
-use std::fs;
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use rustix::process::{Resource, geteuid, getrlimit};
 
-const GIB: u64 = 1 << 30;
+use crate::base::Memory;
 
 /// What the machine gives.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,18 +29,13 @@ impl Machine {
     /// Looks at the machine this process runs on.
     pub fn detect() -> Self {
         Self {
-            memory: memory(),
+            memory: Memory::detect().limit(),
             cores: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
             open_files: getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX),
             state_dir: state_dir(|name| std::env::var(name).ok(), geteuid().is_root()),
             system_state_dir: state_dir(|name| std::env::var(name).ok(), true),
             runtime_dir: first_path(std::env::var("RUNTIME_DIRECTORY").ok()),
         }
-    }
-
-    /// The memory tier of the cache: an eighth, 64 MiB to 1 GiB.
-    pub(crate) fn cache_memory(&self) -> u64 {
-        (self.memory / 8).clamp(64 << 20, GIB)
     }
 
     /// Client connections: at most 65536 and 45 % of the files, since a miss
@@ -70,39 +64,10 @@ fn first_path(list: Option<String>) -> Option<PathBuf> {
     first.is_absolute().then_some(first)
 }
 
-fn memory() -> u64 {
-    let machine =
-        fs::read_to_string("/proc/meminfo").ok().and_then(|text| total_memory(&text)).unwrap_or(GIB);
-    let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    cgroup_limit(&groups, |path| fs::read_to_string(path).ok()).map_or(machine, |limit| limit.min(machine))
-}
-
-fn total_memory(meminfo: &str) -> Option<u64> {
-    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
-    line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
-}
-
-/// The least limit of the process's cgroup and those around it, of either version.
-fn cgroup_limit(groups: &str, read: impl Fn(&Path) -> Option<String>) -> Option<u64> {
-    let limits = groups.lines().flat_map(|line| {
-        let mut parts = line.splitn(3, ':').skip(1);
-        let (controllers, group) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-        let (root, file) = match controllers {
-            "" => ("/sys/fs/cgroup", "memory.max"),
-            list if list.split(',').any(|name| name == "memory") => {
-                ("/sys/fs/cgroup/memory", "memory.limit_in_bytes")
-            }
-            _ => return Vec::new(),
-        };
-        let inside = Path::new(root).join(group.trim_start_matches('/'));
-        let around = inside.ancestors().take_while(|path| path.starts_with(root));
-        around.filter_map(|path| read(&path.join(file))?.trim().parse().ok()).collect::<Vec<u64>>()
-    });
-    limits.min()
-}
-
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     fn state(variables: &[(&str, &str)], is_root: bool) -> PathBuf {
@@ -121,29 +86,11 @@ mod tests {
     }
 
     #[test]
-    fn the_narrowest_cgroup_counts() {
-        let read = |path: &Path| match path.to_str()? {
-            "/sys/fs/cgroup/a/b/memory.max" => Some("max\n".to_owned()),
-            "/sys/fs/cgroup/a/memory.max" => Some("1048576\n".to_owned()),
-            "/sys/fs/cgroup/memory/c/memory.limit_in_bytes" => Some("4096\n".to_owned()),
-            _ => None,
-        };
-        assert_eq!(cgroup_limit("0::/a/b\n", read), Some(1_048_576));
-        assert_eq!(cgroup_limit("4:cpu,memory:/c\n0::/a\n", read), Some(4096));
-        assert_eq!(cgroup_limit("garbage\n", read), None);
-        assert_eq!(total_memory("MemTotal:       2048 kB\nMemFree: 1 kB\n"), Some(2 << 20));
-    }
-
-    #[test]
     fn automatic_values_stay_within_their_bounds() {
         let mut machine = Machine::detect();
         machine.open_files = 1024;
         assert_eq!(machine.connections(), 460);
         machine.open_files = u64::MAX;
         assert_eq!(machine.connections(), 65_536);
-        machine.memory = 4 * GIB;
-        assert_eq!(machine.cache_memory(), GIB / 2);
-        machine.memory = 1;
-        assert_eq!(machine.cache_memory(), 64 << 20);
     }
 }

@@ -110,6 +110,8 @@ pub enum AccessLogFormat {
 /// What clients may use up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
+    /// Bytes of memory the process may use.
+    pub memory: u64,
     /// Client connections at a time.
     pub connections: usize,
     /// Of one client address (IPv6: one /64); `None`: no limit.

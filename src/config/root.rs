@@ -31,7 +31,7 @@ fn config(root: &mut Table<'_>) -> Config {
     let (acme, on_demand) = root.section("acme", |table| {
         (acme::read(table, &listen), table.value("on_demand").map(|value| value.span))
     });
-    let cache = root.section("cache", cache::read);
+    let cache = root.section("cache", |table| cache::read(table, limits.memory));
     let around = Around { listen: &listen, limits: &limits, acme: &acme, cache: &cache.rules };
     let mut pools = root.section("pool", |table| pool::read(table, &around));
     let sites = root.section("site", |table| site::read(table, &around, &mut pools));

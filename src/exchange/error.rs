@@ -111,6 +111,9 @@ pub enum Failure {
     /// An `Expect` other than `100-continue` (RFC 9110 s10.1.1).
     #[error("the expectation is unknown")]
     ExpectationFailed,
+    /// The process has too little memory left for another exchange.
+    #[error("too little memory is left")]
+    OutOfMemory,
     /// What answered it panicked.
     #[error("the answer was lost to a panic")]
     Panicked,

@@ -74,7 +74,8 @@ impl Front {
                 let io = TokioIo::new(gather.handle());
                 let mut connection = pin!(self.http2(&limits).serve_connection(io, service));
                 let poll = |connection: Pin<&mut _>, context: &mut Context<'_>| {
-                    gather.poll_driven(connection, context).map(|served| served.unwrap_or(Ok(())))
+                    let is_read = !self.is_out_of_memory();
+                    gather.poll_driven(connection, is_read, context).map(|served| served.unwrap_or(Ok(())))
                 };
                 let ended = async { Some(pace.ended_by(&limits).await) };
                 let close = (http2::Connection::graceful_shutdown, Duration::ZERO);
@@ -101,7 +102,10 @@ impl Front {
         let close = (http1::UpgradeableConnection::graceful_shutdown, LAST_REQUEST_WITHIN);
         let poll = |connection: Pin<&mut _>, context: &mut Context<'_>| {
             let polled = Future::poll(connection, context);
-            pace.pause();
+            if pace.pause() && self.is_out_of_memory() {
+                self.telemetry.metrics.limit(Limit::Memory);
+                return Poll::Ready(Ok(()));
+            }
             polled
         };
         while let Some(stream) = self.begun(&home, pace, limits).await {

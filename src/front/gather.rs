@@ -5,14 +5,17 @@
 //! up as it should.
 //!
 //! It also has a connection read a little at a time, so that what is read is
-//! taken by its streams before there is more of it.
+//! taken by its streams before there is more of it; or not at all for a while, where
+//! there is no room for more.
 
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Sleep, sleep};
 
 /// Bytes that are gathered before they must be written; one frame more can be
 /// in the buffer.
@@ -25,6 +28,9 @@ const BUFFER: usize = GATHERED + 16 * 1024 + 9;
 /// pile up, and each of them has at least ten bytes: so many are fewer than that.
 const READ_AT_ONCE: usize = 16 * 1024;
 
+/// How often a connection that is not to be read asks again whether it is.
+const ASKS_AGAIN: Duration = Duration::from_millis(50);
+
 /// A stream whose writes are gathered: one handle for hyper, one for
 /// [`Gather::drive`].
 pub(super) struct Gather<S>(Arc<Mutex<Gathered<S>>>);
@@ -36,11 +42,14 @@ struct Gathered<S> {
     written: usize,
     /// What may still be read in this poll.
     readable: usize,
+    /// While nothing is to be read.
+    pause: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Gather<S> {
     pub(super) fn new(stream: S) -> Self {
-        Self(Arc::new(Mutex::new(Gathered { stream, buffer: Vec::new(), written: 0, readable: 0 })))
+        let (buffer, written, readable, pause) = (Vec::new(), 0, 0, None);
+        Self(Arc::new(Mutex::new(Gathered { stream, buffer, written, readable, pause })))
     }
 
     /// Another handle of the same stream.
@@ -48,14 +57,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Gather<S> {
         Self(Arc::clone(&self.0))
     }
 
-    /// Polls `connection`, which writes to this stream, then writes what it
-    /// gathered. Ready with `None` when the stream has failed. Cancel safe.
+    /// Polls `connection`, which reads from this stream if that `is_read`, and writes to
+    /// it, then writes what it gathered. Ready with `None` when the stream has failed. Cancel safe.
     pub(super) fn poll_driven<C: Future>(
         &self,
         connection: Pin<&mut C>,
+        is_read: bool,
         context: &mut Context<'_>,
     ) -> Poll<Option<C::Output>> {
-        self.lock().readable = READ_AT_ONCE;
+        self.lock().begin(is_read);
         let polled = connection.poll(context);
         match self.lock().poll_write_out(context) {
             Poll::Ready(Err(_)) if polled.is_pending() => Poll::Ready(None),
@@ -69,6 +79,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Gather<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Gathered<S> {
+    fn begin(&mut self, is_read: bool) {
+        if is_read {
+            (self.readable, self.pause) = (READ_AT_ONCE, None);
+        } else {
+            self.readable = 0;
+            self.pause.get_or_insert_with(|| Box::pin(sleep(ASKS_AGAIN)));
+        }
+    }
+
+    /// Wakes the connection for the next poll in which it may read.
+    fn poll_next_turn(&mut self, context: &mut Context<'_>) {
+        let is_over = self.pause.as_mut().is_none_or(|pause| pause.as_mut().poll(context).is_ready());
+        if is_over {
+            self.pause = None;
+            context.waker().wake_by_ref();
+        }
+    }
+
     /// Writes all that is gathered and flushes the stream.
     fn poll_write_out(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.written < self.buffer.len() {
@@ -93,7 +121,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Gather<S> {
     ) -> Poll<io::Result<()>> {
         let mut gathered = self.lock();
         if gathered.readable == 0 {
-            context.waker().wake_by_ref();
+            gathered.poll_next_turn(context);
             return Poll::Pending;
         }
         let readable = gathered.readable;
@@ -166,11 +194,30 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
     use super::*;
+    use crate::base::{Clock, SystemClock};
 
     /// Runs `connection` as the front does.
     async fn driven<C: Future>(gather: &Gather<DuplexStream>, connection: C) -> Option<C::Output> {
         let mut connection = pin!(connection);
-        poll_fn(|context| gather.poll_driven(connection.as_mut(), context)).await
+        poll_fn(|context| gather.poll_driven(connection.as_mut(), true, context)).await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_not_to_be_read_is_read_later() {
+        let (near, mut far) = tokio::io::duplex(64);
+        let gather = Gather::new(near);
+        far.write_all(b"more").await.unwrap();
+        let begun = SystemClock.now();
+        let mut handle = gather.handle();
+        let mut read = pin!(async { handle.read(&mut [0; 8]).await.unwrap() });
+        let mut polls = 0;
+        let length = poll_fn(|context| {
+            polls += 1;
+            gather.poll_driven(read.as_mut(), polls > 3, context)
+        });
+        assert_eq!(length.await, Some(4));
+        assert_eq!(polls, 4);
+        assert!(SystemClock.now() - begun >= 2 * ASKS_AGAIN);
     }
 
     #[tokio::test]
@@ -207,7 +254,7 @@ mod tests {
         };
         let mut write = Box::pin(write);
         for _ in 0..100 {
-            let polled = futures_util::poll!(poll_fn(|cx| gather.poll_driven(write.as_mut(), cx)));
+            let polled = futures_util::poll!(poll_fn(|cx| gather.poll_driven(write.as_mut(), true, cx)));
             assert!(polled.is_pending());
         }
         drop(write);
@@ -228,7 +275,7 @@ mod tests {
             }
         });
         for _ in 0..2 {
-            let polled = futures_util::poll!(poll_fn(|cx| gather.poll_driven(read.as_mut(), cx)));
+            let polled = futures_util::poll!(poll_fn(|cx| gather.poll_driven(read.as_mut(), true, cx)));
             assert!(polled.is_pending());
         }
         drop(read);

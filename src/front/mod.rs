@@ -32,6 +32,7 @@ mod tunnel;
 mod tests;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use arc_swap::{ArcSwap, Guard};
 use ipnet::IpNet;
@@ -80,6 +81,7 @@ pub struct Front {
     clock: Arc<dyn Clock>,
     tasks: Tasks,
     draining: CancellationToken,
+    is_out_of_memory: AtomicBool,
 }
 
 impl Front {
@@ -92,13 +94,25 @@ impl Front {
         tasks: Tasks,
         draining: CancellationToken,
     ) -> Self {
-        Self { serving: ArcSwap::from_pointee(serving), telemetry, clock, tasks, draining }
+        let is_out_of_memory = AtomicBool::new(false);
+        Self { serving: ArcSwap::from_pointee(serving), telemetry, clock, tasks, draining, is_out_of_memory }
     }
 
     /// Has every request from now on served so, on connections that are there too.
     /// These keep the limits of connections that they came under.
     pub fn serve_so(&self, serving: Serving) {
         self.serving.store(Arc::new(serving));
+    }
+
+    /// Has every request refused, or served again: there is too little memory, or
+    /// enough.
+    pub fn refuse_for_memory(&self, is_out_of_memory: bool) {
+        self.is_out_of_memory.store(is_out_of_memory, Relaxed);
+    }
+
+    /// True while there is too little memory for another request.
+    pub fn is_out_of_memory(&self) -> bool {
+        self.is_out_of_memory.load(Relaxed)
     }
 
     fn serving(&self) -> Guard<Arc<Serving>> {

@@ -147,11 +147,13 @@ impl Pace {
     }
 
     /// All that has come was worked off: a head that has begun and is still there
-    /// is not complete, and is waited for.
-    pub(super) fn pause(&self) {
-        if self.head_since.load(Relaxed) == JUST_NOW {
+    /// is not complete, and is waited for. True if there is one.
+    pub(super) fn pause(&self) -> bool {
+        let head = self.head_since.load(Relaxed);
+        if head == JUST_NOW {
             self.head_since.store(self.now(), Relaxed);
         }
+        head != NEVER
     }
 
     pub(super) fn wrote(&self, bytes: usize) {
@@ -200,6 +202,7 @@ fn millis(duration: Duration) -> u64 {
 #[cfg(test)]
 pub(super) fn test_limits() -> Limits {
     Limits {
+        memory: u64::MAX,
         connections: 1,
         connections_per_ip: None,
         request_line: 8192,

@@ -70,6 +70,10 @@ pub(super) fn failure(failure: Failure) -> Outgoing {
             fields.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             append_cache_status(&mut fields, None);
         }
+        Failure::OutOfMemory => {
+            fields.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            append_cache_status(&mut fields, None);
+        }
         _ => append_cache_status(&mut fields, None),
     }
     let body = format!("{} {}\n", status.as_str(), status.canonical_reason().unwrap_or("Error"));
@@ -90,6 +94,7 @@ fn status_of(failure: &Failure) -> StatusCode {
         Failure::ContentTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
         Failure::BadRequest(_) => StatusCode::BAD_REQUEST,
         Failure::ExpectationFailed => StatusCode::EXPECTATION_FAILED,
+        Failure::OutOfMemory => StatusCode::SERVICE_UNAVAILABLE,
         Failure::Panicked => StatusCode::INTERNAL_SERVER_ERROR,
         Failure::TargetTooLong => StatusCode::URI_TOO_LONG,
         Failure::FieldsTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
@@ -129,6 +134,7 @@ fn closes(failure: &Failure, status: StatusCode) -> bool {
         | Failure::FieldsTooLarge
         | Failure::MethodNotAllowed(_)
         | Failure::Unauthorized
+        | Failure::OutOfMemory
         | Failure::Panicked
         | Failure::ContentTooLarge { .. } => true,
         Failure::Fetch { .. } => status.is_client_error(),
@@ -193,6 +199,7 @@ mod tests {
             (Failure::ContentTooLarge { limit: 1 }, 413),
             (Failure::BadRequest("x"), 400),
             (Failure::ExpectationFailed, 417),
+            (Failure::OutOfMemory, 503),
             (Failure::Panicked, 500),
             (Failure::TargetTooLong, 414),
             (Failure::FieldsTooLarge, 431),

@@ -56,6 +56,7 @@ impl Service<http::Request<Incoming>> for ConnectionService {
         let is_http1 = head.version != Version::HTTP_2;
         let serving = self.front.serving();
         let handling = match self.request(&serving, (&mut head, incoming), &mut observation) {
+            Ok(_) if self.front.is_out_of_memory() => failed(Failure::OutOfMemory),
             Ok(req) => match challenge::answer(&req, &serving.certificates) {
                 Some(res) => Handling::ready(Answer { site: None, hsts: false, result: Ok(res) }),
                 None => caught(&self.front, || serving.handler.handle(req)).unwrap_or_else(failed),
@@ -313,6 +314,7 @@ impl UnderWay {
             Failure::TargetTooLong => metrics.limit(Limit::RequestLine),
             Failure::FieldsTooLarge => metrics.limit(Limit::HeaderBytes),
             Failure::ContentTooLarge { .. } => metrics.limit(Limit::Body),
+            Failure::OutOfMemory => metrics.limit(Limit::Memory),
             _ => {}
         }
         tracing::debug!(id = %self.observation.record.id, error = failure as &dyn std::error::Error, "no response");

@@ -289,3 +289,35 @@ async fn a_drain_ends_connections_that_rest() {
     }
     assert!(SystemClock.now() - began < Duration::from_secs(2));
 }
+
+#[tokio::test]
+async fn who_asks_while_memory_is_short_is_told_to_come_again() {
+    let front = front(|_| answer(Body::Full("well".into()))).await;
+    for (is_out_of_memory, expected) in [
+        (false, "HTTP/1.1 200 OK\r\n"),
+        (true, "HTTP/1.1 503 Service Unavailable\r\n"),
+        (false, "HTTP/1.1 200 OK\r\n"),
+    ] {
+        front.refuse_for_memory(is_out_of_memory);
+        let mut client = connect(&front, ConnectionProtocol::Http1);
+        client.write_all(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").await.unwrap();
+        let mut head = vec![0; 1024];
+        let length = client.read(&mut head).await.unwrap();
+        let head = String::from_utf8_lossy(&head[..length]).into_owned();
+        assert!(head.starts_with(expected), "{head}");
+        for field in ["retry-after: 1\r\n", "connection: close\r\n"] {
+            assert_eq!(head.contains(field), is_out_of_memory, "{head}");
+        }
+    }
+    assert_eq!(front.telemetry().metrics.limits[Limit::Memory as usize].value(), 1);
+}
+
+#[tokio::test]
+async fn nobody_is_waited_for_while_memory_is_short() {
+    let front = front(|_| answer(Body::Full("well".into()))).await;
+    front.refuse_for_memory(true);
+    let mut client = connect(&front, ConnectionProtocol::Http1);
+    client.write_all(b"GET / HTTP/1.1\r\nHost: a.").await.unwrap();
+    assert_eq!(client.read(&mut [0; 16]).await.unwrap(), 0);
+    assert_eq!(front.telemetry().metrics.limits[Limit::Memory as usize].value(), 1);
+}

@@ -1,7 +1,7 @@
 //! Takes connections from one socket on one worker, for as long as connections
 //! are taken there.
 
-use std::io;
+use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,11 +15,16 @@ use super::connection::{Arrival, Open};
 use super::limits::ConnectionLimits;
 use crate::base::Backoff;
 use crate::front::Front;
+use crate::telemetry::metrics::Limit;
 use crate::tls;
 
 /// Waits after failed accepts: descriptors are given back sooner or later, and
 /// until then trying again at once only burns time.
 const ACCEPT_BACKOFF: Backoff = Backoff { first: Duration::from_millis(5), most: Duration::from_secs(1) };
+
+/// What is said in cleartext to who is turned away.
+const TURNED_AWAY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
+    retry-after: 1\r\ncache-control: no-store\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
 /// What is spoken on a socket below HTTP.
 #[derive(Clone, Debug)]
@@ -88,21 +93,42 @@ impl Listener {
         }
     }
 
-    /// A connection beyond the limits is closed at once.
+    /// A connection beyond the limits is turned away at once.
     fn admit(&self, stream: TcpStream, peer: SocketAddr) {
         let metrics = &self.front.telemetry().metrics;
         let address = peer.ip().to_canonical();
         let is_proxied = self.limits.is_proxied(address);
-        let admitted = if is_proxied { self.limits.admit_unnamed() } else { self.limits.admit(address) };
+        let admitted = if self.front.is_out_of_memory() {
+            Err(Limit::Memory)
+        } else if is_proxied {
+            self.limits.admit_unnamed()
+        } else {
+            self.limits.admit(address)
+        };
         match admitted {
             Ok(permit) => {
                 let open = Open::new(permit, Arc::clone(&self.front));
                 let arrival = Arrival { stream, peer, is_proxied, transport: self.transport.clone() };
                 self.front.tasks().spawn(arrival.serve(open));
             }
-            Err(limit) => metrics.limit(limit),
+            Err(limit) => {
+                metrics.limit(limit);
+                // Who speaks TLS sees it closed.
+                if matches!(self.transport, Transport::Cleartext) {
+                    turn_away(&stream);
+                }
+            }
         }
     }
+}
+
+/// Says so in cleartext, as far as that needs no waiting.
+fn turn_away(stream: &TcpStream) {
+    let mut socket = &*SockRef::from(stream);
+    // There is no more to be done for a client that is gone. What it asked is
+    // read, for closing a socket with more to read makes it a reset.
+    let _ = socket.write(TURNED_AWAY);
+    let _ = socket.read(&mut [0; 2048]);
 }
 
 /// Takes a connection that waits, whether or not the runtime knows of it yet, and
@@ -139,5 +165,18 @@ mod tests {
         assert_eq!(taken.len(), clients.len());
         assert_eq!(taken[0].1, clients[0].local_addr().unwrap());
         assert_eq!(accept_at_once(&socket).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    }
+
+    #[tokio::test]
+    async fn who_is_turned_away_reads_why() {
+        let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = std::net::TcpStream::connect(socket.local_addr().unwrap()).unwrap();
+        client.write_all(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").unwrap();
+        let (stream, _) = socket.accept().await.unwrap();
+        turn_away(&stream);
+        drop(stream);
+        let mut said = Vec::new();
+        client.read_to_end(&mut said).unwrap();
+        assert_eq!(said, TURNED_AWAY);
     }
 }

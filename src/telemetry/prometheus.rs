@@ -177,6 +177,8 @@ fn process_wide(page: &mut Page, metrics: &Metrics) {
     for (name, help, gauge) in [
         ("seawall_connections_open", "Client connections open now.", &m.connections_open),
         ("seawall_tunnels_open", "Tunnels open now.", &m.tunnels_open),
+        ("seawall_memory_used_bytes", "Bytes of memory in use, those of files left out.", &m.memory_used),
+        ("seawall_memory_limit_bytes", "Bytes of memory that may be used.", &m.memory_limit),
         ("seawall_cache_bytes", "Bytes the memory tier holds.", &m.cache_bytes),
         ("seawall_cache_objects", "Stored responses the memory tier holds.", &m.cache_objects),
         ("seawall_disk_bytes", "Bytes the disk tier holds.", &m.disk_bytes),

@@ -10,7 +10,8 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 use super::support::origin::{Origin, ok};
-use super::support::process::Seawall;
+use super::support::process::{Seawall, words};
+use super::support::raw::RawClient;
 use super::support::within;
 
 const CLIENTS: usize = 8;
@@ -79,4 +80,46 @@ async fn what_is_kept_takes_the_memory_that_is_counted_for_it() {
     assert!(counted > 11_000 * LENGTH as u64, "all of them are kept: {counted}");
     let off = counted.abs_diff(has) * 100 / counted;
     assert!(off <= 15, "{has} bytes of memory for {counted} that are counted: {off} % off");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_cache_gives_way_where_memory_is_short() {
+    let origin = Origin::answering(response()).await;
+    let tables = |limits: &str| {
+        format!(
+            "cache.memory = \"80MiB\"\n{limits}\n\
+             [site.\"site.test\"]\norigins = [\"{}\"]\nhealth = false\ntls = \"off\"\n",
+            origin.address
+        )
+    };
+    let seawall = Seawall::start(&tables("")).await;
+    fill(&seawall, 0..12_000).await;
+    let (counted_before, has_before) = memory(&seawall).await;
+    assert!(
+        counted_before > 12_000 * LENGTH as u64 && has_before > 64 << 20,
+        "{counted_before} {has_before}"
+    );
+
+    seawall.place.configure(&tables("limits.memory = \"64MiB\""));
+    let said = seawall.ask("reload", &[]).await;
+    assert!(said.status.success(), "{}", words(&said));
+    within("room", async {
+        while memory(&seawall).await.0 > counted_before / 4 * 3 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    within("an answer", async {
+        loop {
+            let res =
+                RawClient::ask(seawall.http, "GET /objects/1.html HTTP/1.1\r\nHost: site.test\r\n\r\n").await;
+            match res.status() {
+                200 => break,
+                status => assert_eq!(status, 503),
+            }
+        }
+    })
+    .await;
+    assert_eq!(seawall.metric("seawall_memory_limit_bytes").await, Some(64 << 20));
+    assert!(seawall.metric("seawall_memory_used_bytes").await.unwrap() > 1 << 20);
 }

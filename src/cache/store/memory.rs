@@ -3,6 +3,7 @@
 //! (TinyLFU): a request counts once, whether it finds something or has it kept.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use foldhash::fast::RandomState;
 use futures_util::FutureExt;
@@ -38,6 +39,8 @@ pub(in crate::cache) struct Memory {
     generations: Arc<Generations>,
     most_per_key: u64,
     capacity: u64,
+    /// The part of the capacity it may use now.
+    allowance: AtomicU64,
     metrics: Arc<Metrics>,
 }
 
@@ -62,7 +65,8 @@ impl Memory {
             })
             .build_with_hasher(RandomState::default());
         let generations = Arc::clone(generations);
-        Self { entries, generations, most_per_key: capacity / 2, capacity, metrics }
+        let allowance = AtomicU64::new(capacity);
+        Self { entries, generations, most_per_key: capacity / 2, capacity, allowance, metrics }
     }
 
     /// What is kept under `key`, without waiting.
@@ -307,6 +311,19 @@ impl Memory {
         u64::try_from(self.metrics.cache_objects.value()).unwrap_or(0)
     }
 
+    /// Holds no more than this from now on, as long as that is less than its capacity.
+    pub(in crate::cache) async fn allow(&self, bytes: u64) {
+        self.allowance.store(bytes.min(self.capacity), Relaxed);
+        if self.bytes() > self.allowance() {
+            self.shrink().await;
+        }
+    }
+
+    /// How many bytes it may hold now.
+    fn allowance(&self) -> u64 {
+        self.allowance.load(Relaxed)
+    }
+
     /// Has moka do what it would do later.
     pub(in crate::cache) async fn settle(&self) {
         self.entries.run_pending_tasks().await;
@@ -343,7 +360,7 @@ impl Memory {
                 })
             })
             .await;
-        if self.bytes() > self.capacity + self.capacity / TOLERATED {
+        if self.bytes() > self.allowance() + self.capacity / TOLERATED {
             self.shrink().await;
         }
         matches!(result, CompResult::Inserted(_) | CompResult::ReplacedWith(_) | CompResult::Removed(_))
@@ -352,11 +369,14 @@ impl Memory {
     /// Makes room where moka sees no need to.
     async fn shrink(&self) {
         self.entries.run_pending_tasks().await;
-        for (key, _) in &self.entries {
-            if self.bytes() <= self.capacity {
+        for (at, (key, _)) in self.entries.iter().enumerate() {
+            if self.bytes() <= self.allowance() {
                 break;
             }
             self.entries.invalidate(&*key).await;
+            if at % SWEPT_AT_ONCE == 0 {
+                tokio::task::yield_now().await;
+            }
         }
     }
 }

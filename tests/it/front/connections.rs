@@ -21,7 +21,7 @@ async fn two_open(seawall: &Seawall) -> [RawClient; 2] {
 }
 
 #[tokio::test]
-async fn connections_beyond_a_limit_are_closed_and_counted() {
+async fn connections_beyond_a_limit_are_turned_away_and_counted() {
     for limit in ["connections", "connections_per_ip"] {
         let (seawall, origin) = edge(&format!("[limits]\n{limit} = 2\n")).await;
         let [first, _second] = two_open(&seawall).await;
@@ -29,7 +29,8 @@ async fn connections_beyond_a_limit_are_closed_and_counted() {
         assert_eq!(seawall.metric(&counted).await, Some(0));
 
         let mut third = RawClient::connect(seawall.http).await;
-        third.send(GET).await;
+        let res = third.response().await;
+        assert_eq!((res.status(), res.field("retry-after")), (503, Some("1")));
         third.closed().await;
         assert_eq!(seawall.metric(&counted).await, Some(1));
         assert_eq!(origin.requests(), 2);
