@@ -1,21 +1,27 @@
 """That the suites see what they look for: an oracle that finds nothing would pass everything."""
 
+import socket
 import unittest
+from collections import Counter
+from io import BytesIO
 from types import SimpleNamespace
 
 import faults
 import h2abuse
+import memory
 import slow
 import smuggle
 from h2abuse.frames import prefixed, split_headers
+from memory.attacks import is_answered, send_at_once
 from smuggle.case import Case, Want
 from smuggle.evidence import Evidence, Verdict
 from support.expected import known_not_to_pass
+from support.good_client import Service
 from support.requests import read_request
 from support.responses import Response, read_responses
 from support.strict import Reading, violations_of
 
-SUITES = [smuggle.SUITE, h2abuse.SUITE, slow.SUITE, faults.SUITE]
+SUITES = [smuggle.SUITE, h2abuse.SUITE, slow.SUITE, faults.SUITE, memory.SUITE]
 HOST = b"Host: site.test\r\n"
 VALID = b"POST /a HTTP/1.1\r\n" + HOST + b"Content-Length: 3\r\n\r\nabc"
 CHUNKED = b"POST /a HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -141,6 +147,39 @@ class PeersTest(unittest.TestCase):
             flags.append(raw[4])
             raw = raw[9 + int.from_bytes(raw[:3], "big") :]
         self.assertEqual(flags, [1, 0, 4])
+
+
+class MemoryTest(unittest.TestCase):
+    def complaints(self, is_killed=False, back=0.1, **errors):
+        service = Service(20, sum(errors.values()), 0.1, Counter(errors))
+        good = SimpleNamespace(service=service, of_the_origin=Service(20, 0, 0.1, Counter()))
+        return memory.complaints_of(is_killed, good, back)
+
+    def test_to_be_ended_is_never_right(self):
+        self.assertTrue(self.complaints(is_killed=True))
+
+    def test_who_is_turned_away_is_told_so(self):
+        refused = "ConnectionResetError: [Errno 104] Connection reset by peer"
+        self.assertEqual(self.complaints(**{"503": 3, refused: 2}), [])
+        for lost in ("500", "504", "no response in time", "short content 3/10", "TimeoutError: timed out"):
+            self.assertTrue(self.complaints(**{"503": 3, lost: 1}), lost)
+
+    def test_everybody_is_served_once_the_attackers_have_gone(self):
+        self.assertTrue(self.complaints(back=3.0))
+
+    def test_an_answer_is_read_to_its_end_and_no_further(self):
+        whole = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 3\r\n\r\nabc"
+        answers = BytesIO(whole + whole[:-1])
+        self.assertTrue(is_answered(answers))
+        self.assertEqual(answers.tell(), len(whole))
+        self.assertFalse(is_answered(answers))
+        self.assertFalse(is_answered(answers))
+
+    def test_an_attacker_waits_for_nobody(self):
+        here, there = socket.socketpair()
+        with here, there:
+            send_at_once(here, bytes(64 << 20))
+            self.assertTrue(there.recv(1 << 16))
 
 
 class CasesTest(unittest.TestCase):

@@ -126,7 +126,7 @@ def _end_once(*_):
 
 def _prepare(stack, suite, options, only, place, ports, report):
     plain, encrypted, origin, trap = ports
-    seawall = Seawall(options.binary, place, plain, encrypted, origin)
+    seawall = Seawall(options.binary, place, plain, encrypted, origin, suite.settings)
     small_disk = stack.enter_context(SmallDisk(seawall.cache)) if suite.needs_small_disk else None
     # The last words of the program count, too.
     stack.callback(_look_for_panics, seawall, report)

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import time
 from contextlib import suppress
+from dataclasses import dataclass
 
 from .process import Process
 
@@ -28,16 +29,17 @@ trusted_proxies = ["127.0.0.2/32"]
 [limits]
 header_timeout = "10s"
 body_timeout = "10s"
-idle_timeout = "15s"
+idle_timeout = "{settings.idle_timeout}"
+connections = {settings.connections}
 connections_per_ip = 20000
 [cache]
-memory = "256MiB"
-disk = {{ path = "{place}/cache", size = "1GiB" }}
-[admin]
+memory = "{settings.memory}"
+{disk}[admin]
 socket = "{place}/admin.sock"
 [pool.app]
 origins = ["127.0.0.1:{origin}"]
 health = false
+max_connections = {settings.origin_connections}
 timeouts = {{ connect = "2s", first_byte = "5s", between_bytes = "5s" }}
 [site."site.test"]
 pool = "app"
@@ -49,16 +51,32 @@ tls = "internal"
 redirect_http = false
 """
 
+DISK = 'disk = {{ path = "{place}/cache", size = "1GiB" }}\n'
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a suite may want otherwise than the others have it, as the config says it."""
+
+    connections: str = '"auto"'
+    idle_timeout: str = "15s"
+    #: Of the cache.
+    memory: str = "256MiB"
+    has_disk: bool = True
+    origin_connections: int = 512
+
 
 class Seawall:
     """Runs from `start` until the end of a `with` at the latest."""
 
-    def __init__(self, binary, place, plain, encrypted, origin):
+    def __init__(self, binary, place, plain, encrypted, origin, settings=Settings()):
         self._binary, self._process = binary, None
         self._config, self._log = place / "seawall.toml", place / "seawall.log"
         #: Where its disk cache is.
         self.cache = place / "cache"
-        self._config.write_text(CONFIG.format(place=place, plain=plain, encrypted=encrypted, origin=origin))
+        ports = {"plain": plain, "encrypted": encrypted, "origin": origin}
+        disk = DISK.format(place=place) if settings.has_disk else ""
+        self._config.write_text(CONFIG.format(place=place, disk=disk, settings=settings, **ports))
 
     def __enter__(self):
         return self
@@ -78,11 +96,16 @@ class Seawall:
         """That of the process that serves."""
         return self._process.pid
 
-    def start(self):
-        """Begins once the one before has ended, and returns when it serves; or raises RuntimeError."""
+    def start(self, limit=None):
+        """Begins once the one before has ended, and returns when it serves; or raises RuntimeError.
+
+        With a `MemoryLimit` it has no more than that.
+        """
         if self._process:
             self.exit_code()
-        self._process = Process.spawn(self._command("run"), self._log, self._surroundings())
+        command = self._command("run")
+        command = limit.around(command) if limit else command
+        self._process = Process.spawn(command, self._log, self._surroundings())
         deadline = time.monotonic() + START
         while not self._does("status"):
             if self._process.exit_code() is not None or time.monotonic() > deadline:
@@ -96,6 +119,10 @@ class Seawall:
     def drain(self):
         """Asks it to finish what is under way, and to end."""
         self._process.send(signal.SIGTERM)
+
+    def is_running(self):
+        """Whether the process is still there."""
+        return self._process.exit_code() is None
 
     def exit_code(self):
         """That of a process which is about to end."""

@@ -6,7 +6,7 @@ from re import Pattern
 
 from .client import Address
 from .report import Report
-from .seawall import Seawall
+from .seawall import Seawall, Settings
 from .storage import SmallDisk
 
 
@@ -21,6 +21,7 @@ class Suite:
     #: It waits more than it works: it can be run beside others that do.
     mostly_waits: bool = False
     needs_small_disk: bool = False
+    settings: Settings = Settings()
 
     def chosen(self, pattern):
         """The cases whose names match."""
