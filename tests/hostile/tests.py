@@ -6,11 +6,13 @@ from collections import Counter
 from io import BytesIO
 from types import SimpleNamespace
 
+import crowd
 import faults
 import h2abuse
 import memory
 import slow
 import smuggle
+from crowd.clients import is_there
 from h2abuse.frames import prefixed, split_headers
 from memory.attacks import is_answered, send_at_once
 from smuggle.case import Case, Want
@@ -21,7 +23,7 @@ from support.requests import read_request
 from support.responses import Response, read_responses
 from support.strict import Reading, violations_of
 
-SUITES = [smuggle.SUITE, h2abuse.SUITE, slow.SUITE, faults.SUITE, memory.SUITE]
+SUITES = [smuggle.SUITE, h2abuse.SUITE, slow.SUITE, faults.SUITE, crowd.SUITE, memory.SUITE]
 HOST = b"Host: site.test\r\n"
 VALID = b"POST /a HTTP/1.1\r\n" + HOST + b"Content-Length: 3\r\n\r\nabc"
 CHUNKED = b"POST /a HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -180,6 +182,17 @@ class MemoryTest(unittest.TestCase):
         with here, there:
             send_at_once(here, bytes(64 << 20))
             self.assertTrue(there.recv(1 << 16))
+
+
+class CrowdTest(unittest.TestCase):
+    def test_who_has_been_disconnected_is_not_there(self):
+        here, there = socket.socketpair()
+        with here:
+            there.sendall(b"a last word")
+            self.assertTrue(is_there(here))
+            there.sendall(b"another one")
+            there.close()
+            self.assertFalse(is_there(here))
 
 
 class CasesTest(unittest.TestCase):

@@ -9,6 +9,7 @@ import ssl
 import struct
 import time
 from dataclasses import dataclass
+from functools import cache
 
 from .ports import LOOPBACK
 from .responses import Response, read_responses
@@ -52,6 +53,7 @@ class Address:
         return connection
 
 
+@cache
 def _trusting_anyone(protocol):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False

@@ -27,7 +27,7 @@ http = ["127.0.0.1:{plain}"]
 https = ["127.0.0.1:{encrypted}"]
 trusted_proxies = ["127.0.0.2/32"]
 [limits]
-header_timeout = "10s"
+header_timeout = "{settings.header_timeout}"
 body_timeout = "10s"
 idle_timeout = "{settings.idle_timeout}"
 connections = {settings.connections}
@@ -59,6 +59,7 @@ class Settings:
     """What a suite may want otherwise than the others have it, as the config says it."""
 
     connections: str = '"auto"'
+    header_timeout: str = "10s"
     idle_timeout: str = "15s"
     #: Of the cache.
     memory: str = "256MiB"
