@@ -85,7 +85,9 @@ fn hit(c: &mut Criterion) {
     let variants =
         ["br", "gzip, deflate, br", "gzip, deflate, br, zstd", "identity"].map(|coding| scene.stored(coding));
     c.bench_function("hit/select_of_4", |b| {
-        b.iter(|| policy::select(&black_box(scene.head()), black_box(&variants), |head| head).is_some());
+        b.iter(|| {
+            policy::select(&black_box(scene.head()), black_box(&variants), scene.now, |head| head).is_some()
+        });
     });
     let stored = scene.stored("gzip, deflate, br, zstd");
     c.bench_function("hit/reuse", |b| {

@@ -32,10 +32,11 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that moves only when it is told to, both of its times together.
+/// A clock that moves only when it is told to, both of its times together unless
+/// it is to jump.
 #[derive(Debug)]
 pub struct ManualClock {
-    wall: SystemTime,
+    wall: Mutex<SystemTime>,
     now: Instant,
     passed: Mutex<Duration>,
 }
@@ -43,12 +44,17 @@ pub struct ManualClock {
 impl ManualClock {
     /// A clock that stands at `wall`.
     pub fn at(wall: SystemTime) -> Self {
-        Self { wall, now: SystemClock.now(), passed: Mutex::new(Duration::ZERO) }
+        Self { wall: Mutex::new(wall), now: SystemClock.now(), passed: Mutex::new(Duration::ZERO) }
     }
 
     /// Moves the clock forward.
     pub fn advance(&self, by: Duration) {
         *self.passed.lock().unwrap_or_else(PoisonError::into_inner) += by;
+    }
+
+    /// Puts the time of day to `wall`, as an operator or NTP does.
+    pub fn put(&self, wall: SystemTime) {
+        *self.wall.lock().unwrap_or_else(PoisonError::into_inner) = wall - self.passed();
     }
 
     fn passed(&self) -> Duration {
@@ -58,7 +64,7 @@ impl ManualClock {
 
 impl Clock for ManualClock {
     fn wall(&self) -> SystemTime {
-        self.wall + self.passed()
+        *self.wall.lock().unwrap_or_else(PoisonError::into_inner) + self.passed()
     }
 
     fn now(&self) -> Instant {

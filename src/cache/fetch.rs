@@ -159,10 +159,10 @@ impl Miss {
         if self.cache.store.is_purged(&self.plan.key, head, opened.since.epoch()) {
             return Continue(Next::Join);
         }
-        if policy::select(&req, slice::from_ref(opened), |opened| &*opened.head).is_none() {
+        let now = self.cache.clock.wall();
+        if policy::select(&req, slice::from_ref(opened), now, |opened| &*opened.head).is_none() {
             return Continue(Next::Join);
         }
-        let now = self.cache.clock.wall();
         let (Reuse::Serve { ttl } | Reuse::ServeStale { ttl, .. }) =
             policy::reuse(&req, head, now, &self.asked.rules)
         else {

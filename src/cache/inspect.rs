@@ -237,7 +237,7 @@ fn judged(
 ) -> (CacheStatus, Option<Arc<StoredHead>>) {
     let mut fallback = None;
     for tier in [memory, disk] {
-        let Some(kept) = policy::select(asked, tier, |kept| &*kept.head) else { continue };
+        let Some(kept) = policy::select(asked, tier, now, |kept| &*kept.head) else { continue };
         let hit = |ttl| CacheStatus { hit: true, ttl: Some(ttl), ..CacheStatus::default() };
         let (status, is_served) = match policy::reuse(asked, &kept.head, now, rules) {
             Reuse::Serve { ttl } | Reuse::ServeStale { ttl, .. } => (hit(ttl), true),

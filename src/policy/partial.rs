@@ -203,9 +203,13 @@ mod tests {
             let asked = fields(asked);
             assert_eq!(wanted_of(&get(&asked), &head, head.part().unwrap()), expected, "{asked:?}");
             let heads = std::slice::from_ref(&head);
-            assert_eq!(select(&get(&asked), heads, |head| head).is_some(), expected.is_some(), "{asked:?}");
+            assert_eq!(
+                select(&get(&asked), heads, now(), |head| head).is_some(),
+                expected.is_some(),
+                "{asked:?}"
+            );
             let for_head = RequestHead { method: &Method::HEAD, ..get(&asked) };
-            assert!(select(&for_head, heads, |head| head).is_none());
+            assert!(select(&for_head, heads, now(), |head| head).is_none());
         }
         let end = part(10, 19, 20, &[]);
         for (asked, expected) in [("bytes=12-", span(12, 19)), ("bytes=-3", span(17, 19))] {

@@ -15,6 +15,10 @@ use crate::fields::entity_tag::EntityTag;
 use crate::fields::vary::Vary;
 use crate::fields::{accept_encoding, accept_language, date, list};
 
+/// A response that came after now by more than this has come before the clock was
+/// put back. What comes while a request is looked at is a little later than that.
+const AFTER_NOW: Duration = Duration::from_secs(1);
+
 /// The head of a stored response. It never changes; what updates it makes a
 /// new one ([`super::freshened`]).
 #[derive(Clone, Debug)]
@@ -138,9 +142,20 @@ impl StoredHead {
         self.last_modified
     }
 
-    /// Its age: `current_age` of RFC 9111 s4.2.3.
+    /// Its age: `current_age` of RFC 9111 s4.2.3. If the clock was put back since it
+    /// came, nobody knows that, and it counts as being at the end of its lifetime:
+    /// what is stale is validated.
     pub fn age(&self, now: SystemTime) -> Duration {
-        self.initial_age + now.duration_since(self.received).unwrap_or_default()
+        if self.came_by(now) {
+            self.initial_age + now.duration_since(self.received).unwrap_or_default()
+        } else {
+            self.initial_age.max(self.lifetime.duration)
+        }
+    }
+
+    /// False if it came at a time that is still to come: the clock was put back.
+    pub(super) fn came_by(&self, now: SystemTime) -> bool {
+        self.received.duration_since(now).map_or(true, |later| later <= AFTER_NOW)
     }
 
     /// For how many seconds it is still fresh; zero or less if it is stale. As
@@ -162,15 +177,18 @@ impl StoredHead {
     }
 
     /// The same, stale from `time` on as if its lifetime had ended then; `None`
-    /// if it was stale already.
+    /// if it was stale already. No clock that is put back makes it fresh again: it
+    /// is as if it had come at that time, with the age that it had then.
     pub fn stale_from(&self, time: SystemTime) -> Option<Self> {
-        if !self.is_fresh(time) {
+        let is_fresh_some_time = self.initial_age < self.lifetime.duration;
+        if !(self.is_fresh(time) || is_fresh_some_time && !self.came_by(time)) {
             return None;
         }
         let mut stale = self.clone();
         // A lifetime of zero would say that it was never fresh.
-        stale.initial_age = stale.initial_age.max(Duration::from_nanos(1));
-        stale.lifetime.duration = stale.age(time);
+        stale.initial_age = self.age(time).max(Duration::from_nanos(1));
+        stale.lifetime.duration = stale.initial_age;
+        stale.received = time;
         Some(stale)
     }
 
@@ -202,9 +220,10 @@ impl StoredHead {
         self.is_encoded == other.is_encoded && (!self.is_encoded || codings(self) == codings(other))
     }
 
-    /// What orders responses by how recent they are (RFC 9111 s4).
-    pub(super) fn made_and_received(&self) -> (SystemTime, SystemTime) {
-        (self.made, self.received)
+    /// What orders responses by how recent they are (RFC 9111 s4). Where the clock
+    /// was put back, those before that are the older ones, whatever their dates.
+    pub(super) fn recency(&self, now: SystemTime) -> (bool, SystemTime, SystemTime) {
+        (self.came_by(now), self.made, self.received)
     }
 }
 
@@ -283,8 +302,18 @@ mod tests {
             assert_eq!(head.age(later), Duration::from_millis(age));
             assert_eq!((head.ttl(later), head.is_fresh(later)), (ttl, is_fresh), "{millis}");
         }
-        let clock_went_back = now() - Duration::from_secs(100);
-        assert_eq!(head.age(clock_went_back), Duration::from_secs(4));
+    }
+
+    #[test]
+    fn what_came_before_the_clock_was_put_back_is_stale() {
+        let head = stored_from(&[("cache-control", "max-age=10"), ("age", "4")], now());
+        for (back, age, ttl) in [(0, 4, 6), (1000, 4, 6), (1001, 10, 0), (86_400_000, 10, 0)] {
+            let earlier = now() - Duration::from_millis(back);
+            assert_eq!((head.age(earlier).as_secs(), head.ttl(earlier)), (age, ttl), "{back}");
+            assert_eq!((head.is_fresh(earlier), head.staleness(earlier)), (ttl > 0, Duration::ZERO));
+        }
+        let old = stored_from(&[("cache-control", "max-age=10"), ("age", "40")], now());
+        assert_eq!(old.ttl(now() - Duration::from_secs(100)), -30);
     }
 
     #[test]
@@ -301,6 +330,11 @@ mod tests {
             assert!(stale.stale_from(time).is_none() && stale.stale_from(later).is_none());
         }
         assert!(head.stale_from(now() + Duration::from_secs(10)).is_none());
+        assert!(
+            stored_from(&[("age", "20"), ("cache-control", "max-age=10")], now())
+                .stale_from(now() - Duration::from_secs(100))
+                .is_none()
+        );
         assert!(stored_from(&[("cache-control", "max-age=0")], now()).stale_from(now()).is_none());
     }
 
@@ -322,6 +356,26 @@ mod tests {
             prop_assert_eq!(head.is_fresh(at(later)), head.ttl(at(later)) > 0);
             prop_assert_eq!(head.is_fresh(at(later)), head.staleness(at(later)).is_zero()
                 && head.age(at(later)) != head.lifetime().duration);
+        }
+
+        /// Wherever the clock is put, before a soft purge or after it, and then.
+        #[test]
+        fn what_was_made_stale_is_never_fresh_again(
+            max_age in 1u32..100_000,
+            purged in -100_000_i64..100_000,
+            later in -200_000_i64..200_000,
+        ) {
+            let head = stored_from(&[("cache-control", &format!("max-age={max_age}"))], now());
+            let at = |seconds: i64| {
+                let passed = Duration::from_secs(seconds.unsigned_abs());
+                if seconds < 0 { now() - passed } else { now() + passed }
+            };
+            if let Some(stale) = head.stale_from(at(purged)) {
+                prop_assert!(!stale.is_fresh(at(later)));
+                prop_assert!(stale.age(at(later)) >= stale.lifetime().duration);
+            } else {
+                prop_assert!(!head.is_fresh(at(purged)));
+            }
         }
     }
 }

@@ -46,5 +46,5 @@ pub(super) fn stored(status: u16, response: &[(&str, &str)], received: SystemTim
 }
 
 pub(super) fn selects(req: &RequestHead<'_>, stored: &StoredHead) -> bool {
-    select(req, std::slice::from_ref(stored), |head| head).is_some()
+    select(req, std::slice::from_ref(stored), now(), |head| head).is_some()
 }

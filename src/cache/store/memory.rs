@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::SystemTime;
 
 use foldhash::fast::RandomState;
 use futures_util::FutureExt;
@@ -238,10 +239,16 @@ impl Memory {
     /// Takes note of a response that was just kept on the disk alone: older ones
     /// that the same requests might select go, and what is said of `alone`
     /// counts as after [`Memory::keep`].
-    pub(in crate::cache) async fn make_way(&self, key: &CacheKey, newer: &StoredHead, alone: Alone) {
+    pub(in crate::cache) async fn make_way(
+        &self,
+        key: &CacheKey,
+        newer: &StoredHead,
+        now: SystemTime,
+        alone: Alone,
+    ) {
         self.replace(key, |kept| {
             let may_stay = |old: &&Arc<StoredResponse>| {
-                policy::exclude_each_other(&old.head, newer) || policy::is_more_recent(&old.head, newer)
+                policy::exclude_each_other(&old.head, newer) || policy::is_more_recent(&old.head, newer, now)
             };
             let responses = kept.responses.iter().filter(may_stay).cloned().collect();
             Some(Variants { responses, alone })

@@ -130,16 +130,18 @@ impl Tiers {
             let head = self.generations.purges.head(key.as_bytes(), &found.head, found.epoch);
             head.map(|head| found.head = head).is_some()
         });
-        let Some(chosen) = policy::select(req, &found, |found: &Found| &*found.head) else {
+        let wall = self.clock.wall();
+        let Some(chosen) = policy::select(req, &found, wall, |found: &Found| &*found.head) else {
             return if found.is_empty() { OnDisk::Nothing } else { OnDisk::Others };
         };
         let Some((body, again)) = disk.load(chosen).await else { return OnDisk::Nothing };
         let head = Arc::clone(&chosen.head);
         let is_newest = !found.iter().any(|other| {
-            policy::is_more_recent(&other.head, &head) && !policy::exclude_each_other(&other.head, &head)
+            policy::is_more_recent(&other.head, &head, wall)
+                && !policy::exclude_each_other(&other.head, &head)
         });
         // In the order of what was received by this process.
-        let age = self.clock.wall().duration_since(head.received()).unwrap_or_default();
+        let age = wall.duration_since(head.received()).unwrap_or_default();
         let now = self.clock.now();
         let received = now.checked_sub(age).unwrap_or(now);
         let stored = Arc::new(StoredResponse {
@@ -231,7 +233,7 @@ impl Tiers {
             return true;
         }
         if stale.record.is_some() && self.generations.hold(key, since) {
-            self.memory.make_way(key, &fresh.head, alone).await;
+            self.memory.make_way(key, &fresh.head, self.clock.wall(), alone).await;
             self.write(key, fresh, since, stale.record.as_deref().copied());
             return true;
         }

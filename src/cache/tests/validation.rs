@@ -12,6 +12,36 @@ async fn with_stale(fields: &[(&'static str, &str)]) -> Edge {
     edge
 }
 
+/// A day back: what has come by then is stale, in memory and on the disk.
+#[tokio::test]
+async fn what_came_before_the_clock_was_put_back_is_validated_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut edge = Edge::over(directory.path());
+    let fields = &[("cache-control", "max-age=60"), ("etag", "\"1\"")];
+    for path in ["/confirmed", "/replaced", "/on-disk"] {
+        edge.store(path, fields, "old").await;
+    }
+    let mut edge = edge.restarted(directory.path(), 3).await;
+    for path in ["/confirmed", "/confirmed", "/replaced", "/replaced"] {
+        // The second use of it from the disk brings it into memory.
+        assert_eq!(text(edge.found(path).await).await.unwrap(), "old");
+    }
+    edge.clock.put(edge.clock.wall() - Duration::from_secs(24 * 3600));
+    let answers =
+        [("/confirmed", 304, "", "old"), ("/replaced", 200, "new", "new"), ("/on-disk", 304, "", "old")];
+    for (written, (path, code, content, expected)) in (1..).zip(answers) {
+        let client = edge.get(path, &[]);
+        let exchange = edge.exchange().await;
+        assert_eq!(exchange.req.fields["if-none-match"], "\"1\"", "{path}");
+        exchange.respond_whole(code, fields, content);
+        assert_eq!(text(answer(client).await).await.unwrap(), expected, "{path}");
+        edge.written(written).await;
+        let again = edge.found(path).await;
+        assert_eq!((status(&again).hit, status(&again).ttl), (true, Some(60)), "{path}");
+        assert_eq!(text(again).await.unwrap(), expected, "{path}");
+    }
+}
+
 #[tokio::test]
 async fn a_304_freshens_the_head_over_the_same_body() {
     let mut edge = Edge::new();

@@ -233,7 +233,11 @@ impl Naive {
 
     /// The most recent of the stored responses that the request selects.
     fn select(&self, req: &RequestHead<'_>, path: &str) -> Option<Kept> {
-        let made = |kept: &Kept| crate::fields::date::parse(kept.head.field(&DATE).unwrap()).unwrap();
+        // What a soft purge made stale counts as if it had come then.
+        let made = |kept: &Kept| {
+            let date = crate::fields::date::parse(kept.head.field(&DATE).unwrap()).unwrap();
+            (date, kept.head.received())
+        };
         let mut selected: Option<&Kept> = None;
         for kept in self.kept.iter().filter(|kept| kept.path == path) {
             let is_selected = kept.is_selected_by(req.fields)
