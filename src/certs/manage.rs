@@ -2,9 +2,10 @@
 //! goes on serving the old one as long as that fails.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use super::acme::{Acme, Failure};
 use super::error::CertError;
@@ -12,14 +13,14 @@ use super::files::{FilePair, Marks};
 use super::issuer::{Held, Issuer, Wanted};
 use super::notice::Notices;
 use super::renewal;
-use super::standing::{Reason, Standing, Step};
+use super::standing::{Now, Reason, Standing, Step};
 use super::status::{CertificateStatus, IssuerKind, key_name, unix_seconds};
 use super::table::{Place, Resolver};
 use crate::base::{Backoff, Clock, random_unit};
 use crate::telemetry::Metrics;
 
 /// The clock of the day may jump, so no sleep trusts it for longer.
-const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
+const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 
 /// A site's certificate and how it comes to be.
 #[derive(Debug)]
@@ -55,11 +56,11 @@ impl SiteCertificate {
         place: Place,
         held: Option<&Held>,
         loaded_from: Option<Marks>,
-        now: SystemTime,
+        now: Instant,
     ) -> Self {
         let mut standing = Standing::new(held.map(Held::current), issuer.renews(), now, random_unit());
         if held.is_some_and(|held| !held.certificate.is_for_all(&wanted.names)) {
-            standing.lacks_name(now);
+            standing.lacks_name();
         }
         Self { wanted, issuer, place, standing: Mutex::new(standing), changed: Notify::new(), loaded_from }
     }
@@ -77,9 +78,9 @@ impl SiteCertificate {
     }
 
     /// The certificate as it stands.
-    pub(super) fn status(&self) -> CertificateStatus {
+    pub(super) fn status(&self, now: Now) -> CertificateStatus {
         let standing = self.standing();
-        let next = standing.next_renewal();
+        let next = standing.next_renewal(now);
         let server =
             standing.current().and_then(|current| current.source.as_ref()).map(|source| source.server);
         CertificateStatus {
@@ -107,8 +108,8 @@ impl SiteCertificate {
 
     /// Has a new certificate made as soon as may be; says whether there is
     /// somebody who makes it.
-    pub(super) fn renew_now(&self, now: SystemTime) -> bool {
-        let is_renewed = self.standing().renew_now(now);
+    pub(super) fn renew_now(&self) -> bool {
+        let is_renewed = self.standing().renew_now();
         self.changed.notify_one();
         is_renewed
     }
@@ -125,7 +126,7 @@ impl SiteCertificate {
 
     /// True if somebody asked for a new certificate, who waits for it still.
     pub(super) fn is_renewal_asked_for(&self) -> bool {
-        matches!(self.standing().next_renewal(), Some((_, Reason::Asked)))
+        self.standing().is_renewal_asked_for()
     }
 
     fn acme(&self) -> Option<&Acme> {
@@ -146,6 +147,7 @@ impl Reason {
             Self::First => "it is the first one",
             Self::Lifetime => "most of the lifetime is over then",
             Self::Suggested => "the authority suggests it",
+            Self::NotYet => "the one in use is not valid yet",
             Self::Names => "the one in use lacks a name",
             Self::Asked => "it was asked for",
         }
@@ -197,26 +199,24 @@ impl Upkeep {
         self.metrics.certificate_failures.increment();
         let (site, reason) = (&*certificate.wanted.site, error.story());
         tracing::error!(site, reason, "new certificate files cannot be used; the old certificate is served");
-        certificate.standing().failed(error, self.clock.wall(), Duration::ZERO);
+        certificate.standing().failed(error, self.clock.now(), Duration::ZERO);
         self.notify(certificate);
     }
 
     fn notify(&self, certificate: &SiteCertificate) {
         if let Some(notices) = &self.notices {
-            notices.failed(&certificate.status());
+            notices.failed(&certificate.status(Now::of(&*self.clock)));
         }
     }
 
     /// Waits until there is something to do, and says what. Cancel safe.
     pub(super) async fn next_step(&self, certificate: &SiteCertificate) -> Step {
         loop {
-            let next = certificate.standing().next();
+            let next = certificate.standing().next(Now::of(&*self.clock));
             let left = match next {
                 None => LONGEST_SLEEP,
-                Some((at, step)) => match at.duration_since(self.clock.wall()) {
-                    Ok(left) if !left.is_zero() => left.min(LONGEST_SLEEP),
-                    _ => return step,
-                },
+                Some((left, step)) if left.is_zero() => return step,
+                Some((left, _)) => left.min(LONGEST_SLEEP),
             };
             let _either = tokio::time::timeout(left, certificate.changed.notified()).await;
         }
@@ -227,7 +227,7 @@ impl Upkeep {
         let source = certificate.standing().current().and_then(|current| current.source.clone());
         let Some(source) = source else { return };
         let suggestion = acme.suggestion(&source).await;
-        let (now, mut standing) = (self.clock.wall(), certificate.standing());
+        let (now, mut standing) = (self.clock.now(), certificate.standing());
         match suggestion {
             Ok(Some((window, wait))) => {
                 standing.suggested(window, now, renewal::until_question(wait), random_unit());
@@ -272,10 +272,9 @@ impl Upkeep {
     /// Serves what was `issued` just now from the next handshake on.
     pub(super) fn install(&self, certificate: &SiteCertificate, issued: &Held) {
         self.serve(certificate, issued);
-        let now = self.clock.wall();
         // However short its lifetime, an issuer is never asked without a pause.
-        let earliest = now + self.backoff.first;
-        certificate.standing().renewed(issued.current(), now, earliest, random_unit());
+        let (now, pause) = (self.clock.now(), self.backoff.first);
+        certificate.standing().renewed(issued.current(), now, pause, random_unit());
         tracing::info!(site = &*certificate.wanted.site, "a new certificate is in use");
     }
 
@@ -301,7 +300,7 @@ impl Upkeep {
             next_try_seconds,
             "no new certificate; {until_then} is served"
         );
-        standing.failed(error, self.clock.wall(), wait);
+        standing.failed(error, self.clock.now(), wait);
         drop(standing);
         self.notify(certificate);
         wait
@@ -310,6 +309,8 @@ impl Upkeep {
 
 #[cfg(test)]
 mod tests {
+    use std::time::SystemTime;
+
     use super::*;
     use crate::base::{ManualClock, Tasks};
     use crate::certs::authority::LocalAuthority;
@@ -366,24 +367,48 @@ mod tests {
         // It is due.
         let held = Held::own(self_signed::placeholder(&wanted.names, now() - 70 * DAY).unwrap());
         let issuer = Issuer::Internal(Arc::new(authority));
-        let certificate = SiteCertificate::new(wanted, issuer, place, Some(&held), None, now());
+        let certificate = SiteCertificate::new(wanted, issuer, place, Some(&held), None, upkeep.clock.now());
 
+        let status = || certificate.status(Now::of(&*upkeep.clock));
         let mut earliest = Vec::new();
         for retry_after in [None, Some(5 * DAY)] {
             upkeep.put_off(&certificate, Failure { error: CertError::OrderDeadline, retry_after });
-            earliest.push(certificate.status().next_renewal.unwrap() - unix_seconds(now()));
+            earliest.push(status().next_renewal.unwrap() - unix_seconds(now()));
         }
         assert!(earliest[0] <= (2 * DAY).as_secs() && earliest[0] >= DAY.as_secs());
         assert_eq!(earliest[1], (5 * DAY).as_secs());
-        let status = certificate.status();
+        let status = status();
         assert_eq!(status.not_after, Some(unix_seconds(held.certificate.validity.not_after)));
         assert_eq!(status.last_error.as_deref(), Some("the ACME order did not end in time"));
         assert_eq!(status.why_then, Some("it is tried again after a failure"));
         assert_eq!(metrics.certificate_failures.value(), 2);
 
-        assert!(certificate.renew_now(now()));
+        assert!(certificate.renew_now());
         let soon = tokio::time::timeout(Duration::from_secs(10), upkeep.next_step(&certificate)).await;
         assert_eq!(soon, Ok(Step::Renew));
+    }
+
+    /// By a year, while it waits for two months: nothing but the time of day says that.
+    #[tokio::test(start_paused = true)]
+    async fn a_clock_that_jumps_has_what_is_over_renewed_within_a_minute() {
+        const MINUTE: Duration = Duration::from_secs(60);
+        let state = tempfile::tempdir().unwrap();
+        let (clock, metrics) = (Arc::new(ManualClock::at(now())), Arc::<Metrics>::default());
+        let config = config(state.path(), &[("a.test", SiteTls::Internal)]);
+        let tasks = Tasks::new();
+        let told = Arc::clone(&clock) as Arc<dyn Clock>;
+        let certs = Certificates::start(&config, told, &tasks, Arc::clone(&metrics)).await.unwrap();
+        let not_after = || certs.status()[0].not_after.unwrap();
+        for jumped in [now() + 400 * DAY, now() + 399 * DAY, now()] {
+            clock.put(jumped);
+            let before = metrics.certificates_issued.value();
+            tokio::time::sleep(MINUTE).await;
+            assert_eq!(metrics.certificates_issued.value(), before + 1);
+            clock.advance(MINUTE);
+            tokio::time::sleep(DAY).await;
+            assert_eq!(metrics.certificates_issued.value(), before + 1);
+            assert_eq!(not_after() / 86_400, unix_seconds(jumped + 90 * DAY) / 86_400);
+        }
     }
 
     fn put(pair: &FilePair, name: &str, key: Option<&str>) {
@@ -419,7 +444,8 @@ mod tests {
         let first = served();
         let issuer = Issuer::Files(pair.clone());
         let certificate =
-            Arc::new(SiteCertificate::new(wanted, issuer, place, Some(&held), Some(marks), now()));
+            Arc::new(SiteCertificate::new(wanted, issuer, place, Some(&held), Some(marks), clock.now()));
+        let told = Now::of(&*clock);
         let upkeep = Upkeep {
             clock,
             resolver: Arc::clone(&resolver),
@@ -444,11 +470,14 @@ mod tests {
         until("the new certificate", &|| served() != first).await;
         let second = served();
         put(&pair, "a.test", Some("no key"));
-        until("a complaint", &|| certificate.status().last_error.is_some()).await;
+        until("a complaint", &|| certificate.status(told).last_error.is_some()).await;
         assert_eq!((served() == second, metrics.certificate_failures.value()), (true, 1));
         put(&pair, "a.test", None);
         until("the next certificate", &|| served() != second).await;
-        assert_eq!((certificate.status().last_error, certificate.status().next_renewal), (None, None));
+        assert_eq!(
+            (certificate.status(told).last_error, certificate.status(told).next_renewal),
+            (None, None)
+        );
         tasks.stop();
         tasks.wait().await;
     }

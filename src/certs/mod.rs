@@ -49,6 +49,7 @@ use acme::{Challenges, Experience};
 use manage::SiteCertificate;
 use on_demand::{Begun, OnDemand};
 use remember::Remembering;
+use standing::Now;
 use table::{Handshakes, Resolver};
 use terms::Terms;
 
@@ -126,9 +127,8 @@ impl Certificates {
     /// Has a new certificate made now for the site of this name, or that has it
     /// among its names; says how many are made. Nothing is waited for.
     pub fn renew(&self, name: &str) -> usize {
-        let now = self.clock.wall();
         let named = self.sites.iter().filter(|site| site.is_named(name));
-        let renewed = named.filter(|site| site.renew_now(now)).count();
+        let renewed = named.filter(|site| site.renew_now()).count();
         let on_demand = self.on_demand.as_ref().is_some_and(|on_demand| on_demand.renew(name));
         renewed + usize::from(on_demand)
     }
@@ -137,6 +137,7 @@ impl Certificates {
     /// of each host that clients named.
     pub fn status(&self) -> Vec<CertificateStatus> {
         let on_demand = self.on_demand.iter().flat_map(|on_demand| on_demand.status());
-        self.sites.iter().map(|site| site.status()).chain(on_demand).collect()
+        let now = Now::of(&*self.clock);
+        self.sites.iter().map(|site| site.status(now)).chain(on_demand).collect()
     }
 }

@@ -6,10 +6,29 @@ use std::time::{Duration, SystemTime};
 
 use rustls::SignatureAlgorithm;
 use rustls_pki_types::CertificateDer;
+use tokio::time::Instant;
 
 use super::certificate::Validity;
 use super::error::CertError;
 use super::renewal::{self, Window};
+use crate::base::Clock;
+
+/// The time by both clocks: lifetimes go by that of the day, which can jump, and
+/// pauses by the other one.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Now {
+    /// The time of day.
+    pub(super) wall: SystemTime,
+    /// Monotonic time.
+    pub(super) instant: Instant,
+}
+
+impl Now {
+    /// What `clock` says.
+    pub(super) fn of(clock: &dyn Clock) -> Self {
+        Self { wall: clock.wall(), instant: clock.now() }
+    }
+}
 
 /// A certificate that is in use, and where it came from.
 #[derive(Clone, Debug)]
@@ -51,6 +70,9 @@ pub(super) enum Reason {
     Lifetime,
     /// The ACME server suggests it (RFC 9773).
     Suggested,
+    /// The one in use is not valid yet: it was made here, by a clock that was put
+    /// back since.
+    NotYet,
     /// The one in use lacks a name.
     Names,
     /// Somebody asked for it.
@@ -61,15 +83,16 @@ pub(super) enum Reason {
 pub(super) struct Standing {
     /// `None` while a placeholder is served.
     current: Option<Current>,
-    /// When the next one is to be made, and why then; `None` for files.
-    plan: Option<(SystemTime, Reason)>,
+    /// When the next one is to be made (`None` stands for at once), and why then;
+    /// `None` for files.
+    plan: Option<(Option<SystemTime>, Reason)>,
     /// Whatever is planned, not before this: after a failure, or just after one
     /// was made.
-    earliest: Option<SystemTime>,
+    earliest: Option<Instant>,
     failures: u32,
     last_error: Option<Arc<CertError>>,
     /// When the ACME server is asked for its suggestion.
-    ask_at: Option<SystemTime>,
+    ask_at: Option<Instant>,
     suggested: Option<Window>,
 }
 
@@ -77,10 +100,10 @@ impl Standing {
     /// Of a certificate that is in place at `now`; `None` stands for a
     /// placeholder. If it `is_renewed`, by `chance`, of the unit interval, up to
     /// a twentieth of its lifetime earlier than others.
-    pub(super) fn new(current: Option<Current>, is_renewed: bool, now: SystemTime, chance: f64) -> Self {
+    pub(super) fn new(current: Option<Current>, is_renewed: bool, now: Instant, chance: f64) -> Self {
         let mut standing = Self {
             current: None,
-            plan: is_renewed.then_some((now, Reason::First)),
+            plan: is_renewed.then_some((None, Reason::First)),
             earliest: None,
             failures: 0,
             last_error: None,
@@ -94,15 +117,15 @@ impl Standing {
     }
 
     /// A new certificate is in use. However short its lifetime, the next one is
-    /// not made before `earliest`.
-    pub(super) fn renewed(&mut self, new: Current, now: SystemTime, earliest: SystemTime, chance: f64) {
-        (self.earliest, self.failures, self.last_error) = (Some(earliest), 0, None);
+    /// not made before `pause` is over.
+    pub(super) fn renewed(&mut self, new: Current, now: Instant, pause: Duration, chance: f64) {
+        (self.earliest, self.failures, self.last_error) = (now.checked_add(pause), 0, None);
         self.put(new, now, chance);
     }
 
-    fn put(&mut self, current: Current, now: SystemTime, chance: f64) {
+    fn put(&mut self, current: Current, now: Instant, chance: f64) {
         let due = renewal::due(&current.validity, chance);
-        self.plan = self.plan.map(|_| (due, Reason::Lifetime));
+        self.plan = self.plan.map(|_| (Some(due), Reason::Lifetime));
         self.ask_at = current.source.as_ref().filter(|_| self.plan.is_some()).map(|_| now);
         self.suggested = None;
         self.current = Some(current);
@@ -118,7 +141,7 @@ impl Standing {
     }
 
     /// A try failed; the next one comes after `wait`.
-    pub(super) fn failed(&mut self, error: CertError, now: SystemTime, wait: Duration) {
+    pub(super) fn failed(&mut self, error: CertError, now: Instant, wait: Duration) {
         self.earliest = now.checked_add(wait);
         self.last_error = Some(Arc::new(error));
     }
@@ -133,7 +156,7 @@ impl Standing {
     /// `wait`. A moment in it is picked by `chance` once for each window; one
     /// without an end counts as no answer (RFC 9773 s4.2), and none is waited for
     /// longer than the certificate lasts.
-    pub(super) fn suggested(&mut self, window: Window, now: SystemTime, wait: Duration, chance: f64) {
+    pub(super) fn suggested(&mut self, window: Window, now: Instant, wait: Duration, chance: f64) {
         self.ask_at = now.checked_add(wait);
         let Some(not_after) = self.current.as_ref().map(|current| current.validity.not_after) else { return };
         // What is wanted at once is not put off again.
@@ -142,43 +165,62 @@ impl Standing {
         if self.suggested != Some(window) && window.end > window.start && !is_asked_for {
             self.suggested = Some(window);
             let due = window.pick(chance).min(not_after);
-            self.plan = self.plan.map(|_| (due, Reason::Suggested));
+            self.plan = self.plan.map(|_| (Some(due), Reason::Suggested));
         }
     }
 
     /// There is no suggestion; it is asked for again after `wait`, if at all.
     /// What was suggested before stays.
-    pub(super) fn not_suggested(&mut self, now: SystemTime, wait: Option<Duration>) {
+    pub(super) fn not_suggested(&mut self, now: Instant, wait: Option<Duration>) {
         self.ask_at = wait.and_then(|wait| now.checked_add(wait));
     }
 
     /// The certificate in use lacks a name of the site.
-    pub(super) fn lacks_name(&mut self, now: SystemTime) {
-        self.plan = self.plan.map(|_| (now, Reason::Names));
+    pub(super) fn lacks_name(&mut self) {
+        self.plan = self.plan.map(|_| (None, Reason::Names));
     }
 
     /// Somebody wants a new certificate now; says whether one can be made.
-    pub(super) fn renew_now(&mut self, now: SystemTime) -> bool {
+    pub(super) fn renew_now(&mut self) -> bool {
         self.earliest = None;
-        self.plan = self.plan.map(|_| (now, Reason::Asked));
+        self.plan = self.plan.map(|_| (None, Reason::Asked));
         self.plan.is_some()
     }
 
-    /// What is to be done next, and when; `None` if nothing is, for ever.
-    pub(super) fn next(&self) -> Option<(SystemTime, Step)> {
-        let (renew_at, _) = self.next_renewal()?;
+    /// What is to be done next, and how long it is until then, if the clock does
+    /// not jump; `None` if nothing is, for ever.
+    pub(super) fn next(&self, now: Now) -> Option<(Duration, Step)> {
+        let (renew_at, _) = self.next_renewal(now)?;
+        let renew_in = renew_at.duration_since(now.wall).unwrap_or_default();
         // What is over is not asked about any more (RFC 9773 s4.3).
-        let not_after = self.current.as_ref().map(|current| current.validity.not_after);
-        match self.ask_at {
-            Some(ask_at) if ask_at < renew_at && Some(ask_at) < not_after => Some((ask_at, Step::Ask)),
-            _ => Some((renew_at, Step::Renew)),
+        let left = self.current.as_ref().map(|current| current.validity.not_after.duration_since(now.wall));
+        let left = left.and_then(Result::ok).unwrap_or_default();
+        match self.ask_at.map(|ask_at| ask_at.saturating_duration_since(now.instant)) {
+            Some(ask_in) if ask_in < renew_in.min(left) => Some((ask_in, Step::Ask)),
+            _ => Some((renew_in, Step::Renew)),
         }
     }
 
-    /// When the next certificate is made, and why then.
-    pub(super) fn next_renewal(&self) -> Option<(SystemTime, Reason)> {
-        let (at, reason) = self.plan?;
-        Some((self.earliest.map_or(at, |earliest| earliest.max(at)), reason))
+    /// When the next certificate is made, now at the earliest, and why then.
+    pub(super) fn next_renewal(&self, now: Now) -> Option<(SystemTime, Reason)> {
+        let (due, reason) = match self.plan? {
+            (Some(_), _) if self.is_not_yet_valid(now.wall) => (None, Reason::NotYet),
+            plan => plan,
+        };
+        let pause = self.earliest.map_or(Duration::ZERO, |it| it.saturating_duration_since(now.instant));
+        let earliest = now.wall.checked_add(pause)?;
+        Some((due.map_or(earliest, |due| due.max(earliest)), reason))
+    }
+
+    /// True for one that was made here, by a clock that was put back since. With those of
+    /// an ACME server it is the clock here that is wrong: another one would be no better.
+    fn is_not_yet_valid(&self, now: SystemTime) -> bool {
+        self.current.as_ref().is_some_and(|it| it.source.is_none() && it.validity.not_before > now)
+    }
+
+    /// True if somebody asked for a new certificate, who waits for it still.
+    pub(super) fn is_renewal_asked_for(&self) -> bool {
+        matches!(self.plan, Some((_, Reason::Asked)))
     }
 
     /// The certificate in use, if it is no placeholder.
@@ -194,11 +236,25 @@ impl Standing {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use super::*;
+    use crate::base::SystemClock;
     use crate::certs::testing::now;
 
     const HOUR: Duration = Duration::from_secs(3600);
     const DAY: Duration = Duration::from_secs(24 * 3600);
+
+    static START: LazyLock<Instant> = LazyLock::new(|| SystemClock.now());
+
+    /// The time after so long, by both clocks.
+    fn after(passed: Duration) -> Now {
+        Now { wall: now() + passed, instant: *START + passed }
+    }
+
+    fn start() -> Now {
+        after(Duration::ZERO)
+    }
 
     fn current() -> Current {
         let validity = Validity { not_before: now(), not_after: now() + 90 * DAY };
@@ -215,93 +271,136 @@ mod tests {
 
     #[test]
     fn the_first_one_is_made_at_once_and_tried_again_after_a_wait() {
-        let mut standing = Standing::new(None, true, now(), 0.0);
-        assert_eq!(standing.next(), Some((now(), Step::Renew)));
+        let mut standing = Standing::new(None, true, *START, 0.0);
+        assert_eq!(standing.next(start()), Some((Duration::ZERO, Step::Renew)));
         assert_eq!([standing.count_failure(), standing.count_failure()], [1, 2]);
-        standing.failed(CertError::OrderDeadline, now(), HOUR);
-        assert_eq!(standing.next(), Some((now() + HOUR, Step::Renew)));
-        standing.renewed(current(), now() + HOUR, now(), 0.0);
-        assert_eq!(standing.next(), Some((now() + HOUR, Step::Ask)));
-        assert_eq!(standing.next_renewal(), Some((now() + 60 * DAY, Reason::Lifetime)));
+        standing.failed(CertError::OrderDeadline, *START, HOUR);
+        assert_eq!(standing.next(start()), Some((HOUR, Step::Renew)));
+        standing.renewed(current(), *START + HOUR, Duration::ZERO, 0.0);
+        assert_eq!(standing.next(start()), Some((HOUR, Step::Ask)));
+        assert_eq!(standing.next_renewal(start()), Some((now() + 60 * DAY, Reason::Lifetime)));
         assert_eq!(standing.count_failure(), 1);
     }
 
     #[test]
     fn a_suggestion_counts_from_then_on() {
-        let mut standing = Standing::new(Some(current()), true, now(), 0.0);
-        assert_eq!(standing.next(), Some((now(), Step::Ask)));
-        standing.not_suggested(now(), Some(HOUR));
-        assert_eq!(standing.next(), Some((now() + HOUR, Step::Ask)));
-        assert_eq!(standing.next_renewal(), Some((now() + 60 * DAY, Reason::Lifetime)));
-        standing.suggested(window(70 * DAY, 72 * DAY), now(), 6 * HOUR, 0.5);
-        assert_eq!(standing.next_renewal(), Some((now() + 71 * DAY, Reason::Suggested)));
+        let mut standing = Standing::new(Some(current()), true, *START, 0.0);
+        assert_eq!(standing.next(start()), Some((Duration::ZERO, Step::Ask)));
+        standing.not_suggested(*START, Some(HOUR));
+        assert_eq!(standing.next(start()), Some((HOUR, Step::Ask)));
+        assert_eq!(standing.next_renewal(start()), Some((now() + 60 * DAY, Reason::Lifetime)));
+        standing.suggested(window(70 * DAY, 72 * DAY), *START, 6 * HOUR, 0.5);
+        assert_eq!(standing.next_renewal(start()), Some((now() + 71 * DAY, Reason::Suggested)));
         // The moment in a window is picked once.
-        standing.suggested(window(70 * DAY, 72 * DAY), now(), 6 * HOUR, 0.9);
-        assert_eq!(standing.next_renewal(), Some((now() + 71 * DAY, Reason::Suggested)));
-        assert_eq!(standing.next(), Some((now() + 6 * HOUR, Step::Ask)));
+        standing.suggested(window(70 * DAY, 72 * DAY), *START, 6 * HOUR, 0.9);
+        assert_eq!(standing.next_renewal(start()), Some((now() + 71 * DAY, Reason::Suggested)));
+        assert_eq!(standing.next(start()), Some((6 * HOUR, Step::Ask)));
         // It is to be revoked.
-        standing.suggested(window(Duration::ZERO, HOUR), now(), 6 * HOUR, 0.5);
-        assert_eq!(standing.next(), Some((now() + HOUR / 2, Step::Renew)));
+        standing.suggested(window(Duration::ZERO, HOUR), *START, 6 * HOUR, 0.5);
+        assert_eq!(standing.next(start()), Some((HOUR / 2, Step::Renew)));
         // One that ends before it begins is none.
-        standing.suggested(window(HOUR, Duration::ZERO), now(), 6 * HOUR, 0.5);
-        assert_eq!(standing.next(), Some((now() + HOUR / 2, Step::Renew)));
+        standing.suggested(window(HOUR, Duration::ZERO), *START, 6 * HOUR, 0.5);
+        assert_eq!(standing.next(start()), Some((HOUR / 2, Step::Renew)));
         // The pause after a failure holds all the same.
-        standing.failed(CertError::OrderDeadline, now(), DAY);
-        assert_eq!(standing.next(), Some((now() + 6 * HOUR, Step::Ask)));
-        standing.suggested(window(Duration::ZERO, 2 * HOUR), now(), 2 * DAY, 0.5);
-        assert_eq!(standing.next(), Some((now() + DAY, Step::Renew)));
-        assert!(standing.renew_now(now()));
-        standing.suggested(window(70 * DAY, 72 * DAY), now(), 2 * DAY, 0.5);
-        assert_eq!(standing.next_renewal(), Some((now(), Reason::Asked)));
+        standing.failed(CertError::OrderDeadline, *START, DAY);
+        assert_eq!(standing.next(start()), Some((6 * HOUR, Step::Ask)));
+        standing.suggested(window(Duration::ZERO, 2 * HOUR), *START, 2 * DAY, 0.5);
+        assert_eq!(standing.next(start()), Some((DAY, Step::Renew)));
+        assert!(standing.renew_now());
+        standing.suggested(window(70 * DAY, 72 * DAY), *START, 2 * DAY, 0.5);
+        assert_eq!(standing.next_renewal(start()), Some((now(), Reason::Asked)));
     }
 
     #[test]
     fn a_suggestion_neither_hurries_nor_outlasts_the_certificate() {
-        let mut standing = Standing::new(None, true, now(), 0.0);
-        standing.renewed(current(), now(), now() + HOUR, 0.0);
-        standing.suggested(window(Duration::ZERO, Duration::from_secs(1)), now(), DAY, 0.5);
-        assert_eq!(standing.next(), Some((now() + HOUR, Step::Renew)));
-        standing.suggested(window(100 * DAY, 110 * DAY), now(), DAY, 0.5);
-        assert_eq!(standing.next_renewal(), Some((now() + 90 * DAY, Reason::Suggested)));
-        standing.not_suggested(now(), Some(95 * DAY));
-        standing.failed(CertError::OrderDeadline, now() + 90 * DAY, 30 * DAY);
-        assert_eq!(standing.next(), Some((now() + 120 * DAY, Step::Renew)));
+        let mut standing = Standing::new(None, true, *START, 0.0);
+        standing.renewed(current(), *START, HOUR, 0.0);
+        standing.suggested(window(Duration::ZERO, Duration::from_secs(1)), *START, DAY, 0.5);
+        assert_eq!(standing.next(start()), Some((HOUR, Step::Renew)));
+        standing.suggested(window(100 * DAY, 110 * DAY), *START, DAY, 0.5);
+        assert_eq!(standing.next_renewal(start()), Some((now() + 90 * DAY, Reason::Suggested)));
+        standing.not_suggested(*START, Some(95 * DAY));
+        standing.failed(CertError::OrderDeadline, *START + 90 * DAY, 30 * DAY);
+        assert_eq!(standing.next(start()), Some((120 * DAY, Step::Renew)));
     }
 
     #[test]
     fn what_is_planned_for_the_same_certificate_goes_on() {
-        let mut before = Standing::new(None, true, now(), 0.0);
+        let mut before = Standing::new(None, true, *START, 0.0);
         before.count_failure();
-        before.failed(CertError::OrderDeadline, now(), HOUR);
-        let mut after = Standing::new(None, true, now(), 0.0);
-        after.follow(&before);
-        assert_eq!((after.next(), after.count_failure()), (Some((now() + HOUR, Step::Renew)), 2));
-        assert!(after.last_error().is_some());
+        before.failed(CertError::OrderDeadline, *START, HOUR);
+        let mut following = Standing::new(None, true, *START, 0.0);
+        following.follow(&before);
+        assert_eq!((following.next(start()), following.count_failure()), (Some((HOUR, Step::Renew)), 2));
+        assert!(following.last_error().is_some());
         // It has come from elsewhere.
-        let mut after = Standing::new(Some(current()), true, now(), 0.0);
-        after.follow(&before);
-        assert!(after.last_error().is_none());
-        assert_eq!(after.next(), Some((now(), Step::Ask)));
+        let mut following = Standing::new(Some(current()), true, *START, 0.0);
+        following.follow(&before);
+        assert!(following.last_error().is_none());
+        assert_eq!(following.next(start()), Some((Duration::ZERO, Step::Ask)));
     }
 
     #[test]
     fn files_are_never_renewed() {
-        let mut standing = Standing::new(Some(current()), false, now(), 0.0);
-        assert!(!standing.renew_now(now()));
-        standing.suggested(window(Duration::ZERO, HOUR), now(), HOUR, 0.5);
-        assert_eq!(standing.next(), None);
+        let mut standing = Standing::new(Some(current()), false, *START, 0.0);
+        assert!(!standing.renew_now());
+        standing.suggested(window(Duration::ZERO, HOUR), *START, HOUR, 0.5);
+        assert_eq!(standing.next(start()), None);
     }
 
     #[test]
     fn the_shortest_lifetime_leaves_a_pause() {
-        let mut standing = Standing::new(None, true, now(), 0.0);
+        let mut standing = Standing::new(None, true, *START, 0.0);
         let validity = Validity { not_before: now() - DAY, not_after: now() + HOUR };
         standing.renewed(
             Current { validity, key: SignatureAlgorithm::ECDSA, source: None },
-            now(),
-            now() + HOUR,
+            *START,
+            HOUR,
             0.0,
         );
-        assert_eq!(standing.next(), Some((now() + HOUR, Step::Renew)));
+        assert_eq!(standing.next(start()), Some((HOUR, Step::Renew)));
+    }
+
+    /// A day and a year back, after a failure at the wrong time.
+    #[test]
+    fn a_clock_that_is_put_back_puts_nothing_off() {
+        for back in [DAY, 400 * DAY] {
+            let passed = |by: Duration| Now { wall: now() - back + by, instant: *START + by };
+            let mut standing = Standing::new(None, true, *START, 0.0);
+            assert_eq!(standing.next(passed(Duration::ZERO)), Some((Duration::ZERO, Step::Renew)));
+            standing.failed(CertError::OrderDeadline, *START, HOUR);
+            assert_eq!(standing.next(passed(HOUR / 2)), Some((HOUR / 2, Step::Renew)));
+            standing.renewed(current(), *START + HOUR, HOUR, 0.0);
+            standing.not_suggested(*START + HOUR, Some(6 * HOUR));
+            assert_eq!(standing.next(passed(2 * HOUR)), Some((5 * HOUR, Step::Ask)));
+            // It is the clock here that is wrong.
+            let due = Some((now() + 60 * DAY, Reason::Lifetime));
+            assert_eq!(standing.next_renewal(passed(2 * HOUR)), due);
+        }
+    }
+
+    #[test]
+    fn what_was_made_here_and_is_not_valid_yet_is_made_anew_once() {
+        let (of_our_own, back) = (Current { source: None, ..current() }, now() - DAY);
+        let mut standing = Standing::new(Some(of_our_own.clone()), true, *START, 0.0);
+        assert_eq!(standing.next_renewal(start()), Some((now() + 60 * DAY, Reason::Lifetime)));
+        let put_back = |by: Duration| Now { wall: back + by, instant: *START + by };
+        assert_eq!(standing.next_renewal(put_back(Duration::ZERO)), Some((back, Reason::NotYet)));
+        let validity = Validity { not_before: back, not_after: back + 90 * DAY };
+        standing.renewed(Current { validity, ..of_our_own.clone() }, *START, HOUR, 0.0);
+        assert_eq!(standing.next_renewal(put_back(HOUR)), Some((back + 60 * DAY, Reason::Lifetime)));
+        // Whatever becomes of the clock, there is a pause.
+        standing.renewed(of_our_own, *START, HOUR, 0.0);
+        assert_eq!(standing.next_renewal(put_back(HOUR / 2)), Some((back + HOUR, Reason::NotYet)));
+    }
+
+    #[test]
+    fn a_clock_that_is_put_forward_has_what_is_over_made_once() {
+        let mut standing = Standing::new(Some(current()), true, *START, 0.0);
+        standing.not_suggested(*START, Some(HOUR));
+        let jumped = Now { wall: now() + 400 * DAY, instant: *START };
+        assert_eq!(standing.next(jumped), Some((Duration::ZERO, Step::Renew)));
+        standing.failed(CertError::OrderDeadline, *START, HOUR);
+        assert_eq!(standing.next(jumped), Some((HOUR, Step::Renew)));
     }
 }

@@ -209,7 +209,7 @@ impl Sources<'_> {
                 Served::Placeholder(placeholder, Arc::clone(&wanted.is_asked_for))
             }
         };
-        let certificate = SiteCertificate::new(wanted, issuer, place, held.as_ref(), marks, now);
+        let certificate = SiteCertificate::new(wanted, issuer, place, held.as_ref(), marks, self.clock.now());
         let mut before = self.before.iter().flat_map(|before| &before.sites);
         before.any(|before| certificate.follow(before));
         Ok((served, certificate))

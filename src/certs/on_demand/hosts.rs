@@ -99,7 +99,6 @@ mod tests {
     use crate::certs::files::FilePair;
     use crate::certs::issuer::{Issuer, Wanted};
     use crate::certs::table::Place;
-    use crate::certs::testing;
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -111,7 +110,14 @@ mod tests {
             is_on_demand: true,
         };
         let issuer = Issuer::Files(FilePair { chain: "chain.pem".into(), key: "key.pem".into() });
-        Arc::new(SiteCertificate::new(wanted, issuer, Place::Host(host.into()), None, None, testing::now()))
+        Arc::new(SiteCertificate::new(
+            wanted,
+            issuer,
+            Place::Host(host.into()),
+            None,
+            None,
+            SystemClock.now(),
+        ))
     }
 
     #[test]

@@ -21,6 +21,7 @@ use super::error::CertError;
 use super::issuer::{Held, Issuer, Over, Wanted};
 use super::manage::{SiteCertificate, Upkeep};
 use super::renewal;
+use super::standing::Now;
 use super::status::CertificateStatus;
 use super::storage::CertStorage;
 use super::table::Place;
@@ -129,7 +130,7 @@ impl OnDemand {
     /// One for `host` that is in place; `None` stands for none yet.
     fn certificate(&self, host: &Arc<str>, held: Option<&Held>) -> Arc<SiteCertificate> {
         let (wanted, issuer) = (wanted(host), Issuer::Acme(Arc::clone(&self.acme)));
-        let (place, now) = (Place::Host(Arc::clone(host)), self.upkeep.clock.wall());
+        let (place, now) = (Place::Host(Arc::clone(host)), self.upkeep.clock.now());
         Arc::new(SiteCertificate::new(wanted, issuer, place, held, None, now))
     }
 
@@ -267,7 +268,7 @@ impl OnDemand {
             (held, hosts.failed(host).is_some())
         };
         match held {
-            Some(certificate) => certificate.renew_now(self.upkeep.clock.wall()),
+            Some(certificate) => certificate.renew_now(),
             None => has_failed && self.want(host.into()).is_some(),
         }
     }
@@ -276,8 +277,9 @@ impl OnDemand {
     /// name.
     pub(super) fn status(&self) -> Vec<CertificateStatus> {
         self.forget_old_failures();
-        let told = self.hosts().told(self.upkeep.clock.now());
-        let mut status: Vec<_> = told.into_iter().map(|host| host.status()).collect();
+        let now = Now::of(&*self.upkeep.clock);
+        let told = self.hosts().told(now.instant);
+        let mut status: Vec<_> = told.into_iter().map(|host| host.status(now)).collect();
         status.sort_by(|one, other| one.site.cmp(&other.site));
         status
     }
