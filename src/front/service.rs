@@ -10,7 +10,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::header::{
-    CONNECTION, CONTENT_TYPE, REFERER, SEC_WEBSOCKET_ACCEPT, STRICT_TRANSPORT_SECURITY, UPGRADE, USER_AGENT,
+    CONNECTION, CONTENT_TYPE, DATE, REFERER, SEC_WEBSOCKET_ACCEPT, STRICT_TRANSPORT_SECURITY, UPGRADE,
+    USER_AGENT,
 };
 use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode, Version};
@@ -31,6 +32,7 @@ use crate::exchange::{
     Answer, Body, ConnectionInfo, ExchangeEnd, ExchangeRecord, Facts, Failure, FetchError, Handling, Interim,
     Protocol, Request, RequestId, RequestProgress, Response, Tunnel,
 };
+use crate::fields::date;
 use crate::fields::proxy_status::ProxyErrorType;
 use crate::telemetry::metrics::Limit;
 
@@ -263,6 +265,9 @@ impl UnderWay {
         if self.is_head || status == StatusCode::NOT_MODIFIED || status == StatusCode::NO_CONTENT {
             body = Body::Empty;
         }
+        // That of hyper stands still after the clock was put back.
+        let clock = &self.observation.front.clock;
+        fields.entry(DATE).or_insert_with(|| date::value(clock.wall()));
         if self.is_http1 && (close || self.observation.front.draining.is_cancelled()) {
             fields.insert(CONNECTION, HeaderValue::from_static("close"));
         }

@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -13,7 +13,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
 use super::*;
-use crate::base::SystemClock;
+use crate::base::{ManualClock, SystemClock};
 use crate::exchange::{Answer, Body, ConnectionInfo, Handling, Request, Response, Scheme};
 use crate::telemetry::metrics::Limit;
 
@@ -31,11 +31,18 @@ where
 }
 
 async fn front(answer: impl Fn(Request) -> Handling<Answer> + Send + Sync + 'static) -> Arc<Front> {
+    front_by(Arc::new(SystemClock), answer).await
+}
+
+/// The same by this clock.
+async fn front_by(
+    clock: Arc<dyn Clock>,
+    answer: impl Fn(Request) -> Handling<Answer> + Send + Sync + 'static,
+) -> Arc<Front> {
     let state = tempfile::tempdir().unwrap();
     let text = "state_dir = \"state\"\nlog = { access = \"off\" }\n[site.\"a.test\"]\ntls = \"off\"\n\
                 origins = [\"127.0.0.1:9\"]\n";
     let config = crate::config::parse("test", text, state.path()).unwrap().config;
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let (telemetry, _writer) = Telemetry::start(&config.log).unwrap();
     let (tasks, metrics) = (Tasks::new(), Arc::clone(&telemetry.metrics));
     let certificates = Certificates::start(&config, Arc::clone(&clock), &tasks, metrics).await.unwrap();
@@ -124,6 +131,23 @@ async fn a_panic_is_an_answer_in_http1() {
         assert_eq!(res.status(), StatusCode::INTERNAL_SERVER_ERROR);
     }
     assert_eq!(front.telemetry().metrics.panics.value(), 2);
+}
+
+/// RFC 9110 s6.6.1
+#[tokio::test]
+async fn a_date_is_that_of_the_clock_wherever_it_is_put() {
+    let clock = Arc::new(ManualClock::at(SystemTime::UNIX_EPOCH));
+    let front = front_by(Arc::clone(&clock) as Arc<dyn Clock>, |_| answer(Body::Empty)).await;
+    let io = TokioIo::new(connect(&front, ConnectionProtocol::Http1));
+    let (mut sender, connection) = http1::handshake(io).await.unwrap();
+    front.tasks().spawn(connection);
+    for (seconds, date) in
+        [(1_800_000_000, "Fri, 15 Jan 2027 08:00:00 GMT"), (784_111_777, "Sun, 06 Nov 1994 08:49:37 GMT")]
+    {
+        clock.put(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
+        let res = sender.send_request(request()).await.unwrap();
+        assert_eq!(res.headers()["date"], date);
+    }
 }
 
 #[tokio::test(start_paused = true)]
