@@ -15,6 +15,8 @@ from .script import CONTENT
 STORED, TOO_MANY = 200, 9_500
 #: Seconds that what is broken stays so.
 BROKEN = 4.0
+#: Seconds that the clock stays where it was put.
+LEFT_ALONE = 2.0
 
 
 def _ordered(event, times, pause):
@@ -46,6 +48,39 @@ def _broken(event, repair):
         return load.is_unhurt, str(load)
 
     return Fault(f"ops-{event}", "ops", run)
+
+
+def _jumps(*events):
+    """The clock of the day is put forward and back: nobody is hurt, and nothing stays fresh by that."""
+
+    def run(play):
+        play.happens("clock-movable")
+        try:
+            complaints = [_complaint_of_jump(play, event) for event in (None, *events, "clock-right")]
+            # Who shakes hands each time sees whatever becomes of certificates and tickets.
+            with Load(play.stage.encrypted) as load:
+                for event in (*events, "clock-right"):
+                    play.happens(event)
+                    time.sleep(LEFT_ALONE)
+        finally:
+            play.happens("clock-real")
+        complaints = [complaint for complaint in complaints if complaint]
+        return load.is_unhurt and not complaints, "; ".join([str(load), *complaints])
+
+    return Fault(f"ops-{events[0]}", "ops", run)
+
+
+def _complaint_of_jump(play, event):
+    """What is wrong with a stored response after an event: it has to be fetched, and then to be stored."""
+    if event:
+        play.happens(event)
+    before = play.script.asked(play.path("cacheable"))
+    responses = [play.get("cacheable") for _ in range(3)]
+    fetched = play.script.asked(play.path("cacheable")) - before
+    ages = [response.field("age") for response in responses]
+    if fetched == 1 and ages[0] in ("", "0") and all(age.isdecimal() and int(age) < 30 for age in ages[1:]):
+        return ""
+    return f"{event or 'before'}: fetched {fetched} times in three, of age {ages}, {responses[-1]}"
 
 
 def ops_drain_in_flight(play):
@@ -134,8 +169,8 @@ FAULTS = [
     _broken("store-readonly", "store-ok"),
     _broken("redis-down", "redis-up"),
     _broken("redis-hang", "redis-up"),
-    _broken("clock-forward", "clock-back"),
-    _broken("clock-back", "clock-forward"),
+    _jumps("clock-forward", "clock-back"),
+    _jumps("clock-back", "clock-forward"),
     _broken("acme-down", "acme-ok"),
     _broken("acme-garbage", "acme-ok"),
     Fault.of("ops", ops_drain_in_flight),

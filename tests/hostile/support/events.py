@@ -4,6 +4,8 @@ A new event is a line of `EVENTS`. One that cannot be brought about is in there 
 cases that need it are skipped by name.
 """
 
+from .clock import DAY
+
 
 class NotPossible(Exception):
     """An event cannot be brought about here; says why."""
@@ -31,6 +33,16 @@ def _disk(deed):
     return happen
 
 
+def _clock(deed):
+    def happen(stage):
+        if stage.seawall.clock.missing:
+            raise NotPossible(f"the clock of the program cannot be moved: {stage.seawall.clock.missing}")
+        deed(stage.seawall)
+        return True
+
+    return happen
+
+
 def _missing(reason):
     def happen(_):
         raise NotPossible(reason)
@@ -38,7 +50,6 @@ def _missing(reason):
     return happen
 
 
-NO_CLOCK = "the clock of the program cannot be moved here"
 NO_SHARED_STORE = "Seawall shares its cache with nobody"
 IN_THE_TESTS = "tests/it/acme.rs and tests/it/acme_faults.rs hold it"
 
@@ -53,8 +64,12 @@ EVENTS = {
     "disk-ok": _disk(lambda disk: disk.make_room()),
     "store-readonly": _disk(lambda disk: disk.allow_writes(False)),
     "store-ok": _disk(lambda disk: disk.allow_writes(True)),
-    "clock-forward": _missing(NO_CLOCK),
-    "clock-back": _missing(NO_CLOCK),
+    # The others move nothing before the first one.
+    "clock-movable": _clock(lambda seawall: seawall.start_anew(with_movable_clock=True)),
+    "clock-forward": _clock(lambda seawall: seawall.clock.put(400 * DAY)),
+    "clock-back": _clock(lambda seawall: seawall.clock.put(-DAY)),
+    "clock-right": _clock(lambda seawall: seawall.clock.put(0)),
+    "clock-real": _clock(lambda seawall: seawall.start_anew(with_movable_clock=False)),
     "redis-down": _missing(NO_SHARED_STORE),
     "redis-hang": _missing(NO_SHARED_STORE),
     "redis-up": _missing(NO_SHARED_STORE),

@@ -11,6 +11,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 
+from .clock import MovableClock
 from .process import Process
 
 #: Seconds until it serves, and until it has drained: its own limit is thirty. When a suite is through,
@@ -73,6 +74,8 @@ class Seawall:
     def __init__(self, binary, place, plain, encrypted, origin, settings=Settings()):
         self._binary, self._process = binary, None
         self._config, self._log = place / "seawall.toml", place / "seawall.log"
+        #: What it goes by while it is started so.
+        self.clock, self._is_clock_movable = MovableClock(place / "clock"), False
         #: Where its disk cache is.
         self.cache = place / "cache"
         ports = {"plain": plain, "encrypted": encrypted, "origin": origin}
@@ -104,14 +107,23 @@ class Seawall:
         """
         if self._process:
             self.exit_code()
-        command = self._command("run")
-        command = limit.around(command) if limit else command
-        self._process = Process.spawn(command, self._log, self._surroundings())
+        command, surroundings = self._command("run"), self._surroundings()
+        if limit:
+            command = limit.around(command)
+        if self._is_clock_movable:
+            surroundings |= self.clock.surroundings()
+        self._process = Process.spawn(command, self._log, surroundings)
         deadline = time.monotonic() + START
         while not self._does("status"):
             if self._process.exit_code() is not None or time.monotonic() > deadline:
                 raise RuntimeError("Seawall does not serve; its log:\n" + self.log())
             time.sleep(0.1)
+
+    def start_anew(self, with_movable_clock):
+        """Ends it as an operator does, and starts it so that it goes by `clock`, or by the real one."""
+        self.drain()
+        self._is_clock_movable = with_movable_clock
+        self.start()
 
     def kill(self):
         """Ends it without a word, as a crash would."""
