@@ -16,6 +16,7 @@ mod acme_faults;
 mod acme_name_server;
 mod acme_server;
 mod client_certificates;
+mod clock;
 mod command_line;
 mod compression;
 mod config;

@@ -12,11 +12,13 @@ use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::version::TLS13;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use super::acme_server::AnyCertificate;
 use super::within;
 
 /// What a client offers in its hello (RFC 7301), and then speaks.
@@ -93,6 +95,19 @@ impl Client {
         let content = within("the content", body.collect()).await?.to_bytes();
         Ok(Response::from_parts(head, content))
     }
+}
+
+/// The certificate that `to` shows for `name`, whatever that is worth.
+pub(crate) async fn shown(to: SocketAddr, name: &str) -> CertificateDer<'static> {
+    let provider = seawall::certs::provider();
+    let config = ClientConfig::builder_with_provider(Arc::clone(&provider));
+    let config = config.with_protocol_versions(&[&TLS13]).unwrap().dangerous();
+    let config = config.with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)));
+    let connector = TlsConnector::from(Arc::new(config.with_no_client_auth()));
+    let name = ServerName::try_from(name.to_owned()).unwrap();
+    let stream = TcpStream::connect(to).await.unwrap();
+    let tls = within("a handshake", connector.connect(name, stream)).await.unwrap();
+    tls.get_ref().1.peer_certificates().unwrap()[0].clone().into_owned()
 }
 
 /// TLS over `stream`, by which nothing is spoken yet.

@@ -4,6 +4,7 @@
 pub(crate) mod acme_server;
 pub(crate) mod chromium;
 pub(crate) mod client;
+pub(crate) mod clock;
 pub(crate) mod curl;
 pub(crate) mod dns;
 pub(crate) mod haproxy;

@@ -27,7 +27,7 @@ use tokio_rustls::TlsAcceptor;
 pub(crate) use self::fault::{Fault, Step};
 pub(crate) use self::issuer::Issued;
 pub(crate) use self::state::{AccountRecord, OrderRecord, Status};
-pub(crate) use self::validation::{ChallengeType, TxtRecords, Validation};
+pub(crate) use self::validation::{AnyCertificate, ChallengeType, TxtRecords, Validation};
 
 use self::fault::Outage;
 use self::issuer::Issuer;
