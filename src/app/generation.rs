@@ -62,7 +62,7 @@ impl Generation {
             Some(before) => Arc::clone(&before.certificates),
             None => ground.certificates(&config, before).await?,
         };
-        let tls = Tls::new(&config, &certificates)?;
+        let tls = Tls::new(&config, &certificates, Arc::clone(&ground.clock))?;
         let pools = ground.pools(&config, before)?;
         let origins: BTreeMap<Arc<str>, Arc<dyn Origin>> = config
             .pools

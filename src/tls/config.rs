@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::compress::CompressionCache;
-use rustls::crypto::aws_lc_rs::Ticketer;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, VerifierBuilderError, WantsServerCert, WebPkiClientVerifier};
 use rustls::version::{TLS12, TLS13};
 use rustls::{ConfigBuilder, ServerConfig, WantsVerifier};
 
+use super::tickets::Tickets;
+use crate::base::Clock;
 use crate::certs::{self, ACME_TLS_ALPN, CertError, Certificates, provider};
 use crate::config::model::ClientAuth;
 use crate::config::{ByHost, Config};
@@ -68,8 +69,12 @@ impl Tls {
     ///
     /// # Errors
     /// If such a file cannot be used: without it anybody would be let in, or nobody.
-    pub fn new(config: &Config, certificates: &Arc<Certificates>) -> Result<Self, ClientAuthError> {
-        let open = open(certificates);
+    pub fn new(
+        config: &Config,
+        certificates: &Arc<Certificates>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, ClientAuthError> {
+        let open = open(certificates, clock);
         let (mut guarded, mut default) = (ByHost::default(), None);
         for site in &config.sites {
             let guard = match &site.client_auth {
@@ -112,12 +117,12 @@ fn builder() -> ConfigBuilder<ServerConfig, WantsVerifier> {
 
 /// Anybody is let in; sessions are resumed by tickets, whose keys change every
 /// six hours.
-fn open(certs: &Arc<Certificates>) -> Arc<ServerConfig> {
+fn open(certs: &Arc<Certificates>, clock: Arc<dyn Clock>) -> Arc<ServerConfig> {
     let mut config = server_config(builder().with_no_client_auth(), certs);
     config.alpn_protocols.push(ACME_TLS_ALPN.to_vec());
     config.send_tls13_tickets = TICKETS;
-    match Ticketer::new() {
-        Ok(ticketer) => config.ticketer = ticketer,
+    match Tickets::new(clock) {
+        Ok(tickets) => config.ticketer = Arc::new(tickets),
         Err(error) => tracing::warn!(%error, "no session tickets: every handshake will be a full one"),
     }
     Arc::new(config)

@@ -7,6 +7,7 @@ mod config;
 mod subject;
 #[cfg(test)]
 mod tests;
+mod tickets;
 
 pub use accept::{Accepted, Alpn, HandshakeError, accept};
 pub use config::{ClientAuthError, Tls};

@@ -53,7 +53,7 @@ async fn edge_with(sites: &[(&str, SiteTls)], change: impl FnOnce(&mut Config)) 
     let tasks = Tasks::new();
     let certs = Certificates::start(&config, Arc::new(SystemClock), &tasks, Arc::default()).await.unwrap();
     Edge {
-        tls: Tls::new(&config, &certs).unwrap(),
+        tls: Tls::new(&config, &certs, Arc::new(SystemClock)).unwrap(),
         metrics: Metrics::default(),
         listener: TcpListener::bind("127.0.0.1:0").await.unwrap(),
         _state: state,
