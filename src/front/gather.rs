@@ -97,6 +97,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Gathered<S> {
         }
     }
 
+    /// What there is no room for is not gathered either.
+    fn is_full(&self) -> bool {
+        let most = if self.pause.is_some() { 1 } else { GATHERED };
+        self.buffer.len() >= most
+    }
+
     /// Wakes the connection for the next poll in which it may read; fails if there was
     /// none for too long.
     fn poll_next_turn(&mut self, context: &mut Context<'_>) -> Poll<io::Error> {
@@ -165,7 +171,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Gather<S> {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let mut gathered = self.lock();
-        if gathered.buffer.len() >= GATHERED {
+        if gathered.is_full() {
             ready!(gathered.poll_write_out(context))?;
         }
         if gathered.buffer.capacity() == 0 {
