@@ -14,8 +14,8 @@ use super::edge::{Edge, Live};
 use super::inspect::Inspection;
 use super::succession::{Inheritance, Predecessor, Program, Scheme};
 use super::upgrade::Upgrade;
-use super::{privileges, reload, service_manager};
-use crate::base::{Memory, Tasks};
+use super::{memory, privileges, reload, service_manager};
+use crate::base::Tasks;
 use crate::config::Loaded;
 use crate::config::model::Admin;
 use crate::control::{AdminSocket, ControlError, Inspect, MetricsEndpoint};
@@ -43,7 +43,7 @@ pub(super) fn run(
     raise_open_files();
     privileges::give_up(&loaded.config)?;
     // Not before: it makes a thread.
-    Memory::give_back_unused();
+    memory::give_back_unused();
     // For libraries that ask the process; ours are told.
     let _ = (*crate::certs::provider()).clone().install_default();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

@@ -13,86 +13,102 @@ const GIB: u64 = 1 << 30;
 /// its control groups leave it.
 #[derive(Clone, Debug)]
 pub struct Memory {
-    /// Bytes.
-    limit: u64,
-    /// The group that sets the limit.
+    machine: u64,
+    /// The group that leaves it the least.
     group: Option<Group>,
+}
+
+/// Memory in use, and how much may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemoryUse {
+    /// Bytes in use that cannot be given back.
+    pub used: u64,
+    /// Bytes that may be in use.
+    pub limit: u64,
 }
 
 /// A control group with a limit, of either version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Group {
+    limit: u64,
     directory: PathBuf,
-    files: &'static Files,
+    version: Version,
 }
 
-/// What the files of a group are called, and in the last of them the lines of
-/// what can be given back at any time.
-#[derive(Debug, PartialEq, Eq)]
-struct Files {
-    root: &'static str,
-    limit: &'static str,
-    usage: &'static str,
-    reclaimable: [&'static str; 2],
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Version {
+    One,
+    Two,
 }
-
-static VERSION_1: Files = Files {
-    root: "/sys/fs/cgroup/memory",
-    limit: "memory.limit_in_bytes",
-    usage: "memory.usage_in_bytes",
-    reclaimable: ["total_active_file ", "total_inactive_file "],
-};
-
-static VERSION_2: Files = Files {
-    root: "/sys/fs/cgroup",
-    limit: "memory.max",
-    usage: "memory.current",
-    reclaimable: ["active_file ", "inactive_file "],
-};
 
 impl Memory {
     /// Looks at the machine and the groups this process is in.
     pub fn detect() -> Self {
         let machine = fs::read_to_string("/proc/meminfo").ok().and_then(|text| total(&text)).unwrap_or(GIB);
         let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-        match narrowest(&groups, |path| fs::read_to_string(path).ok()) {
-            Some((limit, group)) if limit < machine => Self { limit, group: Some(group) },
-            _ => Self { limit: machine, group: None },
-        }
-    }
-
-    /// Has the allocator give back to the system what is not in use, in a thread of
-    /// its own: what one thread took and another gave back, else stays with the
-    /// first until that takes some again.
-    pub fn give_back_unused() {
-        if let Err(error) = tikv_jemalloc_ctl::background_thread::write(true) {
-            tracing::warn!(%error, "memory that is not in use is given back late");
-        }
+        let group = narrowest(&groups, |path| fs::read_to_string(path).ok());
+        Self { machine, group: group.filter(|group| group.limit < machine) }
     }
 
     /// Bytes there are for this process, and others in its group.
     pub fn limit(&self) -> u64 {
-        self.limit
+        self.group.as_ref().map_or(self.machine, |group| group.limit)
     }
 
-    /// Bytes in use that cannot be given back: by this process or, if that is more,
-    /// by its whole group, in which sockets and other processes count.
-    pub fn used(&self) -> u64 {
-        let own = fs::read_to_string("/proc/self/statm").ok().and_then(|text| anonymous(&text)).unwrap_or(0);
+    /// What this process uses of the `most` bytes that it may or, where that is nearer to
+    /// its end, what its group uses, in which other processes count. Blocks on files of
+    /// the kernel, which are in memory.
+    pub fn in_use(&self, most: u64) -> MemoryUse {
         let read = |path: &Path| fs::read_to_string(path).ok();
-        own.max(self.group.as_ref().and_then(|group| group.used(read)).unwrap_or(0))
+        let used = read(Path::new("/proc/self/statm")).and_then(|text| anonymous(&text)).unwrap_or(0);
+        let own = MemoryUse { used, limit: most };
+        let of_group = self.group.as_ref().and_then(|group| group.in_use(read));
+        of_group.filter(|group| group.is_nearer_to_its_end_than(own)).unwrap_or(own)
+    }
+}
+
+impl MemoryUse {
+    fn is_nearer_to_its_end_than(self, other: Self) -> bool {
+        u128::from(self.used) * u128::from(other.limit) > u128::from(other.used) * u128::from(self.limit)
+    }
+}
+
+impl Version {
+    fn root(self) -> &'static str {
+        match self {
+            Self::One => "/sys/fs/cgroup/memory",
+            Self::Two => "/sys/fs/cgroup",
+        }
+    }
+
+    fn limit_file(self) -> &'static str {
+        match self {
+            Self::One => "memory.limit_in_bytes",
+            Self::Two => "memory.max",
+        }
     }
 }
 
 impl Group {
-    fn used(&self, read: impl Fn(&Path) -> Option<String>) -> Option<u64> {
-        let usage: u64 = read(&self.directory.join(self.files.usage))?.trim().parse().ok()?;
-        let statistics = read(&self.directory.join("memory.stat")).unwrap_or_default();
-        let reclaimable = statistics.lines().filter_map(|line| {
-            let bytes = self.files.reclaimable.iter().find_map(|name| line.strip_prefix(name))?;
-            bytes.parse::<u64>().ok()
-        });
-        Some(usage.saturating_sub(reclaimable.sum()))
+    /// Without what the system has back whenever it likes: pages of files, and what it
+    /// remembers of directories.
+    fn in_use(&self, read: impl Fn(&Path) -> Option<String>) -> Option<MemoryUse> {
+        let statistics = read(&self.directory.join("memory.stat"))?;
+        let sum_of = |names: &[&str]| -> u64 {
+            let pairs = statistics.lines().filter_map(|line| line.split_once(' '));
+            pairs
+                .filter(|(name, _)| names.contains(name))
+                .filter_map(|(_, bytes)| bytes.parse::<u64>().ok())
+                .sum()
+        };
+        let used = match self.version {
+            Version::One => sum_of(&["total_rss", "total_shmem"]),
+            Version::Two => {
+                let usage: u64 = read(&self.directory.join("memory.current"))?.trim().parse().ok()?;
+                usage.saturating_sub(sum_of(&["active_file", "inactive_file", "slab_reclaimable"]))
+            }
+        };
+        Some(MemoryUse { used, limit: self.limit })
     }
 }
 
@@ -109,25 +125,25 @@ fn anonymous(statm: &str) -> Option<u64> {
     resident.saturating_sub(shared).checked_mul(page_size() as u64)
 }
 
-/// The least limit of the process's groups and those around them, and whose it is.
-fn narrowest(groups: &str, read: impl Fn(&Path) -> Option<String>) -> Option<(u64, Group)> {
-    let limits = groups.lines().flat_map(|line| {
+/// Of the process's groups and those around them the one with the least limit.
+fn narrowest(groups: &str, read: impl Fn(&Path) -> Option<String>) -> Option<Group> {
+    let limited = groups.lines().flat_map(|line| {
         let mut parts = line.splitn(3, ':').skip(1);
         let (controllers, group) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-        let files = match controllers {
-            "" => &VERSION_2,
-            list if list.split(',').any(|name| name == "memory") => &VERSION_1,
+        let version = match controllers {
+            "" => Version::Two,
+            list if list.split(',').any(|name| name == "memory") => Version::One,
             _ => return Vec::new(),
         };
-        let inside = Path::new(files.root).join(group.trim_start_matches('/'));
-        let around = inside.ancestors().take_while(|path| path.starts_with(files.root));
+        let inside = Path::new(version.root()).join(group.trim_start_matches('/'));
+        let around = inside.ancestors().take_while(|path| path.starts_with(version.root()));
         let limited = around.filter_map(|path| {
-            let limit = read(&path.join(files.limit))?.trim().parse().ok()?;
-            Some((limit, Group { directory: path.to_owned(), files }))
+            let limit = read(&path.join(version.limit_file()))?.trim().parse().ok()?;
+            Some(Group { limit, directory: path.to_owned(), version })
         });
         limited.collect()
     });
-    limits.min_by_key(|(limit, _): &(u64, Group)| *limit)
+    limited.min_by_key(|group| group.limit)
 }
 
 #[cfg(test)]
@@ -142,24 +158,35 @@ mod tests {
             "/sys/fs/cgroup/memory/c/memory.limit_in_bytes" => Some("4096\n".to_owned()),
             _ => None,
         };
-        let of = |groups| narrowest(groups, read).map(|(limit, group)| (limit, group.directory));
+        let of = |groups| narrowest(groups, read).map(|group| (group.limit, group.directory));
         assert_eq!(of("0::/a/b\n"), Some((1_048_576, PathBuf::from("/sys/fs/cgroup/a"))));
         assert_eq!(of("4:cpu,memory:/c\n0::/a\n"), Some((4096, PathBuf::from("/sys/fs/cgroup/memory/c"))));
         assert_eq!(of("garbage\n"), None);
     }
 
     #[test]
-    fn what_files_take_in_a_group_can_be_given_back() {
-        for (files, usage) in [(&VERSION_1, "memory.usage_in_bytes"), (&VERSION_2, "memory.current")] {
-            let group = Group { directory: "/group".into(), files };
-            let [active, inactive] = files.reclaimable;
-            let used = group.used(|path| match path.to_str()?.strip_prefix("/group/")? {
-                "memory.stat" => Some(format!("cache 9\n{active}100\n{inactive}20\nanon 7\n")),
-                name => (name == usage).then(|| "1000\n".to_owned()),
-            });
-            assert_eq!(used, Some(880));
-            assert_eq!(group.used(|_| None), None);
+    fn what_the_system_has_back_at_any_time_does_not_count() {
+        let read = |path: &Path| match path.to_str()?.strip_prefix("/group/")? {
+            "memory.stat" => Some(
+                "cache 9\nactive_file 100\ninactive_file 20\nslab_reclaimable 3\nanon 7\n\
+                 rss 1\ntotal_rss 40\ntotal_shmem 2\n"
+                    .to_owned(),
+            ),
+            "memory.current" => Some("1000\n".to_owned()),
+            _ => None,
+        };
+        for (version, used) in [(Version::One, 42), (Version::Two, 877)] {
+            let group = Group { limit: 5000, directory: "/group".into(), version };
+            assert_eq!(group.in_use(read), Some(MemoryUse { used, limit: 5000 }));
+            assert_eq!(group.in_use(|_| None), None);
         }
+    }
+
+    #[test]
+    fn what_is_nearer_to_its_end_is_told() {
+        let (half, tenth) = (MemoryUse { used: 1, limit: 2 }, MemoryUse { used: 100, limit: 1000 });
+        assert!(half.is_nearer_to_its_end_than(tenth) && !tenth.is_nearer_to_its_end_than(half));
+        assert!(!half.is_nearer_to_its_end_than(half));
     }
 
     #[test]
@@ -172,6 +199,7 @@ mod tests {
     #[test]
     fn this_process_uses_some_of_it() {
         let memory = Memory::detect();
-        assert!(memory.used() > 0 && memory.used() < memory.limit());
+        let MemoryUse { used, limit } = memory.in_use(memory.limit());
+        assert!(used > 0 && used < limit && limit <= memory.limit());
     }
 }

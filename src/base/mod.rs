@@ -14,7 +14,7 @@ mod tasks;
 pub use backoff::Backoff;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use file_mark::FileMark;
-pub use memory::Memory;
+pub use memory::{Memory, MemoryUse};
 pub use random::{random_below, random_id, random_unit};
 pub use story::story;
 pub use tasks::Tasks;

@@ -147,10 +147,15 @@ impl Cache {
         })
     }
 
-    /// Has the memory tier hold no more than this from now on, as long as that is less
-    /// than its capacity; what is too much goes at once.
-    pub async fn allow(&self, bytes: u64) {
-        self.store.memory.allow(bytes).await;
+    /// How many bytes the memory tier may hold from now on, as long as that is less than
+    /// its capacity; what is too much leaves by [`Cache::give_way`].
+    pub fn allow(&self, bytes: u64) {
+        self.store.memory.allow(bytes);
+    }
+
+    /// Has the memory tier give up what it may not hold. Cancel safe.
+    pub async fn give_way(&self) {
+        self.store.memory.give_way().await;
     }
 
     /// Answers `req` by the `rules` of its route, asking `origin` where nothing

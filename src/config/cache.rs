@@ -15,7 +15,7 @@ const MIB: u64 = 1 << 20;
 /// The least and the most that the memory tier is given unless it is written.
 const AUTOMATIC: (u64, u64) = (64 * MIB, 1024 * MIB);
 /// A memory tier of more than this part of the memory would soon have to give way.
-const MOST_PERCENT: u64 = 70;
+const MOST_PERCENT: u64 = 60;
 const DISK: RangeInclusive<u64> = 64 * MIB..=1 << 60;
 const OBJECT: RangeInclusive<u64> = 1..=1 << 50;
 const LIFETIME: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(10 * 365 * 24 * 3600);
@@ -123,7 +123,7 @@ fn common_rules(table: &mut Table<'_>, inherited: &CacheRules) -> CacheRules {
 
 /// An eighth of what there is, unless it is written.
 fn memory(table: &mut Table<'_>, there_is: u64) -> u64 {
-    let default = (there_is / 8).clamp(AUTOMATIC.0, AUTOMATIC.1);
+    let default = (there_is / 8).clamp(AUTOMATIC.0.min(there_is / 4), AUTOMATIC.1);
     let written = table.value("memory").filter(|value| !value.is_word("auto"));
     let Some(value) = written else { return default };
     let Some(memory) = value.size(MIB..=1 << 50) else { return default };
@@ -131,7 +131,7 @@ fn memory(table: &mut Table<'_>, there_is: u64) -> u64 {
         value.warn(
             "the cache is too large for the memory",
             &format!("there are {} MiB for everything", there_is / MIB),
-            "it gives way once 80 % of them are in use; \"auto\" takes an eighth",
+            "it gives way before all of them are in use; \"auto\" takes an eighth",
         );
     }
     memory

@@ -66,7 +66,15 @@ fn h2(table: &mut Table<'_>) -> (u32, Frequency) {
 fn memory(table: &mut Table<'_>) -> u64 {
     let there_is = table.reading.machine.memory;
     let written = table.value("memory").filter(|value| !value.is_word("auto"));
-    let Some(memory) = written.and_then(|value| value.size(64 * MIB..=1 << 50)) else { return there_is };
+    let Some(value) = written else { return there_is };
+    let Some(memory) = value.size(64 * MIB..=1 << 50) else { return there_is };
+    if memory > there_is {
+        value.warn(
+            "more memory than there is",
+            &format!("there are {} MiB here", there_is / MIB),
+            "leave this at \"auto\"",
+        );
+    }
     memory.min(there_is)
 }
 

@@ -77,7 +77,8 @@ impl Front {
                     let is_read = !self.is_out_of_memory();
                     gather.poll_driven(connection, is_read, context).map(|served| served.unwrap_or(Ok(())))
                 };
-                let ended = async { Some(pace.ended_by(&limits).await) };
+                let waits = || pace.is_idle() || gather.is_paused();
+                let ended = async { Some(self.ended(pace.ended_by(&limits), waits).await) };
                 let close = (http2::Connection::graceful_shutdown, Duration::ZERO);
                 self.drive(connection.as_mut(), poll, ended, close).await.unwrap_or(Ok(()))
             }
@@ -102,7 +103,7 @@ impl Front {
         let close = (http1::UpgradeableConnection::graceful_shutdown, LAST_REQUEST_WITHIN);
         let poll = |connection: Pin<&mut _>, context: &mut Context<'_>| {
             let polled = Future::poll(connection, context);
-            if pace.pause() && self.is_out_of_memory() {
+            if pace.pause() && self.is_out_of_memory() && polled.is_pending() && !pace.is_blocked() {
                 self.telemetry.metrics.limit(Limit::Memory);
                 return Poll::Ready(Ok(()));
             }
@@ -128,11 +129,27 @@ impl Front {
         tokio::select! {
             biased;
             stream = home.lend_when_readable() => stream,
-            limit = pace.ended_at_rest(limits) => {
+            limit = self.ended(pace.ended_at_rest(limits), || true) => {
                 self.telemetry.metrics.limit(limit);
                 None
             }
             () = self.drained(LAST_REQUEST_WITHIN) => None,
+        }
+    }
+
+    /// Waits for `limit`, or until the connection `waits` while memory is short.
+    async fn ended(&self, limit: impl Future<Output = Limit>, waits: impl Fn() -> bool) -> Limit {
+        let crowded_out = async {
+            loop {
+                self.crowded_out.notified().await;
+                if waits() {
+                    return Limit::Memory;
+                }
+            }
+        };
+        tokio::select! {
+            limit = limit => limit,
+            limit = crowded_out => limit,
         }
     }
 
@@ -161,7 +178,7 @@ impl Front {
                 ended = &mut ended => {
                     let limit = ended?;
                     self.telemetry.metrics.limit(limit);
-                    if matches!(limit, Limit::IdleTimeout | Limit::H2Resets) {
+                    if matches!(limit, Limit::IdleTimeout | Limit::H2Resets | Limit::Memory) {
                         // Lets HTTP/2 say GOAWAY, as far as that needs no waiting.
                         close(connection.as_mut());
                         let _ = poll_fn(|context| poll(connection.as_mut(), context)).now_or_never();

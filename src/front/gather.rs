@@ -6,8 +6,7 @@
 //!
 //! It also has a connection read a little at a time, so that what is read is
 //! taken by its streams before there is more of it; or not at all for a while, where
-//! there is no room for more. If that lasts it ends: of a client that is gone nothing
-//! else is seen.
+//! there is no room for more.
 
 use std::io;
 use std::pin::Pin;
@@ -32,9 +31,6 @@ const READ_AT_ONCE: usize = 16 * 1024;
 /// How often a connection that is not to be read asks again whether it is.
 const ASKS_AGAIN: Duration = Duration::from_millis(50);
 
-/// After so many times it is given up.
-const ASKS_IN_VAIN: u32 = 20;
-
 /// A stream whose writes are gathered: one handle for hyper, one for
 /// [`Gather::drive`].
 pub(super) struct Gather<S>(Arc<Mutex<Gathered<S>>>);
@@ -47,12 +43,7 @@ struct Gathered<S> {
     /// What may still be read in this poll.
     readable: usize,
     /// While nothing is to be read.
-    pause: Option<Pause>,
-}
-
-struct Pause {
-    until: Pin<Box<Sleep>>,
-    asked: u32,
+    pause: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Gather<S> {
@@ -82,6 +73,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Gather<S> {
         }
     }
 
+    /// True if there was something to do for the connection and it was not to be read.
+    pub(super) fn is_paused(&self) -> bool {
+        self.lock().pause.is_some()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Gathered<S>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -93,7 +89,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Gathered<S> {
             (self.readable, self.pause) = (READ_AT_ONCE, None);
         } else {
             self.readable = 0;
-            self.pause.get_or_insert_with(|| Pause { until: Box::pin(sleep(ASKS_AGAIN)), asked: 0 });
+            self.pause.get_or_insert_with(|| Box::pin(sleep(ASKS_AGAIN)));
         }
     }
 
@@ -103,19 +99,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Gathered<S> {
         self.buffer.len() >= most
     }
 
-    /// Wakes the connection for the next poll in which it may read; fails if there was
-    /// none for too long.
-    fn poll_next_turn(&mut self, context: &mut Context<'_>) -> Poll<io::Error> {
+    /// Wakes the connection for the next poll in which it may read.
+    fn poll_next_turn(&mut self, context: &mut Context<'_>) {
         if let Some(pause) = &mut self.pause {
-            ready!(pause.until.as_mut().poll(context));
-            pause.asked += 1;
-            if pause.asked > ASKS_IN_VAIN {
-                return Poll::Ready(io::ErrorKind::OutOfMemory.into());
+            if pause.as_mut().poll(context).is_pending() {
+                return;
             }
-            pause.until.set(sleep(ASKS_AGAIN));
+            pause.set(sleep(ASKS_AGAIN));
         }
         context.waker().wake_by_ref();
-        Poll::Pending
     }
 
     /// Writes all that is gathered and flushes the stream.
@@ -142,7 +134,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Gather<S> {
     ) -> Poll<io::Result<()>> {
         let mut gathered = self.lock();
         if gathered.readable == 0 {
-            return gathered.poll_next_turn(context).map(Err);
+            gathered.poll_next_turn(context);
+            return Poll::Pending;
         }
         let readable = gathered.readable;
         let stream = Pin::new(&mut gathered.stream);
@@ -174,7 +167,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Gather<S> {
         if gathered.is_full() {
             ready!(gathered.poll_write_out(context))?;
         }
-        if gathered.buffer.capacity() == 0 {
+        if gathered.buffer.capacity() == 0 && gathered.pause.is_none() {
             gathered.buffer.reserve(BUFFER);
         }
         let before = gathered.buffer.len();
@@ -223,23 +216,22 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_not_to_be_read_is_read_later_or_never() {
-        for (in_vain, expected) in [(3, Ok(4)), (1000, Err(io::ErrorKind::OutOfMemory))] {
-            let (near, mut far) = tokio::io::duplex(64);
-            let gather = Gather::new(near);
-            far.write_all(b"more").await.unwrap();
-            let begun = SystemClock.now();
-            let mut handle = gather.handle();
-            let mut read = pin!(async { handle.read(&mut [0; 8]).await });
-            let mut polls = 0;
-            let length = poll_fn(|context| {
-                polls += 1;
-                gather.poll_driven(read.as_mut(), polls > in_vain, context)
-            });
-            assert_eq!(length.await.unwrap().map_err(|error| error.kind()), expected);
-            let asked = (polls - 1).min(ASKS_IN_VAIN);
-            assert!(polls > 3 && SystemClock.now() - begun >= asked / 2 * ASKS_AGAIN, "{polls}");
-        }
+    async fn what_is_not_to_be_read_is_read_later() {
+        let (near, mut far) = tokio::io::duplex(64);
+        let gather = Gather::new(near);
+        far.write_all(b"more").await.unwrap();
+        let begun = SystemClock.now();
+        let mut handle = gather.handle();
+        let mut read = pin!(async { handle.read(&mut [0; 8]).await.unwrap() });
+        let mut polls = 0;
+        let length = poll_fn(|context| {
+            assert_eq!(gather.is_paused(), polls > 0);
+            polls += 1;
+            gather.poll_driven(read.as_mut(), polls > 3, context)
+        });
+        assert_eq!(length.await, Some(4));
+        assert_eq!((polls, gather.is_paused()), (4, false));
+        assert!(SystemClock.now() - begun >= 2 * ASKS_AGAIN);
     }
 
     #[tokio::test]

@@ -36,6 +36,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use arc_swap::{ArcSwap, Guard};
 use ipnet::IpNet;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::base::{Clock, Tasks};
@@ -82,6 +83,8 @@ pub struct Front {
     tasks: Tasks,
     draining: CancellationToken,
     is_out_of_memory: AtomicBool,
+    /// Who waits while memory is short, is to go.
+    crowded_out: Notify,
 }
 
 impl Front {
@@ -94,8 +97,15 @@ impl Front {
         tasks: Tasks,
         draining: CancellationToken,
     ) -> Self {
-        let is_out_of_memory = AtomicBool::new(false);
-        Self { serving: ArcSwap::from_pointee(serving), telemetry, clock, tasks, draining, is_out_of_memory }
+        Self {
+            serving: ArcSwap::from_pointee(serving),
+            telemetry,
+            clock,
+            tasks,
+            draining,
+            is_out_of_memory: AtomicBool::new(false),
+            crowded_out: Notify::new(),
+        }
     }
 
     /// Has every request from now on served so, on connections that are there too.
@@ -108,6 +118,12 @@ impl Front {
     /// enough.
     pub fn refuse_for_memory(&self, is_out_of_memory: bool) {
         self.is_out_of_memory.store(is_out_of_memory, Relaxed);
+    }
+
+    /// Ends the connections on which nothing goes on, and those that are not read
+    /// because memory is short: of a client that is gone nothing else is seen.
+    pub fn end_who_waits(&self) {
+        self.crowded_out.notify_waiters();
     }
 
     /// True while there is too little memory for another request.

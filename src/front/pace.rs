@@ -113,6 +113,11 @@ impl Pace {
         self.exchanges.load(Relaxed) == 0
     }
 
+    /// True if the client does not take what it was sent.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.blocked_since.load(Relaxed) != NEVER
+    }
+
     fn since_opened(&self, now: Instant) -> u64 {
         u64::try_from(now.saturating_duration_since(self.opened).as_millis()).unwrap_or(u64::MAX)
     }

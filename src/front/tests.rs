@@ -345,3 +345,50 @@ async fn nobody_is_waited_for_while_memory_is_short() {
     assert_eq!(client.read(&mut [0; 16]).await.unwrap(), 0);
     assert_eq!(front.telemetry().metrics.limits[Limit::Memory as usize].value(), 1);
 }
+
+/// Has those who wait go, for as long as `until` takes.
+async fn ending_who_waits<T>(front: &Front, until: impl Future<Output = T>) -> T {
+    tokio::select! {
+        biased;
+        ended = until => ended,
+        () = async {
+            loop {
+                front.end_who_waits();
+                tokio::task::yield_now().await;
+            }
+        } => unreachable!("it never ends"),
+    }
+}
+
+#[tokio::test]
+async fn who_waits_has_to_go_where_memory_stays_short_and_nobody_else() {
+    let release = Arc::new(Notify::new());
+    let released = Arc::clone(&release);
+    let front = front(move |req| {
+        let released = Arc::clone(&released);
+        let is_held = req.method == http::Method::PUT;
+        Handling::pending(async move {
+            if is_held {
+                released.notified().await;
+            }
+            answer(Body::Full("well".into())).await
+        })
+    })
+    .await;
+    let mut idle = connect(&front, ConnectionProtocol::Http1);
+    let mut busy = connect(&front, ConnectionProtocol::Http1);
+    busy.write_all(b"PUT / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 0\r\n\r\n").await.unwrap();
+    let io = TokioIo::new(connect(&front, ConnectionProtocol::Http2));
+    let (mut sender, connection) = http2::handshake(TokioExecutor::new(), io).await.unwrap();
+    let connection = front.tasks().spawn(connection);
+    let res = sender.send_request(request()).await.unwrap();
+    assert_eq!(res.into_body().collect().await.unwrap().to_bytes(), "well");
+
+    assert_eq!(ending_who_waits(&front, idle.read(&mut [0; 16])).await.unwrap(), 0);
+    ending_who_waits(&front, connection).await.unwrap().unwrap();
+    release.notify_one();
+    let mut head = [0; 15];
+    ending_who_waits(&front, busy.read_exact(&mut head)).await.unwrap();
+    assert_eq!(&head, b"HTTP/1.1 200 OK");
+    assert_eq!(front.telemetry().metrics.limits[Limit::Memory as usize].value(), 2);
+}

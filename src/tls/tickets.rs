@@ -1,6 +1,6 @@
 //! Session tickets, whose keys change every six hours by the clock that does not
 //! jump. rustls goes by that of the day, and where that was put back by a year it
-//! keeps a key for a year.
+//! keeps a key for a year; where it was put forward it changes them once more.
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;

@@ -24,7 +24,7 @@ use crate::telemetry::Metrics;
 /// entry (measured: 322), the list of variants and their allocations.
 const KEY_OVERHEAD: u64 = 400;
 
-/// By this part of the capacity it may be exceeded before room is made here.
+/// By this part of what it may hold it may be exceeded before room is made here.
 /// moka works off what is put in with some delay; and where a key's weight
 /// changes while another thread touches it, moka's own sum loses the difference
 /// for good, always to the smaller side.
@@ -318,9 +318,14 @@ impl Memory {
         u64::try_from(self.metrics.cache_objects.value()).unwrap_or(0)
     }
 
-    /// Holds no more than this from now on, as long as that is less than its capacity.
-    pub(in crate::cache) async fn allow(&self, bytes: u64) {
+    /// How many bytes it may hold from now on, as long as that is less than its
+    /// capacity; what is too much leaves by [`Memory::give_way`].
+    pub(in crate::cache) fn allow(&self, bytes: u64) {
         self.allowance.store(bytes.min(self.capacity), Relaxed);
+    }
+
+    /// Gives up what it may not hold. Cancel safe.
+    pub(in crate::cache) async fn give_way(&self) {
         if self.bytes() > self.allowance() {
             self.shrink().await;
         }
@@ -367,19 +372,21 @@ impl Memory {
                 })
             })
             .await;
-        if self.bytes() > self.allowance() + self.capacity / TOLERATED {
+        let allowance = self.allowance();
+        if self.bytes() > allowance + allowance / TOLERATED {
             self.shrink().await;
         }
         matches!(result, CompResult::Inserted(_) | CompResult::ReplacedWith(_) | CompResult::Removed(_))
     }
 
-    /// Makes room where moka sees no need to.
+    /// Makes room where moka sees no need to, without regard to what is asked for.
     async fn shrink(&self) {
         self.entries.run_pending_tasks().await;
-        for (at, (key, _)) in self.entries.iter().enumerate() {
+        for (at, (key, kept)) in self.entries.iter().enumerate() {
             if self.bytes() <= self.allowance() {
                 break;
             }
+            self.metrics.evictions.add(kept.responses.len() as u64);
             self.entries.invalidate(&*key).await;
             if at % SWEPT_AT_ONCE == 0 {
                 tokio::task::yield_now().await;
