@@ -7,7 +7,7 @@ from support.client import must_serve
 from support.events import NotPossible
 from support.suite import Suite
 
-from . import answers, down, limits, operations, reuse, stampede
+from . import answers, authority, down, limits, operations, reuse, stampede
 from .fault import Play, ReopenedOrigin
 from .script import Script
 
@@ -18,6 +18,7 @@ FAULTS = [
     *down.FAULTS,
     *stampede.FAULTS,
     *operations.FAULTS,
+    *authority.FAULTS,
     *limits.HEAVY,
 ]
 

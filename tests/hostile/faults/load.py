@@ -5,7 +5,7 @@ import threading
 import time
 from collections import Counter
 
-from support.client import HOST, ask, read_until_quiet
+from support.client import ask, read_until_quiet
 from support.responses import Response, read_responses
 
 CLIENTS = 6
@@ -105,6 +105,6 @@ class KeptConnection:
     def _exchange(self, path):
         if self._connection is None:
             self._connection = self._address.open(timeout=LONGEST)
-        self._connection.sendall(f"GET {path} HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode())
+        self._connection.sendall(f"GET {path} HTTP/1.1\r\nHost: {self._address.host}\r\n\r\n".encode())
         raw, is_closed, _ = read_until_quiet(self._connection, LONGEST, linger=0)
         return raw, is_closed

@@ -26,6 +26,8 @@ class Address:
 
     port: int
     is_encrypted: bool = False
+    #: The site that is asked there.
+    host: str = HOST
 
     def open(self, timeout=3.0, protocol="http/1.1", receive_buffer=None):
         """A connection whose handshake is done. Raises OSError where there is none in time."""
@@ -33,7 +35,7 @@ class Address:
         if not self.is_encrypted:
             return connection
         try:
-            return _trusting_anyone(protocol).wrap_socket(connection, server_hostname=HOST)
+            return _trusting_anyone(protocol).wrap_socket(connection, server_hostname=self.host)
         except BaseException:
             connection.close()
             raise
@@ -95,7 +97,7 @@ def ask(address, path, method="GET", fields=(), content=b"", timeout=5.0):
     began = time.monotonic()
     try:
         with address.open(timeout=timeout) as connection:
-            connection.sendall(_request(method, path, fields, content))
+            connection.sendall(_request(address.host, method, path, fields, content))
             raw, is_closed, is_reset = read_until_quiet(connection, timeout, 1, (method,), linger=0)
         responses = read_responses(raw, (method,), is_closed and not is_reset)
         nothing = "closed with no response" if is_closed else "no response in time"
@@ -106,8 +108,8 @@ def ask(address, path, method="GET", fields=(), content=b"", timeout=5.0):
     return response
 
 
-def _request(method, path, fields, content):
-    lines = [f"{method} {path} HTTP/1.1", f"Host: {HOST}", "Connection: close"]
+def _request(host, method, path, fields, content):
+    lines = [f"{method} {path} HTTP/1.1", f"Host: {host}", "Connection: close"]
     lines += [f"{name}: {value}" for name, value in fields]
     if content:
         lines.append(f"Content-Length: {len(content)}")

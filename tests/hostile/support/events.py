@@ -1,7 +1,6 @@
 """What happens to the program while it serves: an operator's orders, a crash, a disk that is full.
 
-A new event is a line of `EVENTS`. One that cannot be brought about is in there as well, with the reason: the
-cases that need it are skipped by name.
+A new event is a line of `EVENTS`. Cases that need one which cannot be brought about here are skipped.
 """
 
 from .clock import DAY
@@ -43,16 +42,6 @@ def _clock(deed):
     return happen
 
 
-def _missing(reason):
-    def happen(_):
-        raise NotPossible(reason)
-
-    return happen
-
-
-NO_SHARED_STORE = "Seawall shares its cache with nobody"
-IN_THE_TESTS = "tests/it/acme.rs and tests/it/acme_faults.rs hold it"
-
 EVENTS = {
     "start": _seawall(lambda seawall: seawall.start()),
     "reload": _seawall(lambda seawall: seawall.reload()),
@@ -69,11 +58,5 @@ EVENTS = {
     "clock-forward": _clock(lambda seawall: seawall.clock.put(400 * DAY)),
     "clock-back": _clock(lambda seawall: seawall.clock.put(-DAY)),
     "clock-right": _clock(lambda seawall: seawall.clock.put(0)),
-    "clock-real": _clock(lambda seawall: seawall.start_anew(with_movable_clock=False)),
-    "redis-down": _missing(NO_SHARED_STORE),
-    "redis-hang": _missing(NO_SHARED_STORE),
-    "redis-up": _missing(NO_SHARED_STORE),
-    "acme-down": _missing(IN_THE_TESTS),
-    "acme-garbage": _missing(IN_THE_TESTS),
-    "acme-ok": _missing(IN_THE_TESTS),
+    "clock-real": _clock(lambda seawall: seawall.start_anew()),
 }

@@ -76,11 +76,12 @@ class Seawall:
         self._config, self._log = place / "seawall.toml", place / "seawall.log"
         #: What it goes by while it is started so.
         self.clock, self._is_clock_movable = MovableClock(place / "clock"), False
-        #: Where its disk cache is.
-        self.cache = place / "cache"
+        #: Where its config, its log and its state are, and its disk cache.
+        self.place, self.cache = place, place / "cache"
         ports = {"plain": plain, "encrypted": encrypted, "origin": origin}
         disk = DISK.format(place=place) if settings.has_disk else ""
-        self._config.write_text(CONFIG.format(place=place, disk=disk, settings=settings, **ports))
+        self._common = CONFIG.format(place=place, disk=disk, settings=settings, **ports)
+        self._config.write_text(self._common)
 
     def __enter__(self):
         return self
@@ -119,9 +120,10 @@ class Seawall:
                 raise RuntimeError("Seawall does not serve; its log:\n" + self.log())
             time.sleep(0.1)
 
-    def start_anew(self, with_movable_clock):
-        """Ends it as an operator does, and starts it so that it goes by `clock`, or by the real one."""
+    def start_anew(self, further="", with_movable_clock=False):
+        """Ends it as an operator does, and starts it with more of a config, or so that it goes by `clock`."""
         self.drain()
+        self._config.write_text(self._common + further)
         self._is_clock_movable = with_movable_clock
         self.start()
 
@@ -165,6 +167,10 @@ class Seawall:
         before = self._process
         self._process = before.successor(json.loads(told.stdout)["pid"])
         return before.wait(END) == 0
+
+    def certificates(self):
+        """What it tells of each."""
+        return json.loads(self._tell("certs", "--json").stdout)
 
     def log(self):
         """All that it has said."""

@@ -37,7 +37,7 @@ class Stage:
     encrypted: Address
     #: Where the program looks for its origin server: the suite is to play it.
     origin_port: int
-    #: Where nothing is to be heard.
+    #: Where nothing is to be heard, or whoever else the suite plays is asked.
     trap_port: int
     report: Report
     only: Pattern
