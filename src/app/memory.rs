@@ -24,9 +24,9 @@ const BYTES_PER_MILLISECOND: u64 = 4 << 20;
 const TIGHT: u64 = 80;
 /// Percent from which on nobody else is let in.
 const FULL: u64 = 95;
-/// So much is left then where that is more, but no more than a quarter of the limit: for
-/// what was let in before.
-const RESERVE: u64 = 64 << 20;
+/// So much is left then where that is more, but no more than three eighths of the limit:
+/// for what was let in before.
+const RESERVE: u64 = 96 << 20;
 /// By this part of the limit it has to be less before everybody is let in again.
 const RELIEF: u64 = 20;
 
@@ -100,7 +100,7 @@ fn share(limit: u64, percent: u64) -> u64 {
 
 /// From how many bytes in use on nobody else is let in.
 fn full(limit: u64) -> u64 {
-    share(limit, FULL).min(limit - RESERVE.min(limit / 4))
+    share(limit, FULL).min(limit - RESERVE.min(limit / 8 * 3))
 }
 
 /// From how many bytes in use on the cache gives way: before others are turned away, and
@@ -210,7 +210,7 @@ mod tests {
     #[test]
     fn the_less_room_there_is_the_sooner_it_is_looked_at_again() {
         for (used, limit, milliseconds) in
-            [(0, 24 << 10, 100), (92, 256, 25), (190, 256, 5), (192, 256, 5), (300, 256, 5)]
+            [(0, 24 << 10, 100), (60, 256, 25), (150, 256, 5), (160, 256, 5), (300, 256, 5)]
         {
             let next = until_next_look(memory(used, limit));
             assert_eq!(next, Duration::from_millis(milliseconds), "{used} of {limit}");
@@ -224,12 +224,12 @@ mod tests {
             (9501, 10_000, false, true),
             (9001, 10_000, true, true),
             (9000, 10_000, true, false),
-            (192, 256, false, false),
-            (193, 256, false, true),
-            (179, 256, true, false),
-            (48, 64, false, false),
-            (49, 64, false, true),
-            (44, 64, true, false),
+            (160, 256, false, false),
+            (161, 256, false, true),
+            (147, 256, true, false),
+            (40, 64, false, false),
+            (41, 64, false, true),
+            (36, 64, true, false),
         ] {
             assert_eq!(is_full(memory(used, limit), was), is, "{used} of {limit}");
         }
@@ -239,7 +239,7 @@ mod tests {
     fn who_was_refused_is_served_again_once_the_cache_has_given_way() {
         for limit in [64 * MIB, 256 * MIB, 512 * MIB, 640 * MIB, 2048 * MIB, 1 << 40] {
             assert!(!is_full(MemoryUse { used: tight(limit), limit }, true), "{limit}");
-            assert!(tight(limit) >= limit / 100 * 64, "{limit}");
+            assert!(tight(limit) >= limit / 100 * 52, "{limit}");
         }
     }
 }

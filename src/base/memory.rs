@@ -102,7 +102,11 @@ impl Group {
                 .sum()
         };
         let used = match self.version {
-            Version::One => sum_of(&["total_rss", "total_shmem"]),
+            Version::One => {
+                let sockets = read(&self.directory.join("memory.kmem.tcp.usage_in_bytes"));
+                let sockets = sockets.and_then(|text| text.trim().parse().ok()).unwrap_or(0);
+                sum_of(&["total_rss", "total_shmem"]) + sockets
+            }
             Version::Two => {
                 let usage: u64 = read(&self.directory.join("memory.current"))?.trim().parse().ok()?;
                 usage.saturating_sub(sum_of(&["active_file", "inactive_file", "slab_reclaimable"]))
@@ -173,9 +177,10 @@ mod tests {
                     .to_owned(),
             ),
             "memory.current" => Some("1000\n".to_owned()),
+            "memory.kmem.tcp.usage_in_bytes" => Some("500\n".to_owned()),
             _ => None,
         };
-        for (version, used) in [(Version::One, 42), (Version::Two, 877)] {
+        for (version, used) in [(Version::One, 542), (Version::Two, 877)] {
             let group = Group { limit: 5000, directory: "/group".into(), version };
             assert_eq!(group.in_use(read), Some(MemoryUse { used, limit: 5000 }));
             assert_eq!(group.in_use(|_| None), None);
