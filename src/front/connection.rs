@@ -77,8 +77,17 @@ impl Front {
                     let is_read = !self.is_out_of_memory();
                     gather.poll_driven(connection, is_read, context).map(|served| served.unwrap_or(Ok(())))
                 };
-                let waits = || pace.is_idle() || gather.is_paused();
-                let ended = async { Some(self.ended(pace.ended_by(&limits), waits).await) };
+                let ended = async {
+                    loop {
+                        tokio::select! {
+                            limit = pace.ended_by(&limits) => return Some(limit),
+                            () = self.crowded_out.notified() => {}
+                        }
+                        if pace.is_idle() || gather.is_paused() {
+                            return Some(Limit::Memory);
+                        }
+                    }
+                };
                 let close = (http2::Connection::graceful_shutdown, Duration::ZERO);
                 self.drive(connection.as_mut(), poll, ended, close).await.unwrap_or(Ok(()))
             }
@@ -129,27 +138,15 @@ impl Front {
         tokio::select! {
             biased;
             stream = home.lend_when_readable() => stream,
-            limit = self.ended(pace.ended_at_rest(limits), || true) => {
+            limit = pace.ended_at_rest(limits) => {
                 self.telemetry.metrics.limit(limit);
                 None
             }
-            () = self.drained(LAST_REQUEST_WITHIN) => None,
-        }
-    }
-
-    /// Waits for `limit`, or until the connection `waits` while memory is short.
-    async fn ended(&self, limit: impl Future<Output = Limit>, waits: impl Fn() -> bool) -> Limit {
-        let crowded_out = async {
-            loop {
-                self.crowded_out.notified().await;
-                if waits() {
-                    return Limit::Memory;
-                }
+            () = self.crowded_out.notified() => {
+                self.telemetry.metrics.limit(Limit::Memory);
+                None
             }
-        };
-        tokio::select! {
-            limit = limit => limit,
-            limit = crowded_out => limit,
+            () = self.drained(LAST_REQUEST_WITHIN) => None,
         }
     }
 

@@ -52,11 +52,13 @@ impl Pace {
     /// looked at no more often than it has to be.
     pub(in crate::front) async fn ended_at_rest(&self, limits: &Limits) -> Limit {
         loop {
-            let Some((at, limit)) = self.deadline(limits) else { return self.ended_by(limits).await };
-            if at <= self.now() {
-                return limit;
-            }
-            tokio::time::sleep_until(self.opened + Duration::from_millis(at)).await;
+            let now = self.now();
+            let next = match self.deadline(limits) {
+                Some((at, limit)) if at <= now => return limit,
+                Some((at, _)) => at,
+                None => now + millis(limits.write_timeout).max(10),
+            };
+            tokio::time::sleep_until(self.opened + Duration::from_millis(next)).await;
         }
     }
 
