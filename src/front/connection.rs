@@ -212,6 +212,8 @@ impl Front {
         };
         let mut builder = http2::Builder::new(streams);
         builder
+            // The service has set it.
+            .auto_date_header(false)
             .max_concurrent_streams(limits.h2_streams)
             .enable_connect_protocol()
             .initial_stream_window_size(STREAM_WINDOW)

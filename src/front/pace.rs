@@ -163,7 +163,7 @@ impl Pace {
 
     pub(super) fn wrote(&self, bytes: usize) {
         self.written.fetch_add(bytes as u64, Relaxed);
-        let was_blocked = self.blocked_since.load(Relaxed) != NEVER;
+        let was_blocked = self.is_blocked();
         if was_blocked {
             self.blocked_since.store(NEVER, Relaxed);
         }
@@ -177,7 +177,7 @@ impl Pace {
 
     pub(super) fn blocked(&self) {
         self.room.blocked();
-        if self.blocked_since.load(Relaxed) == NEVER {
+        if !self.is_blocked() {
             self.blocked_since.store(self.now(), Relaxed);
         }
     }

@@ -32,10 +32,8 @@ impl Pace {
 
     /// Since when nothing goes on, if nothing does: no exchange, and no byte on its way.
     fn rests_since(&self) -> Option<u64> {
-        let moves = !self.is_idle()
-            || self.blocked_since.load(Relaxed) != NEVER
-            || self.interim.is_amid_message()
-            || self.is_amid_request();
+        let moves =
+            !self.is_idle() || self.is_blocked() || self.interim.is_amid_message() || self.is_amid_request();
         (!moves).then(|| self.idle_since.load(Relaxed))
     }
 
@@ -88,7 +86,7 @@ impl Pace {
             }
             let written = self.written.load(Relaxed);
             measured = match measured {
-                _ if self.blocked_since.load(Relaxed) == NEVER => None,
+                _ if !self.is_blocked() => None,
                 Some((since, before)) if since + window > now => Some((since, before)),
                 Some((_, before)) if written - before < least => return Some(Limit::MinRate),
                 _ => Some((now, written)),
