@@ -82,11 +82,12 @@ impl Pace {
         }
     }
 
-    /// An exchange begins: its head is complete.
-    pub(super) fn begin(&self) {
-        self.exchanges.fetch_add(1, Relaxed);
+    /// An exchange begins: its head is complete. Says how many go on now.
+    pub(super) fn begin(&self) -> u32 {
+        let others = self.exchanges.fetch_add(1, Relaxed);
         self.served.store(true, Relaxed);
         self.head_since.store(NEVER, Relaxed);
+        others.saturating_add(1)
     }
 
     /// An exchange has ended at `now`.

@@ -49,7 +49,7 @@ impl Service<http::Request<Incoming>> for ConnectionService {
     type Future = Exchange;
 
     fn call(&self, mut req: http::Request<Incoming>) -> Exchange {
-        self.pace.begin();
+        let under_way = self.pace.begin();
         let is_change = req.method() == Method::CONNECT || req.headers().contains_key(UPGRADE);
         let upgrade = is_change.then(|| hyper::upgrade::on(&mut req));
         let (mut head, incoming) = req.into_parts();
@@ -57,6 +57,10 @@ impl Service<http::Request<Incoming>> for ConnectionService {
         let is_head = head.method == Method::HEAD;
         let is_http1 = head.version != Version::HTTP_2;
         let serving = self.front.serving();
+        // A client that keeps to it opens no more than that, and h2 refuses others.
+        if !is_http1 && under_way == serving.limits.h2_streams {
+            self.front.telemetry.metrics.limit(Limit::H2Streams);
+        }
         let handling = match self.request(&serving, (&mut head, incoming), &mut observation) {
             Ok(_) if self.front.is_out_of_memory() => failed(Failure::OutOfMemory),
             Ok(req) => match challenge::answer(&req, &serving.certificates) {

@@ -392,3 +392,27 @@ async fn who_waits_has_to_go_where_memory_stays_short_and_nobody_else() {
     assert_eq!(&head, b"HTTP/1.1 200 OK");
     assert_eq!(front.telemetry().metrics.limits[Limit::Memory as usize].value(), 2);
 }
+
+#[tokio::test]
+async fn a_connection_that_has_as_many_streams_as_it_may_is_counted() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&asked);
+    let front = front(move |_| {
+        counted.fetch_add(1, Relaxed);
+        Handling::pending(std::future::pending())
+    })
+    .await;
+    let io = TokioIo::new(connect(&front, ConnectionProtocol::Http2));
+    let (mut sender, connection) = http2::handshake(TokioExecutor::new(), io).await.unwrap();
+    front.tasks().spawn(connection);
+    let most = front.limits().h2_streams as usize;
+    for streams in 1..=most {
+        sender.ready().await.unwrap();
+        front.tasks().spawn(sender.send_request(request()));
+        while asked.load(Relaxed) < streams {
+            tokio::task::yield_now().await;
+        }
+        let bitten = front.telemetry().metrics.limits[Limit::H2Streams as usize].value();
+        assert_eq!(bitten, u64::from(streams == most), "{streams}");
+    }
+}

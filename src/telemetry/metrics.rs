@@ -82,8 +82,8 @@ impl Histogram {
 }
 
 /// The limits that can bite, as `seawall_limit_total{limit=...}` names them. That of
-/// the number of fields counts with that of their bytes; h2 keeps `h2.streams` by
-/// itself, and what memory and disk may hold bites as evictions.
+/// the number of fields counts with that of their bytes, that of streams whenever a
+/// connection has as many; and what memory and disk may hold bites as evictions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 #[expect(missing_docs, reason = "named as in the config")]
@@ -98,6 +98,7 @@ pub enum Limit {
     WriteTimeout,
     IdleTimeout,
     StreamIdle,
+    H2Streams,
     H2Resets,
     TunnelIdle,
     RequestLine,
@@ -119,7 +120,7 @@ pub enum Limit {
 
 impl Limit {
     /// Every limit with its label.
-    pub const ALL: [(Self, &'static str); 27] = [
+    pub const ALL: [(Self, &'static str); 28] = [
         (Self::Memory, "memory"),
         (Self::Connections, "connections"),
         (Self::ConnectionsPerIp, "connections_per_ip"),
@@ -130,6 +131,7 @@ impl Limit {
         (Self::WriteTimeout, "write_timeout"),
         (Self::IdleTimeout, "idle_timeout"),
         (Self::StreamIdle, "stream_idle"),
+        (Self::H2Streams, "h2_streams"),
         (Self::H2Resets, "h2_resets"),
         (Self::TunnelIdle, "tunnel_idle"),
         (Self::RequestLine, "request_line"),
