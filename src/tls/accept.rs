@@ -10,11 +10,11 @@ use rustls_pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::LazyConfigAcceptor;
-use tokio_rustls::server::TlsStream;
 
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::config::{Guarded, H2, Tls};
+use super::plaintext::Plaintext;
 use super::subject;
 use crate::certs::{ACME_TLS_ALPN, is_challenge};
 use crate::exchange::{ClientCertificate, TlsClient, TlsSession};
@@ -36,7 +36,7 @@ pub enum Accepted<S> {
     /// HTTP is to be spoken on it.
     Http {
         /// The plaintext side.
-        stream: Box<TlsStream<S>>,
+        stream: Plaintext<S>,
         /// The version of HTTP that was agreed on.
         alpn: Alpn,
         /// What the handshake settled.
@@ -139,7 +139,7 @@ where
         _ => Alpn::H1,
     };
     let session = session(connection, guarded)?;
-    Ok(Accepted::Http { stream, alpn, session })
+    Ok(Accepted::Http { stream: Plaintext::new(stream), alpn, session })
 }
 
 /// Says that nobody here is called so: rustls would call it `access_denied`, which

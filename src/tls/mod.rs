@@ -4,6 +4,7 @@
 
 mod accept;
 mod config;
+mod plaintext;
 mod subject;
 #[cfg(test)]
 mod tests;
@@ -11,3 +12,4 @@ mod tickets;
 
 pub use accept::{Accepted, Alpn, HandshakeError, accept};
 pub use config::{ClientAuthError, Tls};
+pub use plaintext::Plaintext;
