@@ -13,6 +13,7 @@ use super::reader::Reader;
 use super::slices::SliceReader;
 use super::store::{FileBody, Sliced, StoredBody, StoredResponse};
 use crate::exchange::{Body, Facts, Response};
+use crate::fields::age;
 use crate::fields::cache_status::CacheStatus;
 use crate::fields::coding::Coding;
 use crate::fields::range::{ContentRange, Span};
@@ -108,30 +109,34 @@ pub(super) struct Selected {
 }
 
 impl Selected {
-    /// What is stored, or what another request brought.
+    /// What another request brings, or has just validated.
     pub(super) fn shared(head: &StoredHead, content: Content, cache: CacheStatus) -> Self {
-        let facts = Facts { cache: Some(cache), ..Facts::default() };
-        Self {
-            status: head.status,
-            fields: head.fields(),
-            content,
-            facts,
-            part: head.part(),
-            coded_soon: None,
-        }
+        Self::of(head, head.fields(), content, cache)
     }
 
-    /// What is stored, in the coding that suits the client best of those that are
-    /// there (RFC 9110 s12.5.3).
+    fn of(head: &StoredHead, fields: HeaderMap, content: Content, cache: CacheStatus) -> Self {
+        let facts = Facts { cache: Some(cache), ..Facts::default() };
+        Self { status: head.status, fields, content, facts, part: head.part(), coded_soon: None }
+    }
+
+    /// What is stored, of an age that the client is told (RFC 9111 s5.1), in the coding
+    /// that suits it best of those that are there (RFC 9110 s12.5.3).
     pub(super) fn stored(
         req: &RequestHead<'_>,
         stored: &StoredResponse,
         content: Content,
         rules: &CacheRules,
-        cache: CacheStatus,
+        (cache, age): (CacheStatus, Duration),
     ) -> Self {
         let made = |coding| stored.encoded(coding).cloned();
-        Self::shared(&stored.head, content, cache).represented(req, &stored.head, rules, made)
+        let selected = Self::of(&stored.head, stored.head.response_fields(), content, cache);
+        selected.aged(age).represented(req, &stored.head, rules, made)
+    }
+
+    /// The same, of an age that the client is told (RFC 9111 s5.1).
+    pub(super) fn aged(mut self, age: Duration) -> Self {
+        self.fields.insert(AGE, age::value(age));
+        self
     }
 
     /// The same in the representation that the client gets, where `made` is what
@@ -180,17 +185,10 @@ impl Selected {
     pub(super) fn answer(self, req: &RequestHead<'_>) -> Response {
         match policy::evaluate(req, self.status, &self.fields) {
             Precondition::NotModified => self.not_modified(),
-            Precondition::Failed => failed(self.facts),
+            Precondition::Failed => self.in_place(StatusCode::PRECONDITION_FAILED),
             Precondition::Proceed if *req.method == Method::HEAD => self.without_content(),
             Precondition::Proceed => self.in_range(req),
         }
-    }
-
-    /// The same, of an age that the client is told (RFC 9111 s5.1).
-    pub(super) fn answer_aged(self, req: &RequestHead<'_>, age: Duration) -> Response {
-        let mut response = self.answer(req);
-        response.fields.insert(AGE, HeaderValue::from(age.as_secs()));
-        response
     }
 
     fn not_modified(mut self) -> Response {
@@ -198,6 +196,15 @@ impl Selected {
             policy::encode_fields(&mut self.fields, coding, None);
         }
         not_modified(self.fields, self.facts)
+    }
+
+    /// What is sent in its place, which is as old as it.
+    fn in_place(self, status: StatusCode) -> Response {
+        let mut response = Response { facts: self.facts, ..Response::empty(status) };
+        if let Some(age) = self.fields.get(AGE) {
+            response.fields.insert(AGE, age.clone());
+        }
+        response
     }
 
     fn without_content(self) -> Response {
@@ -236,10 +243,10 @@ impl Selected {
                 None => self.whole(),
             },
             RangeAnswer::Unsatisfiable => {
-                let mut response = Response::empty(StatusCode::RANGE_NOT_SATISFIABLE);
+                let mut response = self.in_place(StatusCode::RANGE_NOT_SATISFIABLE);
                 let range = ContentRange::Unsatisfied { complete: length };
                 response.fields.insert(CONTENT_RANGE, content_range(range));
-                Response { facts: self.facts, ..response }
+                response
             }
         }
     }
@@ -270,7 +277,9 @@ pub(super) fn passed(req: &RequestHead<'_>, response: Response) -> Response {
     match policy::evaluate(req, response.status, &response.fields) {
         Precondition::Proceed => response,
         Precondition::NotModified => not_modified(response.fields, response.facts),
-        Precondition::Failed => failed(response.facts),
+        Precondition::Failed => {
+            Response { facts: response.facts, ..Response::empty(StatusCode::PRECONDITION_FAILED) }
+        }
     }
 }
 
@@ -287,10 +296,6 @@ pub(super) fn forwarded_as(fwd_status: StatusCode, mut response: Response) -> Re
 fn not_modified(fields: HeaderMap, facts: Facts) -> Response {
     let fields = policy::not_modified_fields(fields);
     Response { fields, facts, ..Response::empty(StatusCode::NOT_MODIFIED) }
-}
-
-fn failed(facts: Facts) -> Response {
-    Response { facts, ..Response::empty(StatusCode::PRECONDITION_FAILED) }
 }
 
 #[expect(clippy::expect_used, reason = "letters, digits, a space, a slash and a star are field content")]

@@ -182,8 +182,8 @@ impl Miss {
         };
         self.cache.metrics.fills_joined.increment();
         let cache = CacheStatus { ttl: Some(ttl), collapsed: true, ..self.forwarded() };
-        let selected = Selected::shared(head, content, cache).varying(&req, head, &self.asked.rules);
-        let response = selected.answer_aged(&req, head.age(now));
+        let selected = Selected::shared(head, content, cache).aged(head.age(now));
+        let response = selected.varying(&req, head, &self.asked.rules).answer(&req);
         Break(Ok(deliver::forwarded_as(opened.fwd_status, response)))
     }
 
@@ -250,8 +250,8 @@ impl Miss {
             None if stored || confirmed => selected.varying(&req, &head, &self.asked.rules),
             None => selected,
         };
-        let response = if age { selected.answer_aged(&req, head.age(now)) } else { selected.answer(&req) };
-        deliver::forwarded_as(fwd_status, response)
+        let selected = if age { selected.aged(head.age(now)) } else { selected };
+        deliver::forwarded_as(fwd_status, selected.answer(&req))
     }
 
     /// The stored response, if it may stand in for a `status` or for none.
@@ -268,8 +268,8 @@ impl Miss {
             };
             let content =
                 slices::content(&self.cache, &self.asked, &self.plan.key, &stored.head, &stored.body);
-            let selected = Selected::stored(&req, &stored, content, &self.asked.rules, cache);
-            selected.answer_aged(&req, stored.head.age(now))
+            let age = stored.head.age(now);
+            Selected::stored(&req, &stored, content, &self.asked.rules, (cache, age)).answer(&req)
         })
     }
 

@@ -324,6 +324,6 @@ impl Cache {
 fn hit(req: &Request, stored: &StoredResponse, content: Content, rules: &CacheRules, ttl: i64) -> Response {
     let cache = CacheStatus { hit: true, ttl: Some(ttl), ..CacheStatus::default() };
     let head = asked::head(req);
-    let selected = Selected::stored(&head, stored, content, rules, cache);
-    selected.answer_aged(&head, stored.head.age(req.received_wall))
+    let age = stored.head.age(req.received_wall);
+    Selected::stored(&head, stored, content, rules, (cache, age)).answer(&head)
 }

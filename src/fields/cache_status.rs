@@ -2,6 +2,11 @@
 
 use std::fmt;
 
+use http::HeaderName;
+
+/// The name of the field.
+pub const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+
 /// What the cache did, one member of a `Cache-Status` field.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CacheStatus {

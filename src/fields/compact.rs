@@ -7,6 +7,8 @@ mod recent;
 use bytes::{BufMut, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
+use super::cache_status::CACHE_STATUS;
+
 /// Maps that are made of stored fields have room for as many more, such as Age
 /// and Cache-Status.
 const ROOM: usize = 4;
@@ -70,16 +72,26 @@ impl CompactFields {
 
     /// The same fields as a map, which borrows their text.
     pub fn to_map(&self) -> HeaderMap {
-        recent::map_of(self)
-    }
-
-    fn make_map(&self) -> HeaderMap {
         let mut map = HeaderMap::try_with_capacity(self.count + ROOM).unwrap_or_default();
         for record in self.records() {
             let value = HeaderValue::from_maybe_shared(self.text.slice_ref(record.value));
             if let (Some(name), Ok(value)) = (record.name(), value) {
                 map.append(name, value);
             }
+        }
+        map
+    }
+
+    /// The same with a place for Age and one for Cache-Status, which every response
+    /// that is made of stored fields gets: an empty value, unless they have it already.
+    pub fn to_response_map(&self) -> HeaderMap {
+        recent::map_of(self)
+    }
+
+    fn make_response_map(&self) -> HeaderMap {
+        let mut map = self.to_map();
+        for name in [header::AGE, CACHE_STATUS] {
+            map.entry(name).or_insert(HeaderValue::from_static(""));
         }
         map
     }
@@ -195,6 +207,12 @@ mod tests {
             }
             let compact = CompactFields::of(&fields);
             prop_assert_eq!(compact.to_map(), fields.clone());
+            for _ in 0..3 {
+                let mut response = compact.to_response_map();
+                prop_assert_eq!(response.remove(header::AGE), Some(HeaderValue::from_static("")));
+                prop_assert_eq!(response.remove(CACHE_STATUS), Some(HeaderValue::from_static("")));
+                prop_assert_eq!(response, fields.clone());
+            }
             for name in fields.keys() {
                 prop_assert!(compact.get_all(name).eq(fields.get_all(name).iter().map(HeaderValue::as_bytes)));
             }

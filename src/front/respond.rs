@@ -3,17 +3,16 @@
 
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use http::header::{self, Entry};
+use http::{HeaderMap, HeaderValue, StatusCode};
 
 use crate::exchange::{Body, BodyError, Facts, Failure, FetchError, Response};
-use crate::fields::cache_status::CacheStatus;
+use crate::fields::cache_status::{CACHE_STATUS, CacheStatus};
 use crate::fields::proxy_status::ProxyErrorType;
 
 /// How long browsers are told to come by https only (RFC 6797 s6.1): two years, as
 /// the preload list asks for.
 pub(super) const HSTS: HeaderValue = HeaderValue::from_static("max-age=63072000; includeSubDomains");
-
-static CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
 /// A response as it goes out.
 pub(super) struct Outgoing {
@@ -152,17 +151,20 @@ fn retry_after(error: &FetchError, status: StatusCode) -> Option<Duration> {
 /// The edge comes last in the list, as the cache nearest to the client (RFC
 /// 9211 s2).
 fn append_cache_status(fields: &mut HeaderMap, status: Option<&CacheStatus>) {
-    match status {
+    let value = match status {
         Some(status) => {
             let mut text = Vec::with_capacity(64);
             status.write(&mut text);
-            if let Ok(value) = HeaderValue::from_bytes(&text) {
-                fields.append(&CACHE_STATUS, value);
-            }
+            HeaderValue::from_bytes(&text).ok()
         }
-        None => {
-            fields.append(&CACHE_STATUS, HeaderValue::from_static("Seawall; detail=generated"));
-        }
+        None => Some(HeaderValue::from_static("Seawall; detail=generated")),
+    };
+    match (fields.entry(CACHE_STATUS), value) {
+        // An empty list is a place that was kept for it.
+        (Entry::Occupied(mut list), Some(value)) if list.get().is_empty() => drop(list.insert(value)),
+        (Entry::Occupied(mut list), Some(value)) => list.append(value),
+        (Entry::Vacant(place), Some(value)) => drop(place.insert(value)),
+        (_, None) => {}
     }
 }
 
@@ -230,5 +232,21 @@ mod tests {
         let mut res = Response::empty(StatusCode::OK);
         res.facts.cache = Some(CacheStatus { hit: true, ttl: Some(5), ..CacheStatus::default() });
         assert_eq!(response(res).fields["cache-status"], "Seawall; hit; ttl=5");
+    }
+
+    #[test]
+    fn the_edge_comes_last_of_the_caches() {
+        for (before, expected) in [
+            (&[][..], &["Seawall; detail=generated"][..]),
+            (&[""], &["Seawall; detail=generated"]),
+            (&["Other; hit"], &["Other; hit", "Seawall; detail=generated"]),
+        ] {
+            let mut fields = HeaderMap::new();
+            for member in before {
+                fields.append(CACHE_STATUS, HeaderValue::from_static(member));
+            }
+            append_cache_status(&mut fields, None);
+            assert_eq!(fields.get_all(CACHE_STATUS).iter().collect::<Vec<_>>(), expected);
+        }
     }
 }

@@ -117,6 +117,12 @@ impl StoredHead {
         self.fields.to_map()
     }
 
+    /// The same for a response to a client: Age and Cache-Status have their place, with
+    /// an empty value.
+    pub fn response_fields(&self) -> HeaderMap {
+        self.fields.to_response_map()
+    }
+
     /// The first value of a stored field.
     pub fn field(&self, name: &HeaderName) -> Option<&[u8]> {
         self.fields.get(name)
@@ -146,10 +152,10 @@ impl StoredHead {
     /// came, nobody knows that, and it counts as being at the end of its lifetime:
     /// what is stale is validated.
     pub fn age(&self, now: SystemTime) -> Duration {
-        if self.came_by(now) {
-            self.initial_age + now.duration_since(self.received).unwrap_or_default()
-        } else {
-            self.initial_age.max(self.lifetime.duration)
+        match now.duration_since(self.received) {
+            Ok(passed) => self.initial_age + passed,
+            Err(_) if self.came_by(now) => self.initial_age,
+            Err(_) => self.initial_age.max(self.lifetime.duration),
         }
     }
 

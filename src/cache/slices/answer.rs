@@ -88,8 +88,8 @@ impl Miss {
             },
         };
         let req = self.asked.head();
-        let selected = Selected::stored(&req, stored, content, &self.asked.rules, cache);
-        Some(Ok(selected.answer_aged(&req, stored.head.age(now))))
+        let age = stored.head.age(now);
+        Some(Ok(Selected::stored(&req, stored, content, &self.asked.rules, (cache, age)).answer(&req)))
     }
 
     /// Opens the first slice of which the request gets something; says whether

@@ -19,6 +19,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::cache::Purge;
 use crate::cache::multipart::tests::taken_apart;
+use crate::fields::cache_status::CACHE_STATUS;
 use crate::fields::range::ContentRange;
 use naive::Naive;
 use origin::{Failing, PATHS, Resource, Server, Site, X};
@@ -135,6 +136,10 @@ impl Engine {
 async fn got(response: Response) -> Got {
     let (code, mut fields, status) = (response.status, response.fields, response.facts.cache.unwrap());
     let bytes = soon(response.body.collect()).await.unwrap().to_bytes();
+    // The place that the front fills.
+    if fields.get(CACHE_STATUS).is_some_and(HeaderValue::is_empty) {
+        fields.remove(CACHE_STATUS);
+    }
     let content_type = fields.get("content-type").map(|value| value.to_str().unwrap().to_owned());
     let content = match content_type.filter(|written| written.starts_with("multipart/byteranges")) {
         Some(content_type) => {
