@@ -64,13 +64,13 @@ impl Scene {
     }
 
     fn head(&self) -> RequestHead<'_> {
-        RequestHead { method: &Method::GET, path: "/", fields: &self.request }
+        RequestHead::new(&Method::GET, "/", &self.request)
     }
 
     fn stored(&self, accept_encoding: &'static str) -> StoredHead {
         let mut request = self.request.clone();
         request.insert("accept-encoding", HeaderValue::from_static(accept_encoding));
-        let head = RequestHead { method: &Method::GET, path: "/", fields: &request };
+        let head = RequestHead::new(&Method::GET, "/", &request);
         StoredHead::new(&head, StatusCode::OK, self.response.clone(), self.timing, &self.rules)
     }
 }
@@ -97,7 +97,7 @@ fn hit(c: &mut Criterion) {
     let fields = stored.fields();
     let mut reload = scene.request.clone();
     reload.insert("cache-control", HeaderValue::from_static("max-age=0"));
-    let reload = RequestHead { method: &Method::GET, path: "/", fields: &reload };
+    let reload = RequestHead::new(&Method::GET, "/", &reload);
     c.bench_function("hit/reuse_on_reload", |b| {
         b.iter(|| policy::reuse(&black_box(reload), black_box(&stored), scene.now, &scene.rules));
     });

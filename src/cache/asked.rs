@@ -9,7 +9,7 @@ use http::{HeaderMap, Method};
 use tokio::time::Instant;
 
 use crate::exchange::{Body, ConnectionInfo, Interim, Origin, Protocol, Request, RequestId, Target};
-use crate::policy::{CacheKey, CacheRules, KeyParts, RequestHead, write_key};
+use crate::policy::{Asks, CacheKey, CacheRules, KeyParts, RequestHead, write_key};
 
 /// A request without content, with the rules it is answered by and the origin
 /// that is asked where the cache has no answer.
@@ -18,6 +18,7 @@ pub(super) struct Asked {
     pub(super) method: Method,
     pub(super) target: Target,
     pub(super) fields: HeaderMap,
+    asks: Asks,
     pub(super) rules: Arc<CacheRules>,
     pub(super) origin: Arc<dyn Origin>,
     client: IpAddr,
@@ -38,6 +39,7 @@ impl Asked {
         Arc::new(Self {
             method: req.method,
             target: req.target,
+            asks: Asks::of(&req.fields),
             fields: req.fields,
             rules: Arc::clone(rules),
             origin: Arc::clone(origin),
@@ -55,7 +57,7 @@ impl Asked {
 
     /// What policy reads of it.
     pub(super) fn head(&self) -> RequestHead<'_> {
-        RequestHead { method: &self.method, path: self.target.path(), fields: &self.fields }
+        RequestHead::asking(&self.method, self.target.path(), &self.fields, self.asks)
     }
 
     /// The same as a request that can be sent.
@@ -81,7 +83,7 @@ impl Asked {
 
 /// What policy reads of a request that is still whole.
 pub(super) fn head(req: &Request) -> RequestHead<'_> {
-    RequestHead { method: &req.method, path: req.target.path(), fields: &req.fields }
+    RequestHead::new(&req.method, req.target.path(), &req.fields)
 }
 
 /// What the key of a target is made of.

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{IF_MODIFIED_SINCE, IF_NONE_MATCH};
 use http::{Method, StatusCode};
 
 use super::Cache;
@@ -316,7 +315,7 @@ impl Miss {
     }
 
     fn is_conditional(&self) -> bool {
-        [IF_NONE_MATCH, IF_MODIFIED_SINCE].iter().any(|name| self.asked.fields.contains_key(name))
+        self.asked.head().has_validators()
     }
 }
 

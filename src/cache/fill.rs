@@ -125,7 +125,7 @@ impl Fill {
         let mut req = self.asked.request();
         match validating {
             Some(stored) => policy::conditional(&[&*stored.head], &mut req.fields),
-            None if self.of_a_part => {}
+            None if self.of_a_part || !self.asked.head().is_conditional() => {}
             None => policy::strip_conditional(&mut req.fields),
         }
         req
@@ -293,7 +293,8 @@ impl Fill {
     /// Nobody is to wait for what could not even answer a request that came at
     /// this moment.
     fn alone(&self, head: &StoredHead) -> Alone {
-        let plain = RequestHead { method: &Method::GET, fields: &HeaderMap::new(), ..self.asked.head() };
+        let none = HeaderMap::new();
+        let plain = RequestHead::new(&Method::GET, self.asked.target.path(), &none);
         match policy::reuse(&plain, head, self.cache.clock.wall(), &self.asked.rules) {
             Reuse::Serve { .. } | Reuse::ServeStale { .. } => Alone::default(),
             Reuse::Validate { .. } | Reuse::Forward(_) => self.cache.alone(false),

@@ -9,7 +9,7 @@ use http::Method;
 use super::fetch::Miss;
 use super::store::Alone;
 use crate::exchange::{Failure, Response};
-use crate::policy::{self, HeadUpdate, RequestHead, Storability, StoredHead, Timing};
+use crate::policy::{self, HeadUpdate, Storability, StoredHead, Timing};
 
 impl Miss {
     pub(super) async fn head(self) -> Result<Response, Failure> {
@@ -50,7 +50,7 @@ impl Miss {
     /// May `head` be stored, as the head of a response to a GET with the same
     /// fields?
     fn storability(&self, head: &StoredHead, timing: Timing) -> Storability {
-        let as_get = RequestHead { method: &Method::GET, ..self.asked.head() };
+        let as_get = self.asked.head().by(&Method::GET);
         policy::storability(&as_get, head.status, &head.fields(), timing, &self.asked.rules)
     }
 }

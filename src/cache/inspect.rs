@@ -108,7 +108,7 @@ impl Cache {
         let (memory, disk) = (self.in_memory(&key).await, self.on_disk(&key).await);
         let asked = super::asked::head(&req);
         let now = req.received_wall;
-        let (status, selected) = match pass::past(&req, rules) {
+        let (status, selected) = match pass::past(&req, &asked, rules) {
             Some(status) => (status, None),
             None => judged(&asked, &memory, &disk, now, rules),
         };
@@ -187,7 +187,7 @@ impl Cache {
         };
         let response = answer?;
         let timing = Timing { request: sent, response: self.clock.wall() };
-        let asked = policy::RequestHead { method: &method, path: &path, fields: &fields };
+        let asked = policy::RequestHead::new(&method, &path, &fields);
         let verdict = policy::why(&asked, response.status, &response.fields, timing, rules);
         Ok(Some((response.status, response.fields, verdict)))
     }

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use tokio::time::Instant;
 
-use super::asked::{Asked, head, key_parts};
+use super::asked::{Asked, key_parts};
 use super::store::{Memory, StoredResponse, Variants};
 use crate::exchange::Request;
 use crate::fields::cache_status::ForwardReason;
@@ -50,13 +50,13 @@ thread_local! {
 }
 
 /// Looks a request up that has just come, without waiting.
-pub(super) fn look(memory: &Memory, req: &Request, rules: &CacheRules) -> Lookup {
+pub(super) fn look(memory: &Memory, req: &Request, head: &RequestHead<'_>, rules: &CacheRules) -> Lookup {
     KEY.with_borrow_mut(|key| {
         key.clear();
         key.shrink_to(KEPT_KEY_BUFFER);
         write_key(key_parts(&req.target), key);
         let variants = memory.look(key);
-        judge(&head(req), variants.as_deref(), rules, req.received_wall, req.received, || CacheKey::new(key))
+        judge(head, variants.as_deref(), rules, req.received_wall, req.received, || CacheKey::new(key))
     })
 }
 

@@ -42,7 +42,7 @@ mod sync;
 mod tests;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::Method;
@@ -53,7 +53,7 @@ use crate::config::model::CacheConfig;
 use crate::exchange::{Failure, Handling, Origin, Request, Response, Target};
 use crate::fields::cache_status::CacheStatus;
 use crate::fields::coding::Coding;
-use crate::policy::{self, CacheKey, CacheRules};
+use crate::policy::{self, CacheKey, CacheRules, RequestHead};
 use crate::telemetry::Metrics;
 
 use asked::Asked;
@@ -169,13 +169,15 @@ impl Cache {
         rules: &Arc<CacheRules>,
         origin: &Arc<dyn Origin>,
     ) -> Handling<Result<Response, Failure>> {
-        if let Some(status) = pass::past(&req, rules) {
+        let head = asked::head(&req);
+        if let Some(status) = pass::past(&req, &head, rules) {
             return self.forward(req, rules, origin, Arc::new(AsWritten), status);
         }
-        match lookup::look(&self.store.memory, &req, rules) {
+        let now = req.received_wall;
+        match lookup::look(&self.store.memory, &req, &head, rules) {
             Lookup::Serve { stored, ttl } => match Content::of(&stored.body) {
-                Ok(content) => match self.missing_coding(&req, &stored, rules) {
-                    None => Handling::ready(Ok(hit(&req, &stored, content, rules, ttl))),
+                Ok(content) => match self.missing_coding(&head, &stored, rules) {
+                    None => Handling::ready(Ok(hit(&head, &stored, content, rules, (ttl, now)))),
                     Some(coding) => self.answer_encoded(req, rules, stored, coding, ttl),
                 },
                 Err(_) => self.answer_in_slices(Asked::new(req, rules, origin), stored, ttl),
@@ -184,7 +186,7 @@ impl Cache {
                 let refresh = refresh.filter(|_| req.method == Method::GET);
                 match Content::of(&stored.body) {
                     Ok(content) => {
-                        let response = hit(&req, &stored, content, rules, ttl);
+                        let response = hit(&head, &stored, content, rules, (ttl, now));
                         if let Some(plan) = refresh {
                             fetch::refresh(self, &Asked::new(req, rules, origin), &plan);
                         }
@@ -199,7 +201,7 @@ impl Cache {
                     }
                 }
             }
-            Lookup::Fetch(_) if !self.store.has_disk() && policy::only_if_cached(&asked::head(&req)) => {
+            Lookup::Fetch(_) if !self.store.has_disk() && policy::only_if_cached(&head) => {
                 Handling::ready(Err(Failure::OnlyIfCached))
             }
             Lookup::Fetch(plan) => {
@@ -218,7 +220,7 @@ impl Cache {
         origin: &Arc<dyn Origin>,
         forms: Arc<dyn NormalForms>,
     ) -> Handling<Result<Response, Failure>> {
-        match pass::past(&req, rules) {
+        match pass::past(&req, &asked::head(&req), rules) {
             Some(status) => self.forward(req, rules, origin, forms, status),
             None => self.answer(req, rules, origin),
         }
@@ -250,7 +252,7 @@ impl Cache {
         Handling::pending(async move {
             let stored = encoding.await;
             let content = Content::of(&stored.body).unwrap_or_else(|_| Content::Whole(Bytes::new()));
-            Ok(hit(&req, &stored, content, &rules, ttl))
+            Ok(hit(&asked::head(&req), &stored, content, &rules, (ttl, req.received_wall)))
         })
     }
 
@@ -321,9 +323,13 @@ impl Cache {
     }
 }
 
-fn hit(req: &Request, stored: &StoredResponse, content: Content, rules: &CacheRules, ttl: i64) -> Response {
+fn hit(
+    req: &RequestHead<'_>,
+    stored: &StoredResponse,
+    content: Content,
+    rules: &CacheRules,
+    (ttl, now): (i64, SystemTime),
+) -> Response {
     let cache = CacheStatus { hit: true, ttl: Some(ttl), ..CacheStatus::default() };
-    let head = asked::head(req);
-    let age = stored.head.age(req.received_wall);
-    Selected::stored(&head, stored, content, rules, (cache, age)).answer(&head)
+    Selected::stored(req, stored, content, rules, (cache, stored.head.age(now))).answer(req)
 }

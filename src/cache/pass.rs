@@ -2,17 +2,16 @@
 
 use std::sync::Arc;
 
-use super::asked::head;
 use super::invalidate::NormalForms;
 use super::post::Post;
 use super::{Cache, invalidate};
 use crate::exchange::{Failure, Origin, Request, Response};
 use crate::fields::cache_status::{CacheStatus, ForwardReason};
-use crate::policy::{self, CacheRules, Timing};
+use crate::policy::{self, CacheRules, RequestHead, Timing};
 
 /// Why a request goes past the cache, if it does.
-pub(super) fn past(req: &Request, rules: &CacheRules) -> Option<CacheStatus> {
-    if let Some(reason) = policy::bypass(&head(req), rules) {
+pub(super) fn past(req: &Request, head: &RequestHead<'_>, rules: &CacheRules) -> Option<CacheStatus> {
+    if let Some(reason) = policy::bypass(head, rules) {
         let detail = Some(reason.as_str());
         return Some(CacheStatus { detail, ..CacheStatus::forwarded(reason.forward_reason()) });
     }

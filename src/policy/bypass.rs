@@ -1,7 +1,7 @@
 //! Whether a request goes past the cache: nothing is looked up for it and
 //! nothing stored.
 
-use http::{Method, header};
+use http::Method;
 
 use super::{CacheRules, RequestHead};
 use crate::fields::cache_status::ForwardReason;
@@ -47,7 +47,7 @@ pub fn bypass(req: &RequestHead<'_>, rules: &CacheRules) -> Option<BypassReason>
     if *req.method != Method::GET && *req.method != Method::HEAD {
         return Some(BypassReason::Method);
     }
-    if req.fields.contains_key(header::IF_MATCH) || req.fields.contains_key(header::IF_UNMODIFIED_SINCE) {
+    if req.asks.expects_a_state {
         return Some(BypassReason::Precondition);
     }
     None
@@ -71,7 +71,7 @@ mod tests {
             (&disabled, Method::GET, &[], Some(BypassReason::Disabled)),
         ] {
             let fields = fields(lines);
-            assert_eq!(bypass(&RequestHead { method: &method, path: "/", fields: &fields }, rules), expected);
+            assert_eq!(bypass(&RequestHead::new(&method, "/", &fields), rules), expected);
         }
     }
 }

@@ -24,10 +24,11 @@ pub fn evaluate(req: &RequestHead<'_>, status: StatusCode, fields: &HeaderMap) -
     if !status.is_success() || (*req.method != Method::GET && *req.method != Method::HEAD) {
         return Precondition::Proceed;
     }
-    if has_changed_from_match(req.fields, fields) {
+    if req.asks.expects_a_state && has_changed_from_match(req.fields, fields) {
         return Precondition::Failed;
     }
-    if is_unmodified(req.fields, fields) { Precondition::NotModified } else { Precondition::Proceed }
+    let is_unmodified = req.asks.has_validators && is_unmodified(req.fields, fields);
+    if is_unmodified { Precondition::NotModified } else { Precondition::Proceed }
 }
 
 /// If-Match, else If-Unmodified-Since (RFC 9110 s13.1.1, s13.1.4).
@@ -127,7 +128,7 @@ mod tests {
         ] {
             let (asked, response) = (fields(asked), fields(response));
             for method in [Method::GET, Method::HEAD] {
-                let req = RequestHead { method: &method, path: "/", fields: &asked };
+                let req = RequestHead::new(&method, "/", &asked);
                 assert_eq!(evaluate(&req, StatusCode::OK, &response), expected, "{asked:?} {response:?}");
                 assert_eq!(evaluate(&req, StatusCode::NOT_FOUND, &response), Proceed);
             }

@@ -4,7 +4,7 @@
 //! One file for each question:
 //!
 //! - where a response is kept: `key`, and what of a query counts: `query`
-//! - whether the cache is asked at all: `bypass`
+//! - what a request asks of caches: `asks`, and is the cache asked at all: `bypass`
 //! - whether a response is kept: `storability`, and is what its path promises:
 //!   `static_path`; what there is to say of a refusal: `why`
 //! - for how long it is fresh: `freshness`
@@ -17,6 +17,7 @@
 //! - what a write makes void: `invalidate`, and what it brings: `post`
 //! - by which tags it is purged: `tags`
 
+mod asks;
 mod bypass;
 mod compression;
 mod conditional;
@@ -52,6 +53,7 @@ use std::time::SystemTime;
 use http::{HeaderMap, Method};
 
 pub use crate::fields::coding::Coding;
+pub use asks::Asks;
 pub use bypass::{BypassReason, bypass};
 pub use compression::{CompressionRules, Representation, encode_fields, representation};
 pub use conditional::{Precondition, evaluate, not_modified_fields};
@@ -85,6 +87,37 @@ pub struct RequestHead<'a> {
     pub path: &'a str,
     /// The fields.
     pub fields: &'a HeaderMap,
+    /// What is read of them.
+    asks: Asks,
+}
+
+impl<'a> RequestHead<'a> {
+    /// Reads what the fields ask for.
+    pub fn new(method: &'a Method, path: &'a str, fields: &'a HeaderMap) -> Self {
+        Self::asking(method, path, fields, Asks::of(fields))
+    }
+
+    /// The same where it is known what the fields ask for.
+    pub fn asking(method: &'a Method, path: &'a str, fields: &'a HeaderMap, asks: Asks) -> Self {
+        Self { method, path, fields, asks }
+    }
+
+    /// True if it is about what its client has: it has If-None-Match or
+    /// If-Modified-Since (RFC 9110 s13.1.2, s13.1.3).
+    pub fn has_validators(&self) -> bool {
+        self.asks.has_validators
+    }
+
+    /// True if not simply the whole is asked for: it has preconditions or ranges.
+    pub fn is_conditional(&self) -> bool {
+        self.asks.is_conditional()
+    }
+
+    /// The same request by another method.
+    #[must_use]
+    pub fn by(self, method: &'a Method) -> Self {
+        Self { method, ..self }
+    }
 }
 
 /// When a response was asked for and when it came (RFC 9111 s4.2.3).

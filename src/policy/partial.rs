@@ -208,7 +208,7 @@ mod tests {
                 expected.is_some(),
                 "{asked:?}"
             );
-            let for_head = RequestHead { method: &Method::HEAD, ..get(&asked) };
+            let for_head = get(&asked).by(&Method::HEAD);
             assert!(select(&for_head, heads, now(), |head| head).is_none());
         }
         let end = part(10, 19, 20, &[]);

@@ -3,12 +3,11 @@
 
 use std::time::{Duration, SystemTime};
 
-use http::{StatusCode, header};
+use http::StatusCode;
 
 use super::{CacheRules, RequestHead, StoredHead};
 use crate::fields::cache_control::{NoCache, RequestDirectives};
 use crate::fields::cache_status::ForwardReason;
-use crate::fields::client_cert::has_credentials;
 
 /// How a request with a selected stored response is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +41,7 @@ pub enum Reuse {
 
 /// Does the client want nothing but what is stored (RFC 9111 s5.2.1.7)?
 pub fn only_if_cached(req: &RequestHead<'_>) -> bool {
-    RequestDirectives::of(req.fields).only_if_cached
+    req.asks.directives.only_if_cached
 }
 
 /// Decides whether the stored response that was selected for a request answers
@@ -54,7 +53,7 @@ pub fn reuse(req: &RequestHead<'_>, stored: &StoredHead, now: SystemTime, rules:
     if stored.directives.no_store || stored.directives.private {
         return Reuse::Forward(ForwardReason::Miss);
     }
-    let asked = RequestDirectives::of(req.fields);
+    let asked = req.asks.directives;
     let ttl = stored.ttl(now);
     let validate = |reason, detail| Reuse::Validate {
         if_error: may_stand_in(&asked, stored, None, now, rules),
@@ -94,7 +93,7 @@ pub fn stale_if_error(
     now: SystemTime,
     rules: &CacheRules,
 ) -> bool {
-    may_stand_in(&RequestDirectives::of(req.fields), stored, status, now, rules)
+    may_stand_in(&req.asks.directives, stored, status, now, rules)
 }
 
 fn may_stand_in(
@@ -170,9 +169,9 @@ fn unwanted_by_client(
 fn unfit(req: &RequestHead<'_>, stored: &StoredHead, rules: &CacheRules) -> Option<&'static str> {
     if stored.lifetime().source.is_explicit() {
         None
-    } else if has_credentials(req.fields) {
+    } else if req.asks.has_credentials {
         Some("authorization")
-    } else if !rules.ignore_cookies && req.fields.contains_key(header::COOKIE) {
+    } else if !rules.ignore_cookies && req.asks.has_cookies {
         Some("cookie")
     } else {
         None

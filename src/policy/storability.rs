@@ -9,8 +9,7 @@ use super::{
     CacheRules, FreshnessLifetime, LifetimeSource, RequestHead, Timing, freshness, partial, static_path,
     status,
 };
-use crate::fields::cache_control::{NoCache, RequestDirectives};
-use crate::fields::client_cert::has_credentials;
+use crate::fields::cache_control::NoCache;
 use crate::fields::date;
 use crate::fields::entity_tag::EntityTag;
 use crate::fields::forwarding;
@@ -120,16 +119,15 @@ impl NoStoreReason {
 /// Has `req` something for which a response to it might not be stored that is
 /// stored when others ask: credentials, or the wish itself?
 pub fn is_personal(req: &RequestHead<'_>, rules: &CacheRules) -> bool {
-    has_credentials(req.fields)
-        || (req.fields.contains_key(header::COOKIE)
-            && (!rules.ignore_cookies || static_path::looks_static(req.path)))
+    req.asks.has_credentials
+        || (req.asks.has_cookies && (!rules.ignore_cookies || static_path::looks_static(req.path)))
         || is_unwanted(req)
 }
 
 /// Does the client want nothing of the exchange to be stored (RFC 9111
 /// s5.2.1.5)?
 pub fn is_unwanted(req: &RequestHead<'_>) -> bool {
-    RequestDirectives::of(req.fields).no_store
+    req.asks.directives.no_store
 }
 
 /// Decides whether the response to `req` is stored.
@@ -254,8 +252,7 @@ fn by_vary(case: &Case<'_>) -> Option<NoStoreReason> {
 /// that ignores cookies is meant for files, and its pattern is how an attacker
 /// has a page taken for one.
 fn by_path(case: &Case<'_>) -> Option<NoStoreReason> {
-    let sent = &case.req.fields;
-    let is_known = sent.contains_key(header::COOKIE) || has_credentials(sent);
+    let is_known = case.req.asks.has_cookies || case.req.asks.has_credentials;
     (is_known && static_path::contradicts(case.req.path, case.fields)).then_some(NoStoreReason::Deception)
 }
 
@@ -264,12 +261,12 @@ fn by_path(case: &Case<'_>) -> Option<NoStoreReason> {
 /// for others too.
 fn by_authorization(case: &Case<'_>) -> Option<NoStoreReason> {
     let is_shared = case.stated.is_for_all() || case.stated.directives.must_revalidate;
-    let is_own = has_credentials(case.req.fields) && !(case.is_explicit() && is_shared);
+    let is_own = case.req.asks.has_credentials && !(case.is_explicit() && is_shared);
     is_own.then_some(NoStoreReason::Authorization)
 }
 
 fn by_cookie(case: &Case<'_>) -> Option<NoStoreReason> {
-    let is_own = case.req.fields.contains_key(header::COOKIE) && !case.is_explicit();
+    let is_own = case.req.asks.has_cookies && !case.is_explicit();
     (is_own && !case.rules.ignore_cookies).then_some(NoStoreReason::Cookie)
 }
 
@@ -377,7 +374,7 @@ mod tests {
     fn by_request() {
         let rules = CacheRules::default();
         let (asked, response) = (fields(&[]), fields(&[FRESH]));
-        let post = RequestHead { method: &Method::POST, ..get(&asked) };
+        let post = get(&asked).by(&Method::POST);
         let answer = storability(&post, StatusCode::OK, &response, at_once(now()), &rules);
         assert_eq!(answer, Storability::DoNotStore(Reason::Method));
         let unwanted = refused(&[("cache-control", "no-store")], 200, &[FRESH], &rules);

@@ -20,7 +20,7 @@ pub(super) fn fields(lines: &[(&str, &str)]) -> HeaderMap {
 }
 
 pub(super) fn get(fields: &HeaderMap) -> RequestHead<'_> {
-    RequestHead { method: &Method::GET, path: "/", fields }
+    RequestHead::new(&Method::GET, "/", fields)
 }
 
 pub(super) fn at_once(time: SystemTime) -> Timing {

@@ -382,7 +382,7 @@ mod tests {
         ] {
             let (asked, response) = (fields(asked), fields(response));
             let method = Method::from_bytes(method.as_bytes()).unwrap();
-            let req = RequestHead { method: &method, ..get(&asked) };
+            let req = get(&asked).by(&method);
             let status = StatusCode::from_u16(status).unwrap();
             let verdict = why(&req, status, &response, at_once(now()), rules);
             let found: Vec<_> = verdict

@@ -21,12 +21,10 @@ use http::Method;
 use tokio::sync::Semaphore;
 
 use super::Cache;
-use super::asked::head;
 use super::deliver::Content;
 use super::store::{StoredBody, StoredResponse};
-use crate::exchange::Request;
 use crate::fields::coding::Coding;
-use crate::policy::{self, CacheKey, CacheRules, Representation};
+use crate::policy::{self, CacheKey, CacheRules, Representation, RequestHead};
 
 #[cfg(test)]
 pub(in crate::cache) use coder::tests::decode;
@@ -130,15 +128,15 @@ impl Cache {
     /// The coding in which a stored response is asked for and is not there yet.
     pub(super) fn missing_coding(
         &self,
-        req: &Request,
+        req: &RequestHead<'_>,
         stored: &StoredResponse,
         rules: &CacheRules,
     ) -> Option<Coding> {
         let StoredBody::Memory(bytes) = &stored.body else { return None };
-        if bytes.len() > LONGEST || !(req.method == Method::GET || req.method == Method::HEAD) {
+        if bytes.len() > LONGEST || !(*req.method == Method::GET || *req.method == Method::HEAD) {
             return None;
         }
-        match policy::representation(&head(req), &stored.head, Some(bytes.len() as u64), rules) {
+        match policy::representation(req, &stored.head, Some(bytes.len() as u64), rules) {
             Representation::Encoded(coding) if stored.encoded(coding).is_none() => Some(coding),
             _ => None,
         }

@@ -108,7 +108,7 @@ fn head() -> Arc<StoredHead> {
     fields.insert("cache-control", HeaderValue::from_static("max-age=60"));
     fields.insert("surrogate-key", HeaderValue::from_static("red"));
     let none = HeaderMap::new();
-    let req = RequestHead { method: &Method::GET, path: "/", fields: &none };
+    let req = RequestHead::new(&Method::GET, "/", &none);
     let timing = Timing { request: SystemTime::UNIX_EPOCH, response: SystemTime::UNIX_EPOCH };
     Arc::new(StoredHead::new(&req, StatusCode::OK, fields, timing, &CacheRules::default()))
 }

@@ -187,7 +187,7 @@ impl Asked {
         let mut fields = HeaderMap::new();
         fields.insert("cache-control", HeaderValue::from_static("max-age=60"));
         let none = HeaderMap::new();
-        let req = RequestHead { method: &Method::GET, path: "/", fields: &none };
+        let req = RequestHead::new(&Method::GET, "/", &none);
         let epoch = SystemTime::UNIX_EPOCH;
         let timing = Timing { request: epoch, response: epoch };
         let head = StoredHead::new(&req, StatusCode::OK, fields, timing, &CacheRules::default());

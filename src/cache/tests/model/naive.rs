@@ -66,7 +66,7 @@ impl Asked {
     }
 
     fn head(&self) -> RequestHead<'_> {
-        RequestHead { method: &Method::GET, path: path_of(self.path), fields: &self.fields }
+        RequestHead::new(&Method::GET, path_of(self.path), &self.fields)
     }
 
     fn status(&self) -> CacheStatus {
@@ -105,7 +105,7 @@ impl Naive {
             };
             return self.pass(method, path, fields, status);
         }
-        let req = RequestHead { method, path: path_of(path), fields };
+        let req = RequestHead::new(method, path_of(path), fields);
         let mut asked = Asked {
             path,
             fields: fields.clone(),
@@ -290,7 +290,7 @@ impl Naive {
     /// The stored response, where it may stand in for a failure.
     fn stand_in(&self, method: &Method, asked: &Asked, code: Option<StatusCode>) -> Option<Got> {
         let stored = asked.if_error.as_ref()?;
-        let req = RequestHead { method, ..asked.head() };
+        let req = asked.head().by(method);
         policy::stale_if_error(&req, &stored.head, code, self.wall, &self.rules).then(|| {
             let status = CacheStatus {
                 fwd_status: code.map(|code| code.as_u16()),
@@ -491,7 +491,8 @@ impl Naive {
 
     /// Nobody waits for what could not answer a request at this moment.
     fn mark_after(&mut self, path: &'static str, head: &StoredHead) {
-        let plain = RequestHead { method: &Method::GET, path: path_of(path), fields: &HeaderMap::new() };
+        let none = HeaderMap::new();
+        let plain = RequestHead::new(&Method::GET, path_of(path), &none);
         let until = match policy::reuse(&plain, head, self.wall, &self.rules) {
             Reuse::Serve { .. } | Reuse::ServeStale { .. } => None,
             Reuse::Validate { .. } | Reuse::Forward(_) => Some(self.now + ALONE),

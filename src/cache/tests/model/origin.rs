@@ -103,7 +103,7 @@ impl Site {
         }
         let status = StatusCode::from_u16(resource.status).unwrap();
         if resource.takes_ranges {
-            let req = RequestHead { method: &seen.method, path: seen.path, fields: &seen.fields };
+            let req = RequestHead::new(&seen.method, seen.path, &seen.fields);
             let range = policy::range(&req, status, &fields, content.len() as u64);
             if let RangeAnswer::Part { first, last } = range {
                 let part = content.slice(usize::try_from(first).unwrap()..=usize::try_from(last).unwrap());

@@ -106,7 +106,7 @@ impl Tier {
         let request = field_map(&[("accept", accept)]);
         let now = self.clock.wall();
         Arc::new(StoredHead::new(
-            &RequestHead { method: &Method::GET, path: "/", fields: &request },
+            &RequestHead::new(&Method::GET, "/", &request),
             StatusCode::OK,
             field_map(fields),
             Timing { request: now, response: now },
