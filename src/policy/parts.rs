@@ -33,6 +33,8 @@ pub struct HeadParts {
     pub made: SystemTime,
     /// When it came.
     pub received: SystemTime,
+    /// True if its lifetime was ended early.
+    pub is_ended: bool,
 }
 
 /// A field that Vary names, and its normal form in the request that brought
@@ -61,6 +63,7 @@ impl StoredHead {
             initial_age: self.initial_age,
             made: self.made,
             received: self.received,
+            is_ended: self.is_ended,
         }
     }
 
@@ -84,6 +87,7 @@ impl StoredHead {
             initial_age: parts.initial_age,
             made: parts.made,
             received: parts.received,
+            is_ended: parts.is_ended,
         }
     }
 }

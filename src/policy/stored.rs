@@ -32,6 +32,8 @@ pub struct StoredHead {
     pub(super) initial_age: Duration,
     pub(super) made: SystemTime,
     pub(super) received: SystemTime,
+    /// True if its lifetime was ended early.
+    pub(super) is_ended: bool,
     pub(super) last_modified: Option<SystemTime>,
     /// Set for a 206, apart: there are few.
     pub(super) part: Option<Box<Part>>,
@@ -107,6 +109,7 @@ impl StoredHead {
             initial_age,
             made,
             received: timing.response,
+            is_ended: false,
         }
     }
 
@@ -150,13 +153,14 @@ impl StoredHead {
 
     /// Its age: `current_age` of RFC 9111 s4.2.3. If the clock was put back since it
     /// came, nobody knows that, and it counts as being at the end of its lifetime:
-    /// what is stale is validated.
+    /// what is stale is validated. One whose lifetime was ended early stays at its end.
     pub fn age(&self, now: SystemTime) -> Duration {
-        match now.duration_since(self.received) {
+        let age = match now.duration_since(self.received) {
             Ok(passed) => self.initial_age + passed,
             Err(_) if self.came_by(now) => self.initial_age,
             Err(_) => self.initial_age.max(self.lifetime.duration),
-        }
+        };
+        if self.is_ended { age.max(self.lifetime.duration) } else { age }
     }
 
     /// False if it came at a time that is still to come: the clock was put back.
@@ -183,18 +187,17 @@ impl StoredHead {
     }
 
     /// The same, stale from `time` on as if its lifetime had ended then; `None`
-    /// if it was stale already. No clock that is put back makes it fresh again: it
-    /// is as if it had come at that time, with the age that it had then.
+    /// if it was stale already. No clock that is put back makes it fresh again.
     pub fn stale_from(&self, time: SystemTime) -> Option<Self> {
-        let is_fresh_some_time = self.initial_age < self.lifetime.duration;
-        if !(self.is_fresh(time) || is_fresh_some_time && !self.came_by(time)) {
+        let may_be_fresh = self.initial_age < self.lifetime.duration && !self.came_by(time);
+        if self.is_ended || !(self.is_fresh(time) || may_be_fresh) {
             return None;
         }
         let mut stale = self.clone();
         // A lifetime of zero would say that it was never fresh.
-        stale.initial_age = self.age(time).max(Duration::from_nanos(1));
-        stale.lifetime.duration = stale.initial_age;
-        stale.received = time;
+        stale.initial_age = self.initial_age.max(Duration::from_nanos(1));
+        stale.lifetime.duration = stale.age(time);
+        stale.is_ended = true;
         Some(stale)
     }
 
@@ -342,6 +345,22 @@ mod tests {
                 .is_none()
         );
         assert!(stored_from(&[("cache-control", "max-age=0")], now()).stale_from(now()).is_none());
+    }
+
+    #[test]
+    fn what_is_made_stale_at_once_keeps_its_order() {
+        let head = |age, millis| {
+            let date = ("date", "Sun, 06 Nov 1994 08:49:37 GMT");
+            let lines = [("cache-control", "max-age=60"), date, ("age", age)];
+            stored_from(&lines, now() + Duration::from_millis(millis))
+        };
+        let purged = now() + Duration::from_secs(9);
+        for ages in [["0", "0"], ["0", "5"], ["5", "0"]] {
+            let (older, newer) = (head(ages[0], 1), head(ages[1], 2));
+            assert!(newer.recency(purged) > older.recency(purged));
+            let (older, newer) = (older.stale_from(purged).unwrap(), newer.stale_from(purged).unwrap());
+            assert!(newer.recency(purged) > older.recency(purged), "{ages:?}");
+        }
     }
 
     proptest! {

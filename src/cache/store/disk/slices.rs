@@ -72,5 +72,6 @@ fn head() -> StoredHead {
         initial_age: Duration::ZERO,
         made: SystemTime::UNIX_EPOCH,
         received: SystemTime::UNIX_EPOCH,
+        is_ended: false,
     })
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{ABSENT, Blocks, LONGEST_HEAD, MAGIC, PREFIX, PRESENT, SOURCES};
+use super::{ABSENT, Blocks, ENDED, LONGEST_HEAD, MAGIC, PREFIX, PRESENT, SOURCES};
 use crate::cache::store::Sliced;
 use crate::fields::cache_control::{NoCache, ResponseDirectives};
 use crate::policy::{FreshnessLifetime, HeadParts, SelectingValue, StoredHead};
@@ -94,7 +94,9 @@ impl<'a> Reader<'a> {
 
     fn head(&mut self) -> Option<HeadParts> {
         let status = StatusCode::from_u16(self.u16()?).ok()?;
-        let (duration, source) = (self.duration()?, *SOURCES.get(usize::from(self.u8()?))?);
+        let (duration, source) = (self.duration()?, self.u8()?);
+        let is_ended = source & ENDED != 0;
+        let source = *SOURCES.get(usize::from(source & !ENDED))?;
         Some(HeadParts {
             status,
             lifetime: FreshnessLifetime { duration, source },
@@ -104,6 +106,7 @@ impl<'a> Reader<'a> {
             directives: self.directives()?,
             fields: self.fields()?,
             selecting: None,
+            is_ended,
         })
     }
 

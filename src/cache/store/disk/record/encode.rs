@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use http::{HeaderName, header};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{ABSENT, Blocks, LONGEST_HEAD, MAGIC, PREFIX, PRESENT, SOURCES};
+use super::{ABSENT, Blocks, ENDED, LONGEST_HEAD, MAGIC, PREFIX, PRESENT, SOURCES};
 use crate::cache::store::Sliced;
 use crate::fields::cache_control::{NoCache, ResponseDirectives};
 use crate::policy::{HeadParts, SelectingValue, StoredHead};
@@ -94,7 +94,8 @@ impl Writer {
         self.duration(parts.lifetime.duration);
         // INVARIANT: the list has every source, which its test holds.
         let source = SOURCES.iter().position(|source| *source == parts.lifetime.source).unwrap_or_default();
-        self.u8(u8::try_from(source).unwrap_or_default());
+        let ended = if parts.is_ended { ENDED } else { 0 };
+        self.u8(u8::try_from(source).unwrap_or_default() | ended);
         self.duration(parts.initial_age);
         self.time(parts.made);
         self.time(parts.received);

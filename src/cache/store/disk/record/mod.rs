@@ -46,6 +46,9 @@ const SOURCES: [LifetimeSource; 9] = [
     LifetimeSource::Default,
 ];
 
+/// Beside the source of a lifetime: it was ended early.
+const ENDED: u8 = 0x80;
+
 /// Any bytes behind a prefix that is right.
 #[cfg(fuzzing)]
 pub(super) fn sealed(bytes: &[u8]) -> Vec<u8> {

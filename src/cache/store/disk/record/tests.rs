@@ -73,6 +73,7 @@ prop_compose! {
         (lifetime, initial_age) in (duration(), duration()),
         source in 0..SOURCES.len(),
         (made, received) in (time(), time()),
+        is_ended: bool,
     ) -> HeadParts {
         HeadParts {
             status: StatusCode::from_u16(status).unwrap(),
@@ -83,6 +84,7 @@ prop_compose! {
             initial_age,
             made,
             received,
+            is_ended,
         }
     }
 }
@@ -160,6 +162,7 @@ fn every_bit_of_a_head_counts() {
         initial_age: Duration::ZERO,
         made: SystemTime::UNIX_EPOCH,
         received: SystemTime::UNIX_EPOCH,
+        is_ended: false,
     });
     let bytes = encode(b"key", 7, &head, None, &Blocks::of(b"content")).unwrap().bytes;
     for at in 0..bytes.len() * 8 {
