@@ -19,7 +19,7 @@ use tokio::sync::SetOnce;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-use choose::Picked;
+use choose::{Picked, Wish};
 use roster::Roster;
 use succession::Legacy;
 
@@ -204,9 +204,7 @@ impl Pool {
 
     /// Sends `req` to one server after the other until one answers or no
     /// further try is allowed.
-    async fn send(&self, req: Request) -> Result<Response, FetchError> {
-        let wish = self.wish(&req);
-        let mut req = OutboundRequest::new(req, &self.pseudonym)?;
+    async fn send(&self, req: &mut OutboundRequest, wish: Wish) -> Result<Response, FetchError> {
         if !self.is_settled.initialized() {
             // Too long a wait is no failure: then somebody is asked unchecked.
             let _ = timeout(self.config.timeouts.connect, self.is_settled.wait()).await;
@@ -215,20 +213,20 @@ impl Pool {
         let begun = self.now();
         let mut now = begun;
         let mut tried = Vec::new();
-        let mut last = None;
+        let mut last: Option<Box<Result<_, _>>> = None;
         loop {
             // Anew for each try: who failed may be one of a list that is over.
             let members = self.members();
             let Some(Picked { member, trial }) = self.pick(&members, wish, &tried, now) else {
                 // What there is is better than nothing.
-                return last.unwrap_or_else(|| Err(self.nobody(&members)));
+                return last.map_or_else(|| Err(self.nobody(&members)), |last| *last);
             };
             if last.take().is_some() {
                 self.metrics.origin_retries.increment();
             }
             let number = u32::try_from(tried.len()).unwrap_or(u32::MAX).saturating_add(1);
             let sent = now;
-            let mut result = member.origin.send(&mut req).await;
+            let mut result = member.origin.send(req).await;
             now = self.now();
             self.observe(member, &mut result, number, (sent, now), trial.is_some());
             drop(trial);
@@ -252,7 +250,7 @@ impl Pool {
                 return result;
             }
             tried.push(Arc::clone(member));
-            last = Some(result);
+            last = Some(Box::new(result));
         }
     }
 
@@ -278,6 +276,11 @@ impl Pool {
 
 impl Origin for Pool {
     fn fetch(self: Arc<Self>, req: Request) -> BoxFuture<'static, Result<Response, FetchError>> {
-        Box::pin(async move { self.send(req).await })
+        let wish = self.wish(&req);
+        // Made ready first: the future has no room for the request as it came.
+        match OutboundRequest::new(req, &self.pseudonym) {
+            Ok(mut req) => Box::pin(async move { self.send(&mut req, wish).await }),
+            Err(error) => Box::pin(std::future::ready(Err(error))),
+        }
     }
 }

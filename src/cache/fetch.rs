@@ -80,7 +80,7 @@ impl Miss {
 
     /// The response, or why there is none. Dropping it leaves the fill that it
     /// leads or follows to run on.
-    pub(super) async fn answer(mut self) -> Result<Response, Failure> {
+    pub(super) async fn answer(&mut self) -> Result<Response, Failure> {
         if self.cache.store.has_disk()
             && let Some(answer) = Box::pin(self.look_on_disk()).await
         {
@@ -108,7 +108,7 @@ impl Miss {
         self.alone().await
     }
 
-    async fn lead(mut self, guard: FillGuard) -> Result<Response, Failure> {
+    async fn lead(&mut self, guard: FillGuard) -> Result<Response, Failure> {
         // The fill that would have answered may have ended since the lookup.
         if let Some(answer) = self.look_again().await {
             return answer;
@@ -186,7 +186,7 @@ impl Miss {
         Break(Ok(deliver::forwarded_as(opened.fwd_status, response)))
     }
 
-    async fn alone(self) -> Result<Response, Failure> {
+    async fn alone(&self) -> Result<Response, Failure> {
         if self.is_partial() && self.is_conditional() {
             return self.unchanged("range").await;
         }
@@ -198,7 +198,7 @@ impl Miss {
     }
 
     /// Sends the request as it is, for this reason: nothing is stored.
-    async fn unchanged(self, reason: &'static str) -> Result<Response, Failure> {
+    async fn unchanged(&self, reason: &'static str) -> Result<Response, Failure> {
         let cache = Some(CacheStatus { detail: Some(reason), ..self.forwarded() });
         match Arc::clone(&self.asked.origin).fetch(self.asked.request()).await {
             Ok(mut response) => {
@@ -210,7 +210,7 @@ impl Miss {
     }
 
     pub(super) async fn conclude(
-        self,
+        &self,
         received: Result<Received, Arc<FetchError>>,
     ) -> Result<Response, Failure> {
         match received {

@@ -93,29 +93,32 @@ impl Fill {
 
     /// Asks, and resolves with the head of the response. Dropping it cancels
     /// the request.
-    pub(super) async fn receive(mut self) -> Result<Received, Arc<FetchError>> {
-        self.cache.metrics.fills.increment();
-        // What follows a head is boxed where it stores something: what is only passed on
-        // does not carry the state of that.
-        loop {
-            let validating = self.validate.take();
-            let sent = self.cache.clock.wall();
-            let origin = Arc::clone(&self.asked.origin);
-            let response = match origin.fetch(self.request(validating.as_deref())).await {
-                Ok(response) => response,
-                Err(error) => return Err(self.failed(error)),
-            };
-            let timing = Timing { request: sent, response: self.cache.clock.wall() };
-            match validating {
-                Some(stored) if response.status == StatusCode::NOT_MODIFIED => {
-                    if policy::matches_validator(&stored.head, &response.fields) {
-                        return Ok(Box::pin(self.freshen(&stored, response, timing)).await);
+    #[expect(clippy::manual_async_fn, reason = "an async function has room for its arguments twice")]
+    pub(super) fn receive(mut self) -> impl Future<Output = Result<Received, Arc<FetchError>>> + Send {
+        async move {
+            self.cache.metrics.fills.increment();
+            // What follows a head is boxed where it stores something: what is only passed on
+            // does not carry the state of that.
+            loop {
+                let validating = self.validate.take();
+                let sent = self.cache.clock.wall();
+                let origin = Arc::clone(&self.asked.origin);
+                let response = match origin.fetch(self.request(validating.as_deref())).await {
+                    Ok(response) => response,
+                    Err(error) => return Err(self.failed(error)),
+                };
+                let timing = Timing { request: sent, response: self.cache.clock.wall() };
+                match validating {
+                    Some(stored) if response.status == StatusCode::NOT_MODIFIED => {
+                        if policy::matches_validator(&stored.head, &response.fields) {
+                            return Ok(Box::pin(self.freshen(&stored, response, timing)).await);
+                        }
+                        // It confirms something else than what is stored: ask for the whole.
                     }
-                    // It confirms something else than what is stored: ask for the whole.
-                }
-                stored => {
-                    self.validate = stored;
-                    return Ok(self.accept(response, timing).await);
+                    stored => {
+                        self.validate = stored;
+                        return Ok(self.accept(response, timing).await);
+                    }
                 }
             }
         }
@@ -174,57 +177,68 @@ impl Fill {
     }
 
     /// A response of its own.
-    pub(super) async fn accept(self, response: Response, timing: Timing) -> Received {
-        let rules = &self.asked.rules;
-        let length = declared_length(&response);
-        match policy::storability(&self.asked.head(), response.status, &response.fields, timing, rules) {
-            Storability::DoNotStore(reason) => {
-                if reason == NoStoreReason::TooLarge {
-                    self.cache.metrics.limit(Limit::MaxObject);
+    #[expect(clippy::manual_async_fn, reason = "an async function has room for its arguments twice")]
+    pub(super) fn accept(self, response: Response, timing: Timing) -> impl Future<Output = Received> + Send {
+        async move {
+            let rules = &self.asked.rules;
+            let length = declared_length(&response);
+            match policy::storability(&self.asked.head(), response.status, &response.fields, timing, rules) {
+                Storability::DoNotStore(reason) => {
+                    if reason == NoStoreReason::TooLarge {
+                        self.cache.metrics.limit(Limit::MaxObject);
+                    }
+                    self.refuse(response, reason.as_str(), reason.is_of_request()).await
                 }
-                self.refuse(response, reason.as_str(), reason.is_of_request()).await
+                Storability::Store if response.status == StatusCode::PARTIAL_CONTENT => {
+                    Box::pin(self.accept_part(response, timing)).await
+                }
+                // It may be the answer to the range only.
+                Storability::Store if self.of_a_part && response.status != StatusCode::OK => {
+                    self.refuse(response, "range", true).await
+                }
+                Storability::Store
+                    if let Some((head, sliced)) = self.head_of_slices(&response, length, timing) =>
+                {
+                    Box::pin(self.open_slices(response, head, sliced)).await
+                }
+                Storability::Store if length.is_some_and(|length| length > self.max_object()) => {
+                    self.cache.metrics.limit(Limit::MaxObject);
+                    self.refuse(response, "too-large", false).await
+                }
+                Storability::Store if contradicts(&response.body, length) => {
+                    self.refuse(response, "length-mismatch", false).await
+                }
+                Storability::Store => Box::pin(self.open(response, length, timing)).await,
             }
-            Storability::Store if response.status == StatusCode::PARTIAL_CONTENT => {
-                Box::pin(self.accept_part(response, timing)).await
-            }
-            // It may be the answer to the range only.
-            Storability::Store if self.of_a_part && response.status != StatusCode::OK => {
-                self.refuse(response, "range", true).await
-            }
-            Storability::Store
-                if let Some((head, sliced)) = self.head_of_slices(&response, length, timing) =>
-            {
-                Box::pin(self.open_slices(response, head, sliced)).await
-            }
-            Storability::Store if length.is_some_and(|length| length > self.max_object()) => {
-                self.cache.metrics.limit(Limit::MaxObject);
-                self.refuse(response, "too-large", false).await
-            }
-            Storability::Store if contradicts(&response.body, length) => {
-                self.refuse(response, "length-mismatch", false).await
-            }
-            Storability::Store => Box::pin(self.open(response, length, timing)).await,
         }
     }
 
     /// A response for the one client. Where the reason is `of_request`, others
     /// may get one that can be shared, and what is stored for them stays.
-    async fn refuse(self, response: Response, reason: &'static str, of_request: bool) -> Received {
-        let status = response.status;
-        // Where an origin server fails, another request helps nobody.
-        let personal = of_request && !status.is_server_error();
-        self.tell(Outcome::Unshared { status, personal });
-        if policy::is_of_resource(status) {
-            let store = &self.cache.store;
-            if let Some(outdated) = self.validate.as_ref().filter(|_| !of_request) {
-                Box::pin(store.forget(&self.key, outdated)).await;
+    #[expect(clippy::manual_async_fn, reason = "an async function has room for its arguments twice")]
+    fn refuse(
+        self,
+        response: Response,
+        reason: &'static str,
+        of_request: bool,
+    ) -> impl Future<Output = Received> + Send {
+        async move {
+            let status = response.status;
+            // Where an origin server fails, another request helps nobody.
+            let personal = of_request && !status.is_server_error();
+            self.tell(Outcome::Unshared { status, personal });
+            if policy::is_of_resource(status) {
+                let store = &self.cache.store;
+                if let Some(outdated) = self.validate.as_ref().filter(|_| !of_request) {
+                    Box::pin(store.forget(&self.key, outdated)).await;
+                }
+                // Of the whole a part says nothing.
+                if self.collapse && !self.of_a_part {
+                    Box::pin(store.mark(&self.key, self.cache.alone(of_request))).await;
+                }
             }
-            // Of the whole a part says nothing.
-            if self.collapse && !self.of_a_part {
-                Box::pin(store.mark(&self.key, self.cache.alone(of_request))).await;
-            }
+            Received::Unshared(response, reason)
         }
-        Received::Unshared(response, reason)
     }
 
     async fn open(self, response: Response, length: Option<u64>, timing: Timing) -> Received {

@@ -205,8 +205,8 @@ impl Cache {
                 Handling::ready(Err(Failure::OnlyIfCached))
             }
             Lookup::Fetch(plan) => {
-                let miss = Miss::new(Arc::clone(self), Asked::new(req, rules, origin), plan);
-                Handling::pending(miss.answer())
+                let mut miss = Miss::new(Arc::clone(self), Asked::new(req, rules, origin), plan);
+                Handling::pending(async move { miss.answer().await })
             }
         }
     }

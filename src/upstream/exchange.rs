@@ -1,12 +1,12 @@
 //! One request on a connection to an origin server: from its message to the head
 //! of the response, watched for silence, and how far it had come if there is none.
 
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use hyper::ext::on_informational;
-use tokio::pin;
 use tokio::select;
 use tokio::time::sleep;
 
@@ -40,7 +40,7 @@ impl OriginServer {
                 inbound::pass_on(&interim, res.status(), res.headers(), res.version());
             });
         }
-        let answer = connection.sender.try_send_request(message);
+        let answer = pin!(connection.sender.try_send_request(message));
         let Some(answer) = self.in_time(answer, upload.as_deref()).await else {
             let progress = connection.traffic.progress();
             return Err(FetchError::new(ProxyErrorType::HttpResponseTimeout, progress));
@@ -64,7 +64,7 @@ impl OriginServer {
         stream.upload.clone_from(&upload);
         self.metrics.origin_requests.increment();
         let message = message.map(|body| RequestContent::new(body, upload.clone()));
-        let answer = stream.sender.try_send_request(message);
+        let answer = pin!(stream.sender.try_send_request(message));
         let Some(answer) = self.in_time(answer, upload.as_deref()).await else {
             // Nobody knows whether anything still arrives there.
             stream.connection.retire();
@@ -95,10 +95,13 @@ impl OriginServer {
 
     /// `answer`, unless the server has been silent for `timeouts.first_byte`.
     /// Time in which the client's content is waited for does not count.
-    async fn in_time<T>(&self, answer: impl Future<Output = T>, upload: Option<&Upload>) -> Option<T> {
+    async fn in_time<T>(
+        &self,
+        mut answer: Pin<&mut impl Future<Output = T>>,
+        upload: Option<&Upload>,
+    ) -> Option<T> {
         let limit = self.timeouts.first_byte;
-        let timer = sleep(limit);
-        pin!(answer, timer);
+        let mut timer = pin!(sleep(limit));
         loop {
             select! {
                 biased;
