@@ -213,6 +213,7 @@ impl Pool {
         let begun = self.now();
         let mut now = begun;
         let mut tried = Vec::new();
+        // Boxed: most requests are answered at the first try, and carry no room for it.
         let mut last: Option<Box<Result<_, _>>> = None;
         loop {
             // Anew for each try: who failed may be one of a list that is over.

@@ -128,7 +128,7 @@ impl Fill {
         let mut req = self.asked.request();
         match validating {
             Some(stored) => policy::conditional(&[&*stored.head], &mut req.fields),
-            None if self.of_a_part || !self.asked.head().is_conditional() => {}
+            None if self.of_a_part || self.asked.head().is_plain() => {}
             None => policy::strip_conditional(&mut req.fields),
         }
         req

@@ -1,8 +1,6 @@
 //! `Age` (RFC 9111 s5.1).
 
-use std::time::Duration;
-
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, header};
 
 use super::{delta_seconds, list};
 
@@ -12,23 +10,9 @@ pub fn of(fields: &HeaderMap) -> Option<u32> {
     delta_seconds::parse(list::field_members(fields, &header::AGE).next()?)
 }
 
-/// Its value for an age, in whole seconds.
-pub fn value(age: Duration) -> HeaderValue {
-    let mut digits = itoa::Buffer::new();
-    let seconds = digits.format(age.as_secs());
-    HeaderValue::from_str(seconds).unwrap_or(HeaderValue::from_static("0"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn it_counts_in_whole_seconds() {
-        for (age, expected) in [(0, "0"), (999, "0"), (7_200_500, "7200")] {
-            assert_eq!(value(Duration::from_millis(age)), expected);
-        }
-    }
 
     #[test]
     fn the_first_member_counts_and_nonsense_is_ignored() {

@@ -3,8 +3,7 @@
 //! `forwarding`, and what a certificate is worth where it was checked.
 
 use base64::prelude::{BASE64_STANDARD, Engine};
-use http::header::AUTHORIZATION;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue};
 
 /// The certificate of the client (RFC 9440 s2.2).
 pub const CLIENT_CERT: HeaderName = HeaderName::from_static("client-cert");
@@ -22,12 +21,6 @@ pub fn value(certificate: &[u8]) -> Option<HeaderValue> {
     HeaderValue::try_from(format!(":{}:", BASE64_STANDARD.encode(certificate))).ok()
 }
 
-/// True if a request says who sends it: by credentials of its own (RFC 9110
-/// s11.6.2), or by a certificate.
-pub fn has_credentials(fields: &HeaderMap) -> bool {
-    fields.contains_key(AUTHORIZATION) || fields.contains_key(CLIENT_CERT)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -35,14 +28,5 @@ mod tests {
     #[test]
     fn a_certificate_is_a_byte_sequence() {
         assert_eq!(value(&[0, 1, 254]).unwrap(), ":AAH+:");
-    }
-
-    #[test]
-    fn a_certificate_is_a_credential() {
-        for (name, is_one) in [("authorization", true), ("client-cert", true), ("cookie", false)] {
-            let fields =
-                HeaderMap::from_iter([(HeaderName::from_static(name), HeaderValue::from_static("x"))]);
-            assert_eq!(has_credentials(&fields), is_one, "{name}");
-        }
     }
 }

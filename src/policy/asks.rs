@@ -44,17 +44,12 @@ impl Asks {
         }
         asks
     }
-
-    /// True if the answer is not simply the whole of a representation: the request has
-    /// preconditions, or asks for ranges.
-    pub(super) fn is_conditional(&self) -> bool {
-        self.expects_a_state || self.has_validators || self.has_range
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fields::client_cert::CLIENT_CERT;
     use crate::policy::testing::fields;
 
     #[test]
@@ -72,7 +67,7 @@ mod tests {
             ("range", "bytes=0-", Asks { has_range: true, ..plain }),
             ("if-range", "\"x\"", Asks { has_range: true, ..plain }),
             ("authorization", "Basic x", Asks { has_credentials: true, ..plain }),
-            ("client-cert", ":AA==:", Asks { has_credentials: true, ..plain }),
+            (CLIENT_CERT.as_str(), ":AA==:", Asks { has_credentials: true, ..plain }),
             ("cookie", "a=b", Asks { has_cookies: true, ..plain }),
         ] {
             assert_eq!(Asks::of(&fields(&[("x-first", "1"), (name, value)])), expected, "{name}");

@@ -108,9 +108,10 @@ impl<'a> RequestHead<'a> {
         self.asks.has_validators
     }
 
-    /// True if not simply the whole is asked for: it has preconditions or ranges.
-    pub fn is_conditional(&self) -> bool {
-        self.asks.is_conditional()
+    /// True if simply the whole of a representation is asked for: it has neither
+    /// preconditions nor ranges.
+    pub fn is_plain(&self) -> bool {
+        !(self.asks.expects_a_state || self.asks.has_validators || self.asks.has_range)
     }
 
     /// The same request by another method.

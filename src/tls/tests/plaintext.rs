@@ -5,13 +5,14 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, Join, ReadBuf, join};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
 use super::*;
 
 /// Counts the looks at a socket.
 struct Counted {
-    stream: TcpStream,
+    socket: OwnedReadHalf,
     looks: usize,
 }
 
@@ -22,35 +23,21 @@ impl AsyncRead for Counted {
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         self.looks += 1;
-        Pin::new(&mut self.stream).poll_read(context, into)
+        Pin::new(&mut self.socket).poll_read(context, into)
     }
 }
 
-impl AsyncWrite for Counted {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
-    }
+type Socket = Join<Counted, OwnedWriteHalf>;
 
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
-    }
-}
-
-async fn ends() -> (Edge, TlsStream<TcpStream>, Plaintext<Counted>) {
+async fn ends() -> (Edge, TlsStream<TcpStream>, Plaintext<Socket>) {
     let edge = edge(&["a.test"]).await;
     let client = client("a.test");
     let serve = async {
         let (stream, _) = edge.listener.accept().await.unwrap();
+        let (socket, writer) = stream.into_split();
+        let stream = join(Counted { socket, looks: 0 }, writer);
         let deadline = SystemClock.now() + Duration::from_secs(10);
-        accept(Counted { stream, looks: 0 }, &edge.tls, deadline, &edge.metrics).await.unwrap()
+        accept(stream, &edge.tls, deadline, &edge.metrics).await.unwrap()
     };
     let (stream, accepted) = tokio::join!(async { client.connect(&edge).await.unwrap() }, serve);
     let Accepted::Http { stream: plaintext, .. } = accepted else { panic!("no HTTP") };
@@ -93,10 +80,10 @@ async fn what_has_come_costs_one_look_at_the_socket() {
         io::Write::write_all(&mut client.get_mut().1.writer(), b"hello").unwrap();
         io::Write::write_all(&mut client.get_mut().1.writer(), b", you").unwrap();
         client.flush().await.unwrap();
-        plaintext.stream().get_ref().0.stream.readable().await.unwrap();
-        let before = plaintext.stream().get_ref().0.looks;
+        plaintext.stream().get_ref().0.reader().socket.readable().await.unwrap();
+        let before = plaintext.stream().get_ref().0.reader().looks;
         assert_eq!(plaintext.read(&mut piece).await.unwrap(), 10);
-        assert_eq!(plaintext.stream().get_ref().0.looks, before + 1);
+        assert_eq!(plaintext.stream().get_ref().0.reader().looks, before + 1);
     }
 }
 
