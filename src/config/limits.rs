@@ -23,7 +23,7 @@ pub(super) fn read(table: &mut Table<'_>) -> Limits {
         connections_per_ip: connections_per_ip(table),
         request_line: table.size("request_line", 8 << 10, 256..=MIB),
         header_bytes: table.size("header_bytes", 32 << 10, KIB..=MIB),
-        headers: table.number("headers", 100, 8..=10_000),
+        headers: table.number("headers", Limits::HEADERS_OF_HYPER, 8..=10_000),
         body: table.size("body", 100 * MIB, BODY),
         handshake_timeout: table.duration("handshake_timeout", seconds(10), timeout()),
         header_timeout: table.duration("header_timeout", seconds(10), timeout()),
@@ -37,7 +37,7 @@ pub(super) fn read(table: &mut Table<'_>) -> Limits {
         h2_streams,
         h2_resets,
         origin_header_bytes: table.size("origin_header_bytes", 64 << 10, KIB..=MIB),
-        origin_headers: table.number("origin_headers", 200, 8..=10_000),
+        origin_headers: table.number("origin_headers", Limits::HEADERS_OF_HYPER, 8..=10_000),
     }
 }
 

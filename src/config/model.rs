@@ -154,6 +154,12 @@ pub struct Limits {
     pub origin_headers: usize,
 }
 
+impl Limits {
+    /// As many fields as hyper has room for by itself: told of another number, it makes
+    /// tables of that length for each message.
+    pub const HEADERS_OF_HYPER: usize = 100;
+}
+
 /// How often something may happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Frequency {

@@ -45,9 +45,6 @@ const LAST_REQUEST_WITHIN: Duration = Duration::from_secs(1);
 /// How long nothing goes on before an HTTP/1 connection rests.
 const RESTS_AFTER: Duration = Duration::from_secs(2);
 
-/// Fields of a request that hyper takes unless it is told otherwise.
-const HEADERS_OF_HYPER: usize = 100;
-
 impl Front {
     /// Serves a connection until it ends. Dropping the future closes it.
     pub async fn serve<S>(
@@ -196,8 +193,7 @@ impl Front {
             .header_read_timeout(None)
             .max_buf_size((limits.header_bytes + limits.request_line).max(SMALLEST_BUFFER))
             .half_close(false);
-        // For a number that it is told, hyper fills tables of that length for each request.
-        if limits.headers != HEADERS_OF_HYPER {
+        if limits.headers != Limits::HEADERS_OF_HYPER {
             builder.max_headers(limits.headers);
         }
         builder

@@ -227,6 +227,6 @@ pub(super) fn test_limits() -> Limits {
         h2_streams: 100,
         h2_resets: Frequency { times: 100, within: Duration::from_secs(10) },
         origin_header_bytes: 65536,
-        origin_headers: 200,
+        origin_headers: 100,
     }
 }

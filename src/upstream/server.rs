@@ -25,7 +25,9 @@ use super::opening::{Offer, Opened, OriginTlsClient};
 use super::slots::{Room, Slot, Slots};
 use super::{OutboundRequest, UpstreamError, inbound, read_ahead};
 use crate::base::{Clock, Tasks, random_unit};
-use crate::config::model::{ConnectionLife, OriginProtocol, OriginTimeouts, PoolConfig, ProxyProtocol};
+use crate::config::model::{
+    ConnectionLife, Limits, OriginProtocol, OriginTimeouts, PoolConfig, ProxyProtocol,
+};
 use crate::exchange::{Body, Facts, FetchError, Host, RequestProgress, Response, Tunnel};
 use crate::fields::proxy_status::ProxyErrorType;
 use crate::telemetry::metrics::Metrics;
@@ -79,10 +81,10 @@ impl OriginServer {
             OriginProtocol::Http2 | OriginProtocol::Negotiated => pool.max_requests,
         };
         let mut http1 = conn::http1::Builder::new();
-        http1
-            .max_headers(pool.headers)
-            .max_header_size(pool.header_bytes)
-            .max_buf_size(pool.header_bytes.max(read_ahead::MOST));
+        if pool.headers != Limits::HEADERS_OF_HYPER {
+            http1.max_headers(pool.headers);
+        }
+        http1.max_header_size(pool.header_bytes).max_buf_size(pool.header_bytes.max(read_ahead::MOST));
         Ok(Arc::new(Self {
             endpoint,
             tls,

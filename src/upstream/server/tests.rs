@@ -47,6 +47,28 @@ async fn a_connection_is_used_again() {
 }
 
 #[tokio::test]
+async fn a_response_has_as_many_fields_as_it_may() {
+    for most in [8, Limits::HEADERS_OF_HYPER, 200] {
+        for (fields, is_taken) in [(most, true), (most + 1, false)] {
+            let head = format!("HTTP/1.1 204 No Content\r\n{}\r\n", "X-A: a\r\n".repeat(fields));
+            let origin = TestOrigin::once(head.leak().as_bytes()).await;
+            let config = PoolConfig { headers: most, ..pool(&[origin.address]) };
+            match send(&server(&config), request(Method::GET, "/")).await {
+                Ok(response) => {
+                    assert_eq!((response.fields.get_all("x-a").iter().count(), is_taken), (fields, true));
+                }
+                Err(error) => {
+                    assert_eq!(
+                        (error.kind, is_taken),
+                        (ProxyErrorType::HttpResponseHeaderSectionSize, false)
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_connection_is_replaced_when_it_is_old_or_was_used_enough() {
     let hour = Duration::from_secs(3600);
     for (requests, between, accepted) in [(Some(3), 0, 4), (Some(1), 0, 10), (None, 10, 2), (None, 0, 1)] {
