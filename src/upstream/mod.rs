@@ -6,6 +6,7 @@
 mod connect;
 mod connection;
 mod content;
+mod driver;
 mod endpoint;
 mod error;
 mod exchange;
