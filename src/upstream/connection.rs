@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
+use tokio::task::JoinHandle;
 
-use super::driver::Driver;
 use super::introduction::ClientEnds;
 use super::lifetime::Lifetime;
 use super::open::OpenConnection;
@@ -18,7 +18,7 @@ use super::upload::RequestContent;
 use crate::exchange::Host;
 use crate::telemetry::Metrics;
 
-/// An open connection with what moves its bytes.
+/// An open connection with the task that moves its bytes.
 #[derive(Debug)]
 pub(super) struct Connection {
     pub(super) sender: SendRequest<RequestContent>,
@@ -30,7 +30,7 @@ pub(super) struct Connection {
     /// other client's requests may use it.
     pub(super) client: Option<ClientEnds>,
     pub(super) lifetime: Lifetime,
-    pub(super) driver: Driver,
+    driver: JoinHandle<()>,
 }
 
 impl Connection {
@@ -45,7 +45,13 @@ impl Connection {
         let traffic = Arc::new(Traffic::default());
         let stream = OriginStream::new(transport, Arc::clone(&traffic), ReadAhead::new(&server.slots));
         let (sender, connection) = server.http1.handshake(TokioIo::new(stream)).await?;
-        let driver = Driver::start(connection.with_upgrades(), open, &server.tasks);
+        let driver = server.tasks.spawn(async move {
+            let _open = open;
+            if let Err(error) = connection.with_upgrades().await {
+                // Whoever waits for a response is told by its sender.
+                tracing::debug!(error = &error as &dyn std::error::Error, "origin connection ended");
+            }
+        });
         Ok(Self { sender, traffic, proven_host, client: None, lifetime, driver })
     }
 
@@ -81,11 +87,6 @@ impl Lease {
         self.connection.as_mut()
     }
 
-    /// What moves its bytes; `None` once it was given back.
-    pub(super) fn driver(&self) -> Option<&Driver> {
-        self.connection.as_ref().map(|connection| &connection.driver)
-    }
-
     /// Has the connection closed after this use.
     pub(super) fn use_no_more(&mut self) {
         self.is_last_use = true;
@@ -95,9 +96,6 @@ impl Lease {
     /// closed if it cannot be used again, such as while a request's content is
     /// still being sent.
     pub(super) fn give_back(mut self) {
-        if let Some(connection) = &self.connection {
-            connection.driver.leave();
-        }
         if !self.is_last_use
             && self.connection.as_ref().is_some_and(Connection::is_ready)
             && let Some(connection) = self.connection.take()
@@ -109,16 +107,14 @@ impl Lease {
     /// Leaves the connection to the tunnel that it became, which is bounded by
     /// the connections of clients and no longer counts here.
     pub(super) fn detach(mut self) {
-        if let Some(connection) = self.connection.take() {
-            connection.driver.leave();
-        }
+        self.connection = None;
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
         if let Some(connection) = &self.connection {
-            connection.driver.close();
+            connection.driver.abort();
         }
     }
 }

@@ -11,7 +11,6 @@ use hyper::body::Incoming;
 use tokio::time::{Sleep, sleep};
 
 use super::connection::Lease;
-use super::driver::Driver;
 use super::http2::Stream;
 use super::slots::Slot;
 use crate::exchange::{Body, BodyError};
@@ -63,14 +62,6 @@ impl InUse {
     pub(super) fn use_no_more(&mut self) {
         if let Carrier::Connection(lease) = &mut self.carrier {
             lease.use_no_more();
-        }
-    }
-
-    /// What moves the bytes of a connection of its own.
-    fn driver(&self) -> Option<&Driver> {
-        match &self.carrier {
-            Carrier::Connection(lease) => lease.driver(),
-            Carrier::Stream(_) => None,
         }
     }
 
@@ -143,7 +134,7 @@ impl HttpBody for ResponseContent {
             return Poll::Ready(None);
         }
         loop {
-            match this.poll_incoming(context) {
+            match Pin::new(&mut this.incoming).poll_frame(context) {
                 Poll::Ready(Some(Ok(frame))) => {
                     this.silence.runs = false;
                     let frame = match frame.into_trailers() {
@@ -195,17 +186,6 @@ impl HttpBody for ResponseContent {
 }
 
 impl ResponseContent {
-    fn poll_incoming(
-        &mut self,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let mut incoming = Pin::new(&mut self.incoming);
-        match self.in_use.as_ref().and_then(InUse::driver) {
-            Some(driver) => driver.poll(context, |context| incoming.as_mut().poll_frame(context)),
-            None => incoming.poll_frame(context),
-        }
-    }
-
     fn is_stream(&self) -> bool {
         self.in_use.as_ref().is_some_and(|in_use| matches!(in_use.carrier, Carrier::Stream(_)))
     }

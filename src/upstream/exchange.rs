@@ -1,7 +1,6 @@
 //! One request on a connection to an origin server: from its message to the head
 //! of the response, watched for silence, and how far it had come if there is none.
 
-use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 
@@ -41,13 +40,7 @@ impl OriginServer {
                 inbound::pass_on(&interim, res.status(), res.headers(), res.version());
             });
         }
-        let driver = &connection.driver;
-        // Content that is sent meanwhile has to go on also while nobody waits for the response.
-        if upload.is_none() && req.upgrade().is_none() {
-            driver.attend();
-        }
-        let mut answer = pin!(connection.sender.try_send_request(message));
-        let answer = pin!(poll_fn(|context| driver.poll(context, |context| answer.as_mut().poll(context))));
+        let answer = pin!(connection.sender.try_send_request(message));
         let Some(answer) = self.in_time(answer, upload.as_deref()).await else {
             let progress = connection.traffic.progress();
             return Err(FetchError::new(ProxyErrorType::HttpResponseTimeout, progress));

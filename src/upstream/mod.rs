@@ -6,7 +6,6 @@
 mod connect;
 mod connection;
 mod content;
-mod driver;
 mod endpoint;
 mod error;
 mod exchange;
