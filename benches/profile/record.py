@@ -131,10 +131,6 @@ class Recording:
         if answers.faults:
             raise RuntimeError("; ".join(answers.faults))
 
-    def end(self):
-        """Has it write what it has counted."""
-        self.server.stop()
-
 
 def main():
     """Runs a program that was built to count, and puts load on it."""
@@ -148,7 +144,8 @@ def main():
             recording.ask(requests)
         for resume in (False, True):
             recording.shake_hands(resume)
-        recording.end()
+        # At its end it writes what it has counted.
+        recording.server.stop()
 
 
 if __name__ == "__main__":
