@@ -95,7 +95,7 @@ impl Edge {
                 host: Host::parse(&HeaderValue::from_static("bench.test"), Scheme::Https).expect("a host"),
                 path_and_query: path.parse().expect("a path"),
             },
-            fields: fields.clone(),
+            fields: Arc::new(fields.clone()),
             body: Body::Empty,
             upgrade: None,
             client: self.connection.peer.ip(),

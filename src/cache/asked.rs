@@ -17,7 +17,7 @@ use crate::policy::{Asks, CacheKey, CacheRules, KeyParts, RequestHead, write_key
 pub(super) struct Asked {
     pub(super) method: Method,
     pub(super) target: Target,
-    pub(super) fields: HeaderMap,
+    pub(super) fields: Arc<HeaderMap>,
     asks: Asks,
     pub(super) rules: Arc<CacheRules>,
     pub(super) origin: Arc<dyn Origin>,
@@ -65,7 +65,7 @@ impl Asked {
         Request {
             method: self.method.clone(),
             target: self.target.clone(),
-            fields: self.fields.clone(),
+            fields: Arc::clone(&self.fields),
             body: Body::Empty,
             upgrade: None,
             client: self.client,

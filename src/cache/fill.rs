@@ -127,9 +127,9 @@ impl Fill {
     fn request(&self, validating: Option<&StoredResponse>) -> Request {
         let mut req = self.asked.request();
         match validating {
-            Some(stored) => policy::conditional(&[&*stored.head], &mut req.fields),
+            Some(stored) => policy::conditional(&[&*stored.head], Arc::make_mut(&mut req.fields)),
             None if self.of_a_part || self.asked.head().is_plain() => {}
-            None => policy::strip_conditional(&mut req.fields),
+            None => policy::strip_conditional(Arc::make_mut(&mut req.fields)),
         }
         req
     }

@@ -179,8 +179,9 @@ impl Cache {
         rules: &CacheRules,
         origin: &Arc<dyn Origin>,
     ) -> Result<Option<(StatusCode, HeaderMap, Verdict)>, FetchError> {
-        policy::strip_conditional(&mut req.fields);
-        let (method, path, fields) = (req.method.clone(), req.target.path().to_owned(), req.fields.clone());
+        policy::strip_conditional(Arc::make_mut(&mut req.fields));
+        let (method, path) = (req.method.clone(), req.target.path().to_owned());
+        let fields = Arc::clone(&req.fields);
         let sent = self.clock.wall();
         let Ok(answer) = tokio::time::timeout(ORIGIN_WAIT, Arc::clone(origin).fetch(req)).await else {
             return Ok(None);

@@ -41,8 +41,8 @@ impl Post {
             return None;
         }
         origin.cleanse(&mut req.fields, req.trusted);
-        let mut fields = req.fields.clone();
-        policy::strip_conditional(&mut fields);
+        let mut fields = Arc::clone(&req.fields);
+        policy::strip_conditional(Arc::make_mut(&mut fields));
         let get = Request {
             method: Method::GET,
             target: req.target.clone(),

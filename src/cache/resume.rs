@@ -54,11 +54,12 @@ impl Resume {
     /// (RFC 9110 s13.1.5).
     fn request(&self, at: u64) -> Option<Request> {
         let mut req = self.asked.request();
-        policy::strip_conditional(&mut req.fields);
+        let fields = Arc::make_mut(&mut req.fields);
+        policy::strip_conditional(fields);
         if at > 0 {
             let etag = self.head.field(&ETAG).filter(|etag| etag.starts_with(b"\""))?;
-            req.fields.insert(IF_RANGE, HeaderValue::from_bytes(etag).ok()?);
-            req.fields.insert(RANGE, HeaderValue::try_from(format!("bytes={at}-")).ok()?);
+            fields.insert(IF_RANGE, HeaderValue::from_bytes(etag).ok()?);
+            fields.insert(RANGE, HeaderValue::try_from(format!("bytes={at}-")).ok()?);
         }
         Some(req)
     }

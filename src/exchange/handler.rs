@@ -92,7 +92,7 @@ pub trait Origin: fmt::Debug + Send + Sync + 'static {
     /// Takes out of a request what would not reach an origin server anyway.
     /// Called once nothing stored answers the request, so that the choice among
     /// stored responses depends on nothing that no origin server sees.
-    fn cleanse(&self, fields: &mut HeaderMap, is_trusted_proxy: bool) {
+    fn cleanse(&self, fields: &mut Arc<HeaderMap>, is_trusted_proxy: bool) {
         let _ = (fields, is_trusted_proxy);
     }
 

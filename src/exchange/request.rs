@@ -20,8 +20,9 @@ pub struct Request {
     /// The target URI: what is routed, keyed and forwarded.
     pub target: Target,
     /// The fields as received, `Host` taken out; hop-by-hop fields are still
-    /// there and go when the request is forwarded.
-    pub fields: HeaderMap,
+    /// there and go when the request is forwarded. Shared with whoever sends the same
+    /// on: a change to them is made by [`Arc::make_mut`], on a copy where it has to be.
+    pub fields: Arc<HeaderMap>,
     /// The content.
     pub body: Body,
     /// The protocol the client wants to change to, such as `websocket`.

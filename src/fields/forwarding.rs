@@ -99,7 +99,6 @@ const OF_EACH_CLIENT: [&str; 3] = ["forwarded", "x-forwarded-for", "x-request-id
 /// which proxies tell of the client.
 /// Says how many fields went.
 pub fn drop_untrusted(fields: &mut HeaderMap, kept: &[HeaderName], is_trusted_proxy: bool) -> usize {
-    // Most requests carry none, and then nothing is collected.
     let dropped: Vec<HeaderName> = untrusted(fields, kept, is_trusted_proxy).cloned().collect();
     for name in &dropped {
         fields.remove(name);

@@ -143,7 +143,7 @@ impl ConnectionService {
         Ok(Request {
             method: std::mem::take(&mut head.method),
             target: normal.target,
-            fields: std::mem::take(&mut head.headers),
+            fields: Arc::new(std::mem::take(&mut head.headers)),
             body,
             upgrade: normal.upgrade,
             client: who.client,

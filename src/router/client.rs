@@ -19,12 +19,13 @@ pub(super) fn identify(req: &mut Request, site: &Site) -> Result<(), Failure> {
     let connection = Arc::clone(&req.connection);
     let client = connection.tls.as_ref().and_then(|session| session.client.as_ref());
     let client = client.filter(|client| client.site == site.name).ok_or(Failure::Misdirected)?;
+    let fields = Arc::make_mut(&mut req.fields);
     for name in CLIENT_CERT_FIELDS {
-        req.fields.remove(name);
+        fields.remove(name);
     }
     if let Some(certificate) = &client.certificate {
-        req.fields.insert(CLIENT_CERT, certificate.encoded.clone());
-        req.fields.insert(CLIENT_CERT_SUBJECT, certificate.subject.clone());
+        fields.insert(CLIENT_CERT, certificate.encoded.clone());
+        fields.insert(CLIENT_CERT_SUBJECT, certificate.subject.clone());
     }
     Ok(())
 }

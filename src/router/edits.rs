@@ -35,21 +35,25 @@ impl Edited {
 }
 
 impl Origin for Edited {
-    fn cleanse(&self, fields: &mut HeaderMap, is_trusted_proxy: bool) {
-        let dropped = forwarding::drop_untrusted(fields, &self.kept, is_trusted_proxy);
-        self.metrics.fields_dropped.add(dropped as u64);
+    fn cleanse(&self, fields: &mut Arc<HeaderMap>, is_trusted_proxy: bool) {
+        // Most requests carry none, and are copied for none.
+        if forwarding::untrusted(fields, &self.kept, is_trusted_proxy).next().is_some() {
+            let dropped = forwarding::drop_untrusted(Arc::make_mut(fields), &self.kept, is_trusted_proxy);
+            self.metrics.fields_dropped.add(dropped as u64);
+        }
     }
 
     fn fetch(self: Arc<Self>, mut req: Request) -> BoxFuture<'static, Result<Response, FetchError>> {
+        self.cleanse(&mut req.fields, req.trusted);
         if !self.route.request_fields.is_empty() {
+            let fields = Arc::make_mut(&mut req.fields);
             // Before any edit, so that no client's Connection takes away a field
             // that the route sets. Without edits it is done once, on sending.
-            hop_by_hop::remove(&mut req.fields);
+            hop_by_hop::remove(fields);
+            apply(&self.route.request_fields, fields);
             // Nor does what a route takes away or sets come back behind the content.
             req.body = std::mem::take(&mut req.body).without_trailers();
         }
-        self.cleanse(&mut req.fields, req.trusted);
-        apply(&self.route.request_fields, &mut req.fields);
         Arc::clone(&self.origin).fetch(req)
     }
 }

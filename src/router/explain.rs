@@ -127,7 +127,7 @@ impl Router {
         let kept = edits::kept(&site.site);
         let dropped = forwarding::untrusted(&req.fields, &kept, false);
         told.dropped_fields = dropped.map(ToString::to_string).collect();
-        forwarding::drop_untrusted(&mut req.fields, &kept, false);
+        forwarding::drop_untrusted(Arc::make_mut(&mut req.fields), &kept, false);
         session::take(&mut req, &site.site);
         if let Err(failure) = ready.normalize(&mut req) {
             return told.ended(&failure);
@@ -173,7 +173,7 @@ impl Router {
         Request {
             method: Method::GET,
             target,
-            fields,
+            fields: Arc::new(fields),
             body: Body::Empty,
             upgrade: None,
             client: local.ip(),

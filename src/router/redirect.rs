@@ -82,7 +82,7 @@ mod tests {
     use std::sync::Arc;
     use std::time::SystemTime;
 
-    use http::{HeaderMap, HeaderValue, Method};
+    use http::{HeaderValue, Method};
 
     use super::*;
     use crate::base::{Clock, SystemClock};
@@ -98,7 +98,7 @@ mod tests {
                 host: Host::parse(&HeaderValue::from_static(host), scheme).unwrap(),
                 path_and_query: path.parse().unwrap(),
             },
-            fields: HeaderMap::new(),
+            fields: Arc::default(),
             body: Body::Empty,
             upgrade: None,
             client: "127.0.0.1".parse().unwrap(),

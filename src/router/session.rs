@@ -2,6 +2,8 @@
 //! cache and the origin servers never see it, and it goes out with no response
 //! that is kept for others.
 
+use std::sync::Arc;
+
 use http::header::SET_COOKIE;
 
 use crate::config::model::{Balance, Site};
@@ -26,7 +28,7 @@ pub(super) fn take(req: &mut Request, site: &Site) {
     let Some(name) = cookie_of(site) else { return };
     let Some(value) = cookie::value(&req.fields, name) else { return };
     req.session = tag(value);
-    cookie::remove(&mut req.fields, name);
+    cookie::remove(Arc::make_mut(&mut req.fields), name);
 }
 
 /// Gives the client the cookie that `res` has for it. One that is stored is no

@@ -103,7 +103,7 @@ fn request(method: Method, url: &str) -> Request {
             host: Host::parse(&host.parse().unwrap(), scheme).unwrap(),
             path_and_query: path.parse().unwrap(),
         },
-        fields: HeaderMap::from_iter([(header::ACCEPT, HeaderValue::from_static("*/*"))]),
+        fields: Arc::new(HeaderMap::from_iter([(header::ACCEPT, HeaderValue::from_static("*/*"))])),
         body: Body::Empty,
         upgrade: None,
         client: [127, 0, 0, 1].into(),
@@ -196,7 +196,7 @@ impl Edge {
     async fn purge(&self, method: &str, url: &str, fields: &[(&'static str, &str)]) -> Result<u64, Failure> {
         let mut req = request(method.parse().unwrap(), url);
         for (name, value) in fields {
-            req.fields.append(*name, value.parse().unwrap());
+            Arc::make_mut(&mut req.fields).append(*name, value.parse().unwrap());
         }
         let res =
             tokio::time::timeout(Duration::from_secs(10), self.router.handle(req)).await.unwrap().result?;

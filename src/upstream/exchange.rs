@@ -72,7 +72,7 @@ impl OriginServer {
         };
         answer.map_err(|mut failed| match failed.take_message() {
             Some(message) => {
-                req.put_back_from_http2(message.map(RequestContent::into_body));
+                req.put_back(message.into_body().into_body());
                 unsent(failed.into_error(), RequestProgress::NotSent, upload.as_deref())
             }
             None => {
@@ -127,7 +127,7 @@ fn unanswered(
 ) -> FetchError {
     let progress = match failed.take_message() {
         Some(message) => {
-            req.put_back(message.map(RequestContent::into_body));
+            req.put_back(message.into_body().into_body());
             RequestProgress::NotSent
         }
         None => traffic.progress(),

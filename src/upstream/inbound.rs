@@ -122,7 +122,7 @@ mod tests {
         let mut asked = HeaderMap::new();
         asked.insert(SEC_WEBSOCKET_KEY, HeaderValue::from_static("dGhlIHNhbXBsZSBub25jZQ=="));
         let upgrade = upgrade
-            .map(|protocol| Upgrade::ask(HeaderValue::from_static(protocol), Protocol::Http11, &mut asked));
+            .map(|protocol| Upgrade::new(HeaderValue::from_static(protocol), Protocol::Http11, &asked));
         normalize(&mut head, upgrade.as_ref()).map_err(|error| error.kind)?;
         Ok(head.headers)
     }

@@ -25,8 +25,6 @@ use crate::fields::proxy_status::ProxyErrorType;
 /// So many fields a request has more when it leaves.
 const OWN_FIELDS: usize = 8;
 
-const ABOUT_TE: HeaderValue = HeaderValue::from_static("te");
-
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -34,85 +32,56 @@ const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// A request ready to be sent, as often as it takes.
 ///
-/// A request whose content is at hand is copied each time it is sent: whether it may
-/// be sent again is decided by how far it had come and its method. Any other one is
-/// given away, and comes back only if it is certain that nothing of it left.
+/// Its message is made anew each time it is sent, with a copy of the content if that is
+/// at hand: whether it may be sent again is decided by how far it had come and its
+/// method. Any other content is given away, and comes back only if it is certain that
+/// nothing of the request left.
 pub struct OutboundRequest {
+    req: Request,
     /// `None` once it was given away.
-    message: Option<http::Request<Body>>,
-    host: Host,
-    client: ClientEnds,
-    interim: Option<Interim>,
+    content: Option<Body>,
+    /// The edge's own entry in `Via`.
+    via: HeaderValue,
     upgrade: Option<Upgrade>,
-    is_idempotent: bool,
-    is_copied: bool,
 }
 
 impl OutboundRequest {
     /// Makes `req` ready. Fails if it came from this edge itself.
-    pub fn new(req: Request, pseudonym: &Pseudonym) -> Result<Self, FetchError> {
-        let mut fields = req.fields;
-        // At once, for what follows is added one by one.
-        fields.reserve(OWN_FIELDS);
-        if pseudonym.was_passed(&fields) {
+    pub fn new(mut req: Request, pseudonym: &Pseudonym) -> Result<Self, FetchError> {
+        if pseudonym.was_passed(&req.fields) {
             return Err(FetchError::new(ProxyErrorType::ProxyLoopDetected, RequestProgress::NotSent));
         }
-        hop_by_hop::remove(&mut fields);
-        // The front answers 100 (Continue) itself (RFC 9110 s10.1.1).
-        fields.remove(EXPECT);
-        let body = if req.body.is_empty() { Body::Empty } else { req.body };
-        frame(&req.method, &mut fields, &body);
-        let host = req.target.host;
-        fields.insert(HOST, host.value().clone());
-        if fields.contains_key(TE) {
-            // It is about this connection, too (RFC 9110 s10.1.4).
-            fields.insert(CONNECTION, ABOUT_TE);
-        }
-        let upgrade = req.upgrade.map(|protocol| Upgrade::ask(protocol, req.protocol, &mut fields));
-        fields.append(VIA, pseudonym.entry(req.protocol));
-        let mut peer = Vec::with_capacity(40);
-        numbers::address(req.connection.peer.ip().to_canonical(), &mut peer);
-        let scheme = req.target.scheme.as_str();
-        append_to_list(&mut fields, FORWARDED, forwarded_element(&peer, host.as_str(), scheme));
-        append_to_list(&mut fields, X_FORWARDED_FOR, peer);
-        fields.entry(X_FORWARDED_PROTO).or_insert(HeaderValue::from_static(scheme));
-        fields.entry(X_FORWARDED_HOST).or_insert_with(|| host.value().clone());
-        if let Entry::Vacant(vacant) = fields.entry(X_REQUEST_ID) {
-            let mut id = Vec::with_capacity(32);
-            req.id.write(&mut id);
-            vacant.insert(text(id));
-        }
-        let is_idempotent = req.method.is_idempotent();
-        let is_copied = matches!(body, Body::Empty | Body::Full(_));
-        let message = message(req.method, Uri::from(req.target.path_and_query), fields, body);
-        let client = ClientEnds::of(&req.connection);
-        let interim = req.interim;
-        Ok(Self { message: Some(message), host, client, interim, upgrade, is_idempotent, is_copied })
+        let content = std::mem::take(&mut req.body);
+        let content = Some(if content.is_empty() { Body::Empty } else { content });
+        let via = pseudonym.entry(req.protocol);
+        let upgrade = req.upgrade.take();
+        let upgrade = upgrade.map(|protocol| Upgrade::new(protocol, req.protocol, &req.fields));
+        Ok(Self { req, content, via, upgrade })
     }
 
     /// True if sending it once more would do no harm (RFC 9110 s9.2.2).
     pub fn is_idempotent(&self) -> bool {
-        self.is_idempotent
+        self.req.method.is_idempotent()
     }
 
     /// True as long as it can be sent (once more).
     pub fn is_at_hand(&self) -> bool {
-        self.message.is_some()
+        self.content.is_some()
     }
 
     /// The host it is for.
     pub(super) fn host(&self) -> &Host {
-        &self.host
+        &self.req.target.host
     }
 
     /// The client's connection it came over.
     pub(super) fn client(&self) -> ClientEnds {
-        self.client
+        ClientEnds::of(&self.req.connection)
     }
 
     /// Where interim responses to it go.
     pub(super) fn interim(&self) -> Option<&Interim> {
-        self.interim.as_ref()
+        self.req.interim.as_ref()
     }
 
     /// The change of protocols it asks for.
@@ -120,15 +89,19 @@ impl OutboundRequest {
         self.upgrade.as_ref()
     }
 
-    /// The message, or a copy of it; `None` once it was given away.
+    /// The message with the content, or a copy of that; `None` once it was given away.
     pub(super) fn take(&mut self) -> Option<http::Request<Body>> {
-        let held = self.message.as_ref()?;
-        let body = match held.body() {
-            Body::Empty if self.is_copied => Body::Empty,
-            Body::Full(bytes) if self.is_copied => Body::Full(bytes.clone()),
-            _ => return self.message.take(),
+        let content = match self.content.as_ref()? {
+            Body::Empty => Body::Empty,
+            Body::Full(bytes) => Body::Full(bytes.clone()),
+            _ => self.content.take()?,
         };
-        Some(message(held.method().clone(), held.uri().clone(), held.headers().clone(), body))
+        let fields = self.fields(&content);
+        let mut message = http::Request::new(content);
+        *message.method_mut() = self.req.method.clone();
+        *message.uri_mut() = Uri::from(self.req.target.path_and_query.clone());
+        *message.headers_mut() = fields;
+        Some(message)
     }
 
     /// The same as HTTP/2 has it (RFC 9113 s8.3.1, s8.2.2): the target whole, in
@@ -143,49 +116,58 @@ impl OutboundRequest {
         }
         let mut target = std::mem::take(message.uri_mut()).into_parts();
         target.scheme = scheme.as_str().parse().ok();
-        target.authority = self.host.as_str().parse().ok();
+        target.authority = self.host().as_str().parse().ok();
         *message.uri_mut() = Uri::from_parts(target).ok()?;
         Some(message)
     }
 
-    /// Takes back what [`OutboundRequest::take_for_http2`] gave, unless that was a copy.
-    pub(super) fn put_back_from_http2(&mut self, mut message: http::Request<Body>) {
-        if self.is_at_hand() {
-            return;
-        }
-        let target = message.uri().path_and_query().cloned();
-        *message.uri_mut() = target.map(Uri::from).unwrap_or_default();
-        let method = message.method().clone();
-        let (mut head, body) = message.into_parts();
-        frame(&method, &mut head.headers, &body);
-        head.headers.insert(HOST, self.host.value().clone());
-        if head.headers.contains_key(TE) {
-            head.headers.insert(CONNECTION, ABOUT_TE);
-        }
-        self.put_back(http::Request::from_parts(head, body));
+    /// Takes back the content of a message of which nothing left.
+    pub(super) fn put_back(&mut self, content: Body) {
+        self.content = Some(content);
     }
 
-    /// Takes back a message of which nothing left.
-    pub(super) fn put_back(&mut self, message: http::Request<Body>) {
-        self.message = Some(message);
+    /// The fields with which it leaves, whatever is sent as its content.
+    fn fields(&self, content: &Body) -> HeaderMap {
+        let req = &self.req;
+        let mut fields = HeaderMap::with_capacity(req.fields.len() + OWN_FIELDS);
+        fields.extend(req.fields.iter().map(|(name, value)| (name.clone(), value.clone())));
+        hop_by_hop::remove(&mut fields);
+        // The front answers 100 (Continue) itself (RFC 9110 s10.1.1).
+        fields.remove(EXPECT);
+        frame(&req.method, &mut fields, content);
+        let host = &req.target.host;
+        fields.insert(HOST, host.value().clone());
+        if fields.contains_key(TE) {
+            // It is about this connection, too (RFC 9110 s10.1.4).
+            fields.insert(CONNECTION, HeaderValue::from_static("te"));
+        }
+        if let Some(upgrade) = &self.upgrade {
+            upgrade.ask(&mut fields);
+        }
+        fields.append(VIA, self.via.clone());
+        let mut peer = Vec::with_capacity(40);
+        numbers::address(req.connection.peer.ip().to_canonical(), &mut peer);
+        let scheme = req.target.scheme.as_str();
+        append_to_list(&mut fields, FORWARDED, forwarded_element(&peer, host.as_str(), scheme));
+        append_to_list(&mut fields, X_FORWARDED_FOR, peer);
+        fields.entry(X_FORWARDED_PROTO).or_insert(HeaderValue::from_static(scheme));
+        fields.entry(X_FORWARDED_HOST).or_insert_with(|| host.value().clone());
+        if let Entry::Vacant(vacant) = fields.entry(X_REQUEST_ID) {
+            let mut id = Vec::with_capacity(32);
+            req.id.write(&mut id);
+            vacant.insert(text(id));
+        }
+        fields
     }
 }
 
 impl fmt::Debug for OutboundRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("OutboundRequest")
-            .field("host", &self.host)
+            .field("host", self.host())
             .field("is_at_hand", &self.is_at_hand())
             .finish_non_exhaustive()
     }
-}
-
-fn message(method: Method, uri: Uri, fields: HeaderMap, body: Body) -> http::Request<Body> {
-    let mut message = http::Request::new(body);
-    *message.method_mut() = method;
-    *message.uri_mut() = uri;
-    *message.headers_mut() = fields;
-    message
 }
 
 /// Sets the one field that frames the content (RFC 9112 s6): what the client

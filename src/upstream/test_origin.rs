@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::{HeaderName, HeaderValue, Method};
 use http_body_util::BodyExt;
 use rustls::ClientConfig;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -239,7 +239,7 @@ pub(crate) fn request(method: Method, path: &'static str) -> Request {
             host: Host::parse(&HeaderValue::from_static("site.test"), Scheme::Http).unwrap(),
             path_and_query: path.parse().unwrap(),
         },
-        fields: HeaderMap::new(),
+        fields: Arc::default(),
         body: Body::Empty,
         upgrade: None,
         client: peer.ip(),
@@ -257,8 +257,9 @@ pub(crate) fn request(method: Method, path: &'static str) -> Request {
 /// A request with fields.
 pub(crate) fn request_with(method: Method, lines: &[(&'static str, &'static str)]) -> Request {
     let mut req = request(method, "/");
+    let fields = Arc::make_mut(&mut req.fields);
     for (name, value) in lines {
-        req.fields.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+        fields.append(HeaderName::from_static(name), HeaderValue::from_static(value));
     }
     req
 }

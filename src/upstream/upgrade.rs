@@ -20,18 +20,23 @@ pub(super) struct Upgrade {
 }
 
 impl Upgrade {
-    /// Asks for `protocol` in a request with these fields. The key is that of the
-    /// client, who checks the proof as well, or a new one where it speaks HTTP/2, which
+    /// A change to `protocol` that a client asks for with these fields. The key is that of
+    /// the client, who checks the proof as well, or a new one where it speaks HTTP/2, which
     /// has none (RFC 8441 s5).
-    pub(super) fn ask(protocol: HeaderValue, by: Protocol, fields: &mut HeaderMap) -> Self {
-        if by == Protocol::Http2
-            && let Ok(key) = new_key()
-        {
-            fields.insert(SEC_WEBSOCKET_KEY, key);
-        }
-        let key = fields.get(SEC_WEBSOCKET_KEY).cloned();
-        write(fields, protocol.clone());
+    pub(super) fn new(protocol: HeaderValue, by: Protocol, fields: &HeaderMap) -> Self {
+        let key = match by {
+            Protocol::Http2 => new_key().ok(),
+            _ => fields.get(SEC_WEBSOCKET_KEY).cloned(),
+        };
         Self { protocol, key }
+    }
+
+    /// Asks for it in a request with these fields.
+    pub(super) fn ask(&self, fields: &mut HeaderMap) {
+        if let Some(key) = &self.key {
+            fields.insert(SEC_WEBSOCKET_KEY, key.clone());
+        }
+        write(fields, self.protocol.clone());
     }
 
     /// True if a 101 with these fields changes to what was asked for
@@ -100,8 +105,7 @@ mod tests {
     }
 
     fn is_agreed(asked: &[(&'static str, &'static str)], answered: &[(&'static str, &'static str)]) -> bool {
-        let upgrade =
-            Upgrade::ask(HeaderValue::from_static("websocket"), Protocol::Http11, &mut fields(asked));
+        let upgrade = Upgrade::new(HeaderValue::from_static("websocket"), Protocol::Http11, &fields(asked));
         upgrade.is_agreed(&fields(answered))
     }
 
@@ -123,7 +127,8 @@ mod tests {
     #[test]
     fn a_client_of_http2_needs_no_key_and_its_own_counts_for_nothing() {
         let mut fields = fields(&[("sec-websocket-key", KEY)]);
-        let upgrade = Upgrade::ask(HeaderValue::from_static("websocket"), Protocol::Http2, &mut fields);
+        let upgrade = Upgrade::new(HeaderValue::from_static("websocket"), Protocol::Http2, &fields);
+        upgrade.ask(&mut fields);
         let key = fields[SEC_WEBSOCKET_KEY].as_bytes();
         assert!(key != KEY.as_bytes() && BASE64_STANDARD.decode(key).unwrap().len() == 16);
         let accept = derive_accept_key(key);

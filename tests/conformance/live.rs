@@ -126,7 +126,7 @@ impl LiveCase {
         let mut sent = http::Request::new(Full::new(content));
         *sent.method_mut() = req.method;
         *sent.uri_mut() = req.target.path_and_query.as_str().parse()?;
-        *sent.headers_mut() = req.fields;
+        *sent.headers_mut() = Arc::unwrap_or_clone(req.fields);
         sent.headers_mut().insert(HOST, NAME.parse()?);
         let told = Arc::<Told>::default();
         let client = Arc::clone(&told);
@@ -180,7 +180,7 @@ async fn respond(
             host: Host::parse(&NAME.parse().unwrap(), scheme).unwrap(),
             path_and_query: head.uri.into_parts().path_and_query.unwrap(),
         },
-        fields: head.headers,
+        fields: Arc::new(head.headers),
         body: Body::Empty,
         upgrade: None,
         client: address.ip(),

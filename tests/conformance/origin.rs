@@ -96,7 +96,12 @@ impl CaseOrigin {
                 fields.append(&field.name, HeaderValue::from_bytes(&latin1(line)).unwrap());
             }
         }
-        self.seen().push(Seen { number, method: req.method.clone(), fields: req.fields.clone(), sent });
+        self.seen().push(Seen {
+            number,
+            method: req.method.clone(),
+            fields: HeaderMap::clone(&req.fields),
+            sent,
+        });
         if step.disconnect {
             return Err(FetchError::new(ProxyErrorType::ConnectionTerminated, RequestProgress::Sent));
         }

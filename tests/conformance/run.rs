@@ -77,7 +77,7 @@ fn request(case: &Case, index: usize, step: &Step, before: Option<&Got>, clock: 
             host: Host::parse(&HeaderValue::from_static("cache.test"), Scheme::Http).unwrap(),
             path_and_query: path.parse().unwrap(),
         },
-        fields: request_fields(case, index, step, before),
+        fields: Arc::new(request_fields(case, index, step, before)),
         body: step.request_body.clone().map_or(Body::Empty, |content| Body::Full(content.into())),
         upgrade: None,
         client: [127, 0, 0, 1].into(),

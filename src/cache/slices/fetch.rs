@@ -25,7 +25,7 @@ pub(super) async fn fetch(
     let since = cache.store.generation(&key);
     let mut req = slices.asked.request();
     req.method = Method::GET;
-    policy::ask_for_part(&slices.head, &part, &mut req.fields);
+    policy::ask_for_part(&slices.head, &part, Arc::make_mut(&mut req.fields));
     let response = match Arc::clone(&slices.asked.origin).fetch(req).await {
         Ok(response) => response,
         Err(error) => {

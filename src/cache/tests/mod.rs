@@ -125,7 +125,7 @@ impl Edge {
                 host: Host::parse(&HeaderValue::from_static("example.test"), Scheme::Https).unwrap(),
                 path_and_query: path.parse().unwrap(),
             },
-            fields: field_map(fields),
+            fields: Arc::new(field_map(fields)),
             body: Body::Empty,
             upgrade: None,
             client: [127, 0, 0, 1].into(),

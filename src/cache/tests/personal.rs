@@ -28,7 +28,7 @@ async fn a_head_by_one_with_credentials_changes_nothing_for_others() {
     edge.store("/", FRESH, "hello").await;
     for asked in [("authorization", "x"), ("cache-control", "no-store")] {
         let mut req = edge.request(Method::HEAD, "/", &[asked]);
-        req.fields.append("cache-control", HeaderValue::from_static("no-cache"));
+        Arc::make_mut(&mut req.fields).append("cache-control", HeaderValue::from_static("no-cache"));
         let client = edge.clients.spawn(edge.ask(req));
         let own = [FRESH, &[("x-user", "alice")]].concat();
         edge.exchange().await.respond_whole(200, &own, "");

@@ -40,7 +40,7 @@ async fn answered(
 ) -> Result<StatusCode, Failure> {
     for trusted in [false, true] {
         let mut req = request(method.clone(), url);
-        req.fields.insert("client-cert", HeaderValue::from_static(":BBBB:"));
+        Arc::make_mut(&mut req.fields).insert("client-cert", HeaderValue::from_static(":BBBB:"));
         req.trusted = trusted;
         if let Some(connection) = connection {
             req.connection = Arc::clone(connection);
@@ -98,7 +98,7 @@ fn the_certificate_takes_the_place_of_what_was_written() {
     for (certificate, expected) in [(true, Some(":AAAA:")), (false, None)] {
         let mut req = request(Method::GET, "https://may.test/");
         for name in ["client-cert", "client-cert-chain", "client-cert-subject"] {
-            req.fields.insert(name, HeaderValue::from_static("forged"));
+            Arc::make_mut(&mut req.fields).insert(name, HeaderValue::from_static("forged"));
         }
         let mut connection = ConnectionInfo::clone(&of_client_of(Some("may.test"), "may.test"));
         if let Some(client) = connection.tls.as_mut().and_then(|session| session.client.as_mut())

@@ -67,7 +67,7 @@ fn a_request_that_comes_around_is_a_loop() {
     let message = first.unwrap().take().unwrap();
     assert_eq!(text(&message, "via")[0], "1.0 other");
     let mut second = request(Method::GET, "/");
-    second.fields = message.headers().clone();
+    second.fields = message.headers().clone().into();
     let error = OutboundRequest::new(second, &pseudonym).unwrap_err();
     assert_eq!(error.kind, ProxyErrorType::ProxyLoopDetected);
     let other_edge = request_with(Method::GET, &[("via", "1.1 seawall-0123456789abcdef")]);
@@ -131,6 +131,6 @@ fn what_may_be_sent_again_is_kept() {
     let mut post = OutboundRequest::new(post, &Pseudonym::random()).unwrap();
     let message = post.take().unwrap();
     assert!(post.take().is_none() && !post.is_at_hand());
-    post.put_back(message);
+    post.put_back(message.into_body());
     assert!(post.is_at_hand());
 }

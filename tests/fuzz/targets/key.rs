@@ -97,7 +97,7 @@ fn request(target: Target) -> Request {
     Request {
         method: Method::GET,
         target,
-        fields: HeaderMap::new(),
+        fields: Arc::default(),
         body: Body::Empty,
         upgrade: None,
         client: [127, 0, 0, 1].into(),

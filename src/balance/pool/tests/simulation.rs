@@ -241,7 +241,7 @@ impl Scene {
         let refused_before = refused();
         let mut req = request(method.clone(), "/");
         if method == Method::POST {
-            req.fields.insert("x-post", number.to_string().parse().unwrap());
+            Arc::make_mut(&mut req.fields).insert("x-post", number.to_string().parse().unwrap());
             req.body = Body::Full(Bytes::from_static(b"content"));
         }
         let result = Arc::clone(&self.pool).fetch(req).await;

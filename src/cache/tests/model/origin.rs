@@ -216,7 +216,7 @@ impl Origin for Server {
         Box::pin(async move {
             let asked = req.target.path_and_query.as_str();
             let path = PATHS.into_iter().find(|path| *path == asked).unwrap();
-            let seen = Seen { method: req.method, path, fields: req.fields };
+            let seen = Seen { method: req.method, path, fields: Arc::unwrap_or_clone(req.fields) };
             let site = self.site.lock().unwrap().clone();
             self.seen.lock().unwrap().push(seen.clone());
             let (status, fields, content) = site.answer(&seen, self.clock.wall()).ok_or_else(refused)?;
