@@ -24,7 +24,7 @@ fn runtime() -> Runtime {
 }
 
 /// A response of which the cache says that it was stored.
-fn stored(answer: Answer) -> Response {
+fn stored(answer: Answer) -> Box<Response> {
     let res = answer.result.expect("a response");
     assert!(res.facts.cache.is_some_and(|cache| cache.hit), "{:?}", res.facts);
     res

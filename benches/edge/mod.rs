@@ -29,7 +29,7 @@ struct Always {
 }
 
 impl Origin for Always {
-    fn fetch(self: Arc<Self>, _: Request) -> BoxFuture<'static, Result<Response, FetchError>> {
+    fn fetch(self: Arc<Self>, _: Box<Request>) -> BoxFuture<'static, Result<Box<Response>, FetchError>> {
         let mut fields = HeaderMap::new();
         for (name, value) in [
             (header::CACHE_CONTROL, "public, max-age=86400"),
@@ -46,7 +46,8 @@ impl Origin for Always {
             fields.insert("surrogate-key", HeaderValue::from_static(tag));
         }
         let body = Body::Full(self.content.clone());
-        let res = Response { status: StatusCode::OK, fields, body, facts: Facts::default(), tunnel: None };
+        let (status, facts) = (StatusCode::OK, Facts::default());
+        let res = Box::new(Response { status, fields, body, facts, tunnel: None });
         std::future::ready(Ok(res)).boxed()
     }
 }
@@ -87,8 +88,8 @@ impl Edge {
     }
 
     /// A GET of `path`.
-    pub fn request(&self, path: &str, fields: &HeaderMap) -> Request {
-        Request {
+    pub fn request(&self, path: &str, fields: &HeaderMap) -> Box<Request> {
+        Box::new(Request {
             method: Method::GET,
             target: Target {
                 scheme: Scheme::Https,
@@ -107,7 +108,7 @@ impl Edge {
             interim: None,
             received: self.clock.now(),
             received_wall: self.clock.wall(),
-        }
+        })
     }
 }
 

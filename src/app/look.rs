@@ -129,7 +129,7 @@ fn field(line: &str) -> Result<(String, String), CommandError> {
 struct Nobody;
 
 impl Origin for Nobody {
-    fn fetch(self: Arc<Self>, _: Request) -> BoxFuture<'static, Result<Response, FetchError>> {
+    fn fetch(self: Arc<Self>, _: Box<Request>) -> BoxFuture<'static, Result<Box<Response>, FetchError>> {
         let error = FetchError::new(ProxyErrorType::DestinationUnavailable, RequestProgress::NotSent);
         std::future::ready(Err(error)).boxed()
     }

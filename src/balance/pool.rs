@@ -204,7 +204,7 @@ impl Pool {
 
     /// Sends `req` to one server after the other until one answers or no
     /// further try is allowed.
-    async fn send(&self, req: &mut OutboundRequest, wish: Wish) -> Result<Response, FetchError> {
+    async fn send(&self, req: &mut OutboundRequest, wish: Wish) -> Result<Box<Response>, FetchError> {
         if !self.is_settled.initialized() {
             // Too long a wait is no failure: then somebody is asked unchecked.
             let _ = timeout(self.config.timeouts.connect, self.is_settled.wait()).await;
@@ -276,7 +276,7 @@ impl Pool {
 }
 
 impl Origin for Pool {
-    fn fetch(self: Arc<Self>, req: Request) -> BoxFuture<'static, Result<Response, FetchError>> {
+    fn fetch(self: Arc<Self>, req: Box<Request>) -> BoxFuture<'static, Result<Box<Response>, FetchError>> {
         let wish = self.wish(&req);
         // Made ready first: the future has no room for the request as it came.
         match OutboundRequest::new(req, &self.pseudonym) {

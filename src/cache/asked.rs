@@ -34,7 +34,7 @@ pub(super) struct Asked {
 
 impl Asked {
     /// Takes a request whose content is empty.
-    pub(super) fn new(mut req: Request, rules: &Arc<CacheRules>, origin: &Arc<dyn Origin>) -> Arc<Self> {
+    pub(super) fn new(mut req: Box<Request>, rules: &Arc<CacheRules>, origin: &Arc<dyn Origin>) -> Arc<Self> {
         origin.cleanse(&mut req.fields, req.trusted);
         Arc::new(Self {
             method: req.method,
@@ -61,8 +61,8 @@ impl Asked {
     }
 
     /// The same as a request that can be sent.
-    pub(super) fn request(&self) -> Request {
-        Request {
+    pub(super) fn request(&self) -> Box<Request> {
+        Box::new(Request {
             method: self.method.clone(),
             target: self.target.clone(),
             fields: Arc::clone(&self.fields),
@@ -77,7 +77,7 @@ impl Asked {
             interim: self.interim.clone(),
             received: self.received,
             received_wall: self.received_wall,
-        }
+        })
     }
 }
 

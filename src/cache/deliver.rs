@@ -181,7 +181,7 @@ impl Selected {
     }
 
     /// What `req` gets of it: all, a part, or the news that it has it already.
-    pub(super) fn answer(self, req: &RequestHead<'_>) -> Response {
+    pub(super) fn answer(self, req: &RequestHead<'_>) -> Box<Response> {
         match policy::evaluate(req, self.status, &self.fields) {
             Precondition::NotModified => self.not_modified(),
             Precondition::Failed => self.in_place(StatusCode::PRECONDITION_FAILED),
@@ -190,7 +190,7 @@ impl Selected {
         }
     }
 
-    fn not_modified(mut self) -> Response {
+    fn not_modified(mut self) -> Box<Response> {
         if let Some(coding) = self.coded_soon {
             policy::encode_fields(&mut self.fields, coding, None);
         }
@@ -198,24 +198,24 @@ impl Selected {
     }
 
     /// What is sent in its place, which is as old as it.
-    fn in_place(self, status: StatusCode) -> Response {
-        let mut response = Response { facts: self.facts, ..Response::empty(status) };
+    fn in_place(self, status: StatusCode) -> Box<Response> {
+        let mut response = Box::new(Response { facts: self.facts, ..Response::empty(status) });
         if let Some(age) = self.fields.get(AGE) {
             response.fields.insert(AGE, age.clone());
         }
         response
     }
 
-    fn without_content(self) -> Response {
+    fn without_content(self) -> Box<Response> {
         let mut fields = self.fields;
         let allows_content = ![StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&self.status);
         if let Some(length) = self.content.length().filter(|_| allows_content) {
             fields.insert(CONTENT_LENGTH, HeaderValue::from(length));
         }
-        Response { status: self.status, fields, facts: self.facts, ..Response::default() }
+        Box::new(Response { status: self.status, fields, facts: self.facts, ..Response::default() })
     }
 
-    fn in_range(self, req: &RequestHead<'_>) -> Response {
+    fn in_range(self, req: &RequestHead<'_>) -> Box<Response> {
         if let Some(part) = self.part {
             return self.of_part(req, part);
         }
@@ -229,7 +229,7 @@ impl Selected {
                 fields.insert(CONTENT_RANGE, content_range(range));
                 fields.insert(CONTENT_LENGTH, HeaderValue::from(last - first + 1));
                 let (status, body) = (StatusCode::PARTIAL_CONTENT, self.content.part(first, last));
-                Response { status, fields, body, facts: self.facts, tunnel: None }
+                Box::new(Response { status, fields, body, facts: self.facts, tunnel: None })
             }
             RangeAnswer::Parts(spans) => match self.content.parts(&spans) {
                 Some(parts) => {
@@ -237,7 +237,7 @@ impl Selected {
                     policy::remove_content_digests(&mut fields);
                     let body = multipart(&mut fields, parts, length);
                     let status = StatusCode::PARTIAL_CONTENT;
-                    Response { status, fields, body, facts: self.facts, tunnel: None }
+                    Box::new(Response { status, fields, body, facts: self.facts, tunnel: None })
                 }
                 None => self.whole(),
             },
@@ -251,7 +251,7 @@ impl Selected {
     }
 
     /// What the request was selected for lies in the part.
-    fn of_part(self, req: &RequestHead<'_>, part: Part) -> Response {
+    fn of_part(self, req: &RequestHead<'_>, part: Part) -> Box<Response> {
         let wanted = policy::range_within(req, part.complete).filter(|span| part.span.contains(*span));
         let Some(span) = wanted else { return self.whole() };
         let Self { status, mut fields, content, facts, .. } = self;
@@ -261,30 +261,31 @@ impl Selected {
         fields.insert(CONTENT_RANGE, content_range(Part { span, ..part }.content_range()));
         fields.insert(CONTENT_LENGTH, HeaderValue::from(span.length()));
         let body = content.part(span.first - part.span.first, span.last - part.span.first);
-        Response { status, fields, body, facts, tunnel: None }
+        Box::new(Response { status, fields, body, facts, tunnel: None })
     }
 
-    fn whole(self) -> Response {
+    fn whole(self) -> Box<Response> {
         let Self { status, fields, content, facts, .. } = self;
-        Response { status, fields, body: content.whole(), facts, tunnel: None }
+        Box::new(Response { status, fields, body: content.whole(), facts, tunnel: None })
     }
 }
 
 /// What is left of a response that was not kept, once the preconditions are
 /// evaluated that the origin server was not told of.
-pub(super) fn passed(req: &RequestHead<'_>, response: Response) -> Response {
+pub(super) fn passed(req: &RequestHead<'_>, response: Box<Response>) -> Box<Response> {
     match policy::evaluate(req, response.status, &response.fields) {
         Precondition::Proceed => response,
         Precondition::NotModified => not_modified(response.fields, response.facts),
         Precondition::Failed => {
-            Response { facts: response.facts, ..Response::empty(StatusCode::PRECONDITION_FAILED) }
+            let status = StatusCode::PRECONDITION_FAILED;
+            Box::new(Response { facts: response.facts, ..Response::empty(status) })
         }
     }
 }
 
 /// Says in Cache-Status what an origin server answered with, where that is not
 /// what is sent, or a validation (RFC 9211 s2.3).
-pub(super) fn forwarded_as(fwd_status: StatusCode, mut response: Response) -> Response {
+pub(super) fn forwarded_as(fwd_status: StatusCode, mut response: Box<Response>) -> Box<Response> {
     let is_told = fwd_status != response.status || fwd_status == StatusCode::NOT_MODIFIED;
     if let Some(cache) = response.facts.cache.as_mut().filter(|_| is_told) {
         cache.fwd_status = Some(fwd_status.as_u16());
@@ -292,9 +293,9 @@ pub(super) fn forwarded_as(fwd_status: StatusCode, mut response: Response) -> Re
     response
 }
 
-fn not_modified(fields: HeaderMap, facts: Facts) -> Response {
+fn not_modified(fields: HeaderMap, facts: Facts) -> Box<Response> {
     let fields = policy::not_modified_fields(fields);
-    Response { fields, facts, ..Response::empty(StatusCode::NOT_MODIFIED) }
+    Box::new(Response { fields, facts, ..Response::empty(StatusCode::NOT_MODIFIED) })
 }
 
 #[expect(clippy::expect_used, reason = "letters, digits, a space, a slash and a star are field content")]

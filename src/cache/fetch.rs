@@ -80,7 +80,7 @@ impl Miss {
 
     /// The response, or why there is none. Dropping it leaves the fill that it
     /// leads or follows to run on.
-    pub(super) async fn answer(&mut self) -> Result<Response, Failure> {
+    pub(super) async fn answer(&mut self) -> Result<Box<Response>, Failure> {
         if self.cache.store.has_disk()
             && let Some(answer) = Box::pin(self.look_on_disk()).await
         {
@@ -108,7 +108,7 @@ impl Miss {
         self.alone().await
     }
 
-    async fn lead(&mut self, guard: FillGuard) -> Result<Response, Failure> {
+    async fn lead(&mut self, guard: FillGuard) -> Result<Box<Response>, Failure> {
         // The fill that would have answered may have ended since the lookup.
         if let Some(answer) = self.look_again().await {
             return answer;
@@ -124,7 +124,7 @@ impl Miss {
         }
     }
 
-    async fn follow(&mut self, fill: Arc<FillWatch>) -> ControlFlow<Result<Response, Failure>, Next> {
+    async fn follow(&mut self, fill: Arc<FillWatch>) -> ControlFlow<Result<Box<Response>, Failure>, Next> {
         let Ok(outcome) = tokio::time::timeout(HEAD_WAIT, fill.outcome()).await else {
             return Continue(Next::GoAlone);
         };
@@ -152,7 +152,7 @@ impl Miss {
     }
 
     /// Answers with the response to another request, if it may.
-    fn share(&self, opened: &Opened) -> ControlFlow<Result<Response, Failure>, Next> {
+    fn share(&self, opened: &Opened) -> ControlFlow<Result<Box<Response>, Failure>, Next> {
         let (req, head) = (self.asked.head(), &opened.head);
         // Asked for before a purge: it counts for nobody who still waits.
         if self.cache.store.is_purged(&self.plan.key, head, opened.since.epoch()) {
@@ -186,7 +186,7 @@ impl Miss {
         Break(Ok(deliver::forwarded_as(opened.fwd_status, response)))
     }
 
-    async fn alone(&self) -> Result<Response, Failure> {
+    async fn alone(&self) -> Result<Box<Response>, Failure> {
         if self.is_partial() && self.is_conditional() {
             return self.unchanged("range").await;
         }
@@ -198,7 +198,7 @@ impl Miss {
     }
 
     /// Sends the request as it is, for this reason: nothing is stored.
-    async fn unchanged(&self, reason: &'static str) -> Result<Response, Failure> {
+    async fn unchanged(&self, reason: &'static str) -> Result<Box<Response>, Failure> {
         let cache = Some(CacheStatus { detail: Some(reason), ..self.forwarded() });
         match Arc::clone(&self.asked.origin).fetch(self.asked.request()).await {
             Ok(mut response) => {
@@ -212,7 +212,7 @@ impl Miss {
     pub(super) async fn conclude(
         &self,
         received: Result<Received, Arc<FetchError>>,
-    ) -> Result<Response, Failure> {
+    ) -> Result<Box<Response>, Failure> {
         match received {
             Ok(Received::Opened(shared)) => {
                 let encoded = match self.short(&shared) {
@@ -237,8 +237,8 @@ impl Miss {
         }
     }
 
-    fn opened(&self, shared: Shared, encoded: Option<(Coding, Bytes)>) -> Response {
-        let Shared { head, fields, content, mut facts, age, fwd_status, stored, confirmed } = shared;
+    fn opened(&self, shared: Box<Shared>, encoded: Option<(Coding, Bytes)>) -> Box<Response> {
+        let Shared { head, fields, content, mut facts, age, fwd_status, stored, confirmed } = *shared;
         let now = self.cache.clock.wall();
         facts.cache = Some(CacheStatus { ttl: Some(head.ttl(now)), stored, ..self.forwarded() });
         let fields = fields.unwrap_or_else(|| head.fields());
@@ -254,7 +254,7 @@ impl Miss {
     }
 
     /// The stored response, if it may stand in for a `status` or for none.
-    pub(super) fn stale(&self, status: Option<StatusCode>) -> Option<Response> {
+    pub(super) fn stale(&self, status: Option<StatusCode>) -> Option<Box<Response>> {
         let stored = self.plan.if_error.as_ref()?;
         let stored = self.cache.store.as_it_counts(&self.plan.key, stored)?;
         let (req, now) = (self.asked.head(), self.cache.clock.wall());
@@ -273,7 +273,7 @@ impl Miss {
     }
 
     /// Looks it up once more; what has to be fetched is the new plan.
-    async fn look_again(&mut self) -> Option<Result<Response, Failure>> {
+    async fn look_again(&mut self) -> Option<Result<Box<Response>, Failure>> {
         let (now, instant) = (self.cache.clock.wall(), self.cache.clock.now());
         match lookup::look_again(&self.cache.store.memory, &self.asked, &self.plan.key, now, instant).await {
             Lookup::Serve { stored, ttl } | Lookup::ServeStale { stored, ttl, .. } => {

@@ -44,12 +44,12 @@ pub(super) struct Fill {
 #[derive(Debug)]
 pub(super) enum Received {
     /// A response that is not shared, and the name of the reason.
-    Unshared(Response, &'static str),
+    Unshared(Box<Response>, &'static str),
     /// A response that can be shared.
-    Opened(Shared),
+    Opened(Box<Shared>),
     /// The part that the client asked for, as it came; whether it is stored, or
     /// will be once all of it has come.
-    Passed { response: Response, stored: bool },
+    Passed { response: Box<Response>, stored: bool },
 }
 
 /// A response that can be shared, on its way to the one that asked first.
@@ -124,7 +124,7 @@ impl Fill {
         }
     }
 
-    fn request(&self, validating: Option<&StoredResponse>) -> Request {
+    fn request(&self, validating: Option<&StoredResponse>) -> Box<Request> {
         let mut req = self.asked.request();
         match validating {
             Some(stored) => policy::conditional(&[&*stored.head], Arc::make_mut(&mut req.fields)),
@@ -142,7 +142,12 @@ impl Fill {
     }
 
     /// A 304: the body stays, the head is updated (RFC 9111 s4.3.4).
-    async fn freshen(self, stored: &Arc<StoredResponse>, response: Response, timing: Timing) -> Received {
+    async fn freshen(
+        self,
+        stored: &Arc<StoredResponse>,
+        response: Box<Response>,
+        timing: Timing,
+    ) -> Received {
         let rules = &self.asked.rules;
         let head = policy::freshened(&stored.head, &response.fields, timing, rules);
         let storability = policy::storability(&self.asked.head(), head.status, &head.fields(), timing, rules);
@@ -164,7 +169,7 @@ impl Fill {
                 }
             }
         }
-        Received::Opened(Shared {
+        Received::Opened(Box::new(Shared {
             fields: with_cookies(&head, &response.fields),
             content: slices::content(&self.cache, &self.asked, &self.key, &head, &stored.body),
             head,
@@ -173,12 +178,16 @@ impl Fill {
             fwd_status: response.status,
             stored: false,
             confirmed,
-        })
+        }))
     }
 
     /// A response of its own.
     #[expect(clippy::manual_async_fn, reason = "an async function has room for its arguments twice")]
-    pub(super) fn accept(self, response: Response, timing: Timing) -> impl Future<Output = Received> + Send {
+    pub(super) fn accept(
+        self,
+        response: Box<Response>,
+        timing: Timing,
+    ) -> impl Future<Output = Received> + Send {
         async move {
             let rules = &self.asked.rules;
             let length = declared_length(&response);
@@ -218,7 +227,7 @@ impl Fill {
     #[expect(clippy::manual_async_fn, reason = "an async function has room for its arguments twice")]
     fn refuse(
         self,
-        response: Response,
+        response: Box<Response>,
         reason: &'static str,
         of_request: bool,
     ) -> impl Future<Output = Received> + Send {
@@ -241,8 +250,8 @@ impl Fill {
         }
     }
 
-    async fn open(self, response: Response, length: Option<u64>, timing: Timing) -> Received {
-        let Response { status, fields, body, facts, .. } = response;
+    async fn open(self, response: Box<Response>, length: Option<u64>, timing: Timing) -> Received {
+        let Response { status, fields, body, facts, .. } = *response;
         let (req, rules) = (self.asked.head(), &self.asked.rules);
         let head = Arc::new(StoredHead::new(&req, status, fields.clone(), timing, rules));
         let age = fields.contains_key(AGE);
@@ -251,7 +260,7 @@ impl Fill {
             body if body.is_empty() => self.keep_whole(&head, &[]).await,
             body => (Content::Running(self.run(&head, body, length)), true),
         };
-        Received::Opened(Shared {
+        Received::Opened(Box::new(Shared {
             head,
             fields: Some(fields),
             content,
@@ -260,7 +269,7 @@ impl Fill {
             fwd_status: status,
             stored,
             confirmed: false,
-        })
+        }))
     }
 
     /// The content, and whether it was stored.

@@ -11,7 +11,7 @@ use crate::fields::cache_status::ForwardReason;
 impl Miss {
     /// The response, if the disk has one that may answer; what has to be
     /// fetched or validated is the new plan.
-    pub(super) async fn look_on_disk(&mut self) -> Option<Result<Response, Failure>> {
+    pub(super) async fn look_on_disk(&mut self) -> Option<Result<Box<Response>, Failure>> {
         if self.plan.validate.is_some() {
             return None;
         }

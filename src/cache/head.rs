@@ -12,7 +12,7 @@ use crate::exchange::{Failure, Response};
 use crate::policy::{self, HeadUpdate, Storability, StoredHead, Timing};
 
 impl Miss {
-    pub(super) async fn head(&self) -> Result<Response, Failure> {
+    pub(super) async fn head(&self) -> Result<Box<Response>, Failure> {
         let since = self.cache.store.generation(&self.plan.key);
         let sent = self.cache.clock.wall();
         let mut response = match Arc::clone(&self.asked.origin).fetch(self.asked.request()).await {

@@ -103,7 +103,7 @@ struct Kept {
 
 impl Cache {
     /// What it would do with `req` now, by these rules; gives it back.
-    pub async fn look_into(&self, req: Request, rules: &CacheRules) -> (Request, Outlook) {
+    pub async fn look_into(&self, req: Box<Request>, rules: &CacheRules) -> (Box<Request>, Outlook) {
         let key = Self::key(&req.target);
         let (memory, disk) = (self.in_memory(&key).await, self.on_disk(&key).await);
         let asked = super::asked::head(&req);
@@ -175,7 +175,7 @@ impl Cache {
     /// at most; `Ok(None)` is no answer by then.
     pub async fn ask_origin(
         &self,
-        mut req: Request,
+        mut req: Box<Request>,
         rules: &CacheRules,
         origin: &Arc<dyn Origin>,
     ) -> Result<Option<(StatusCode, HeaderMap, Verdict)>, FetchError> {

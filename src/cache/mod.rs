@@ -165,10 +165,10 @@ impl Cache {
     /// fill.
     pub fn answer(
         self: &Arc<Self>,
-        req: Request,
+        req: Box<Request>,
         rules: &Arc<CacheRules>,
         origin: &Arc<dyn Origin>,
-    ) -> Handling<Result<Response, Failure>> {
+    ) -> Handling<Result<Box<Response>, Failure>> {
         let head = asked::head(&req);
         if let Some(status) = pass::past(&req, &head, rules) {
             return self.forward(req, rules, origin, Arc::new(AsWritten), status);
@@ -215,11 +215,11 @@ impl Cache {
     /// it makes stale is found by its normal form (RFC 9111 s4.4).
     pub fn write(
         self: &Arc<Self>,
-        req: Request,
+        req: Box<Request>,
         rules: &Arc<CacheRules>,
         origin: &Arc<dyn Origin>,
         forms: Arc<dyn NormalForms>,
-    ) -> Handling<Result<Response, Failure>> {
+    ) -> Handling<Result<Box<Response>, Failure>> {
         match pass::past(&req, &asked::head(&req), rules) {
             Some(status) => self.forward(req, rules, origin, forms, status),
             None => self.answer(req, rules, origin),
@@ -228,12 +228,12 @@ impl Cache {
 
     fn forward(
         self: &Arc<Self>,
-        mut req: Request,
+        mut req: Box<Request>,
         rules: &Arc<CacheRules>,
         origin: &Arc<dyn Origin>,
         forms: Arc<dyn NormalForms>,
         status: CacheStatus,
-    ) -> Handling<Result<Response, Failure>> {
+    ) -> Handling<Result<Box<Response>, Failure>> {
         let post = Post::of(self, &mut req, rules, origin, &*forms);
         Handling::pending(pass::forward(Arc::clone(self), req, Arc::clone(origin), forms, (status, post)))
     }
@@ -241,12 +241,12 @@ impl Cache {
     /// Answers with a stored response in a coding that is still to be made.
     fn answer_encoded(
         self: &Arc<Self>,
-        req: Request,
+        req: Box<Request>,
         rules: &Arc<CacheRules>,
         stored: Arc<StoredResponse>,
         coding: Coding,
         ttl: i64,
-    ) -> Handling<Result<Response, Failure>> {
+    ) -> Handling<Result<Box<Response>, Failure>> {
         let encoding = Arc::clone(self).encoded(Self::key(&req.target), stored, coding);
         let rules = Arc::clone(rules);
         Handling::pending(async move {
@@ -263,7 +263,7 @@ impl Cache {
         asked: Arc<Asked>,
         stored: Arc<StoredResponse>,
         ttl: i64,
-    ) -> Handling<Result<Response, Failure>> {
+    ) -> Handling<Result<Box<Response>, Failure>> {
         let plan = lookup::plan_of_parts(&asked);
         Handling::pending(Miss::new(Arc::clone(self), asked, plan).answer_in_slices(stored, ttl))
     }
@@ -329,7 +329,7 @@ fn hit(
     content: Content,
     rules: &CacheRules,
     (ttl, now): (i64, SystemTime),
-) -> Response {
+) -> Box<Response> {
     let cache = CacheStatus { hit: true, ttl: Some(ttl), ..CacheStatus::default() };
     Selected::stored(req, stored, content, rules, (cache, stored.head.age(now))).answer(req)
 }

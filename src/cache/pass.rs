@@ -29,11 +29,11 @@ pub(super) fn past(req: &Request, head: &RequestHead<'_>, rules: &CacheRules) ->
 /// stale (RFC 9111 s4.4), and that to a POST may be kept.
 pub(super) async fn forward(
     cache: Arc<Cache>,
-    req: Request,
+    req: Box<Request>,
     origin: Arc<dyn Origin>,
     forms: Arc<dyn NormalForms>,
     (status, post): (CacheStatus, Option<Post>),
-) -> Result<Response, Failure> {
+) -> Result<Box<Response>, Failure> {
     let changed = (!req.method.is_safe()).then(|| (req.method.clone(), req.target.clone()));
     let sent = cache.clock.wall();
     let mut response = match origin.fetch(req).await {

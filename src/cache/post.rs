@@ -43,7 +43,7 @@ impl Post {
         origin.cleanse(&mut req.fields, req.trusted);
         let mut fields = Arc::clone(&req.fields);
         policy::strip_conditional(Arc::make_mut(&mut fields));
-        let get = Request {
+        let get = Box::new(Request {
             method: Method::GET,
             target: req.target.clone(),
             fields,
@@ -52,7 +52,7 @@ impl Post {
             interim: None,
             connection: Arc::clone(&req.connection),
             ..*req
-        };
+        });
         let key = key_beside(&req.target, written);
         Some(Self { since: cache.store.generation(&key), key, asked: Asked::new(get, rules, origin) })
     }
@@ -76,9 +76,9 @@ impl Post {
     pub(super) async fn keep(
         self,
         cache: &Arc<Cache>,
-        response: Response,
+        response: Box<Response>,
         timing: Timing,
-    ) -> Result<Response, Failure> {
+    ) -> Result<Box<Response>, Failure> {
         let plan = Plan {
             key: self.key,
             reason: ForwardReason::Method,

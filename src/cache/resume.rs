@@ -52,7 +52,7 @@ impl Resume {
 
     /// Asks for all of it or, with a strong validator, for the rest
     /// (RFC 9110 s13.1.5).
-    fn request(&self, at: u64) -> Option<Request> {
+    fn request(&self, at: u64) -> Option<Box<Request>> {
         let mut req = self.asked.request();
         let fields = Arc::make_mut(&mut req.fields);
         policy::strip_conditional(fields);

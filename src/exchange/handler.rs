@@ -20,13 +20,13 @@ pub struct Answer {
     /// Browsers are told to come by https only, whatever the answer is.
     pub hsts: bool,
     /// The response, or why there is none.
-    pub result: Result<Response, Failure>,
+    pub result: Result<Box<Response>, Failure>,
 }
 
 /// Answers requests.
 pub trait Handler: Send + Sync + 'static {
     /// Starts to answer `req`. Dropping the [`Handling`] gives the answer up.
-    fn handle(&self, req: Request) -> Handling<Answer>;
+    fn handle(&self, req: Box<Request>) -> Handling<Answer>;
 }
 
 /// An answer under way. A stored response is there at once, and then nothing
@@ -99,5 +99,5 @@ pub trait Origin: fmt::Debug + Send + Sync + 'static {
     /// Sends `req` to an origin server and resolves with the head of its
     /// response; the body follows as it comes. Dropping the future cancels the
     /// request.
-    fn fetch(self: Arc<Self>, req: Request) -> BoxFuture<'static, Result<Response, FetchError>>;
+    fn fetch(self: Arc<Self>, req: Box<Request>) -> BoxFuture<'static, Result<Box<Response>, FetchError>>;
 }

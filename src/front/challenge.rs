@@ -10,16 +10,16 @@ const PREFIX: &str = "/.well-known/acme-challenge/";
 
 /// The answer if `req` is for a challenge: the key authorization, or 404 for a
 /// token that nobody waits for.
-pub(super) fn answer(req: &Request, certificates: &Certificates) -> Option<Response> {
+pub(super) fn answer(req: &Request, certificates: &Certificates) -> Option<Box<Response>> {
     if req.connection.scheme != Scheme::Http {
         return None;
     }
     let token = req.target.path().strip_prefix(PREFIX)?;
     let known = token.len() <= 256 && token.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
     let Some(authorization) = known.then(|| certificates.http01(token)).flatten() else {
-        return Some(Response::empty(StatusCode::NOT_FOUND));
+        return Some(Box::new(Response::empty(StatusCode::NOT_FOUND)));
     };
-    let mut res = Response { body: Body::Full(authorization.into()), ..Response::default() };
+    let mut res = Box::new(Response { body: Body::Full(authorization.into()), ..Response::default() });
     res.fields.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
     Some(res)
 }

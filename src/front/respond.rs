@@ -16,19 +16,16 @@ pub(super) const HSTS: HeaderValue = HeaderValue::from_static("max-age=63072000;
 
 /// A response as it goes out.
 pub(super) struct Outgoing {
-    pub(super) status: StatusCode,
-    pub(super) fields: HeaderMap,
-    pub(super) body: Body,
-    pub(super) facts: Facts,
+    pub(super) res: Box<Response>,
     /// Nothing more is read from an HTTP/1 connection after it.
     pub(super) close: bool,
 }
 
 /// The response of a handler, with the fields that say how it came about.
-pub(super) fn response(res: Response) -> Outgoing {
-    let Response { status, mut fields, body, facts, tunnel: _ } = res;
-    append_cache_status(&mut fields, facts.cache.as_ref());
-    Outgoing { status, fields, body, facts, close: false }
+pub(super) fn response(mut res: Box<Response>) -> Outgoing {
+    let Response { fields, facts, .. } = &mut *res;
+    append_cache_status(fields, facts.cache.as_ref());
+    Outgoing { res, close: false }
 }
 
 /// A short, plain response in place of one that could not be had.
@@ -76,7 +73,8 @@ pub(super) fn failure(failure: Failure) -> Outgoing {
         _ => append_cache_status(&mut fields, None),
     }
     let body = format!("{} {}\n", status.as_str(), status.canonical_reason().unwrap_or("Error"));
-    Outgoing { status, fields, body: Body::Full(body.into()), facts, close }
+    let body = Body::Full(body.into());
+    Outgoing { res: Box::new(Response { status, fields, body, facts, tunnel: None }), close }
 }
 
 /// The status a client sees for a failure.
@@ -206,7 +204,7 @@ mod tests {
             (Failure::TargetTooLong, 414),
             (Failure::FieldsTooLarge, 431),
         ] {
-            assert_eq!(failure(failed).status.as_u16(), status);
+            assert_eq!(failure(failed).res.status.as_u16(), status);
         }
     }
 
@@ -215,23 +213,23 @@ mod tests {
         let mut error = FetchError::new(ProxyErrorType::ProxyInternalError, RequestProgress::Sent);
         error.request_body = Some(BodyError::TooLarge { limit: 1 });
         let outgoing = failure(Failure::Fetch { error, cache: None });
-        assert_eq!(outgoing.status, StatusCode::PAYLOAD_TOO_LARGE);
-        assert!(outgoing.close && !outgoing.fields.contains_key("proxy-status"));
+        assert_eq!(outgoing.res.status, StatusCode::PAYLOAD_TOO_LARGE);
+        assert!(outgoing.close && !outgoing.res.fields.contains_key("proxy-status"));
     }
 
     #[test]
     fn unavailable_says_when_to_come_back_and_why() {
-        let outgoing = failure(fetch(ProxyErrorType::DestinationUnavailable));
-        assert_eq!(outgoing.fields["retry-after"], "1");
-        assert_eq!(outgoing.fields["proxy-status"], "Seawall; error=destination_unavailable");
-        assert!(outgoing.fields.contains_key("cache-status"));
+        let fields = failure(fetch(ProxyErrorType::DestinationUnavailable)).res.fields;
+        assert_eq!(fields["retry-after"], "1");
+        assert_eq!(fields["proxy-status"], "Seawall; error=destination_unavailable");
+        assert!(fields.contains_key("cache-status"));
     }
 
     #[test]
     fn a_response_says_what_the_cache_did() {
-        let mut res = Response::empty(StatusCode::OK);
+        let mut res = Box::new(Response::empty(StatusCode::OK));
         res.facts.cache = Some(CacheStatus { hit: true, ttl: Some(5), ..CacheStatus::default() });
-        assert_eq!(response(res).fields["cache-status"], "Seawall; hit; ttl=5");
+        assert_eq!(response(res).res.fields["cache-status"], "Seawall; hit; ttl=5");
     }
 
     #[test]

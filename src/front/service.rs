@@ -116,7 +116,7 @@ impl ConnectionService {
         serving: &Serving,
         (head, incoming): (&mut Parts, Incoming),
         observation: &mut Observation,
-    ) -> Result<Request, Failure> {
+    ) -> Result<Box<Request>, Failure> {
         let front = &self.front;
         let who = identity::identify(&self.connection, &head.headers, &serving.trusted_proxies);
         let record = &mut observation.record;
@@ -140,7 +140,7 @@ impl ConnectionService {
         } else {
             Body::Empty
         };
-        Ok(Request {
+        Ok(Box::new(Request {
             method: std::mem::take(&mut head.method),
             target: normal.target,
             fields: Arc::new(std::mem::take(&mut head.headers)),
@@ -155,7 +155,7 @@ impl ConnectionService {
             interim: self.interim(record.protocol),
             received: observation.received,
             received_wall: record.started,
-        })
+        }))
     }
 
     /// The way of interim responses to the exchange that begins: HTTP/1.0 has none (RFC
@@ -258,13 +258,14 @@ impl UnderWay {
             }
         };
         if answer.hsts {
-            outgoing.fields.insert(STRICT_TRANSPORT_SECURITY, respond::HSTS);
+            outgoing.res.fields.insert(STRICT_TRANSPORT_SECURITY, respond::HSTS);
         }
         self.send(outgoing)
     }
 
     fn send(mut self, outgoing: Outgoing) -> http::Response<Observed> {
-        let Outgoing { status, mut fields, mut body, facts, close } = outgoing;
+        let Outgoing { res, close } = outgoing;
+        let Response { status, mut fields, mut body, facts, tunnel: _ } = *res;
         self.note_head(status, facts);
         if self.is_head || status == StatusCode::NOT_MODIFIED || status == StatusCode::NO_CONTENT {
             body = Body::Empty;
@@ -289,7 +290,7 @@ impl UnderWay {
 
     /// Joins the two ends once both have changed protocols. The exchange lasts
     /// as long as the tunnel.
-    fn tunnel(mut self, res: Response, origin: Tunnel) -> http::Response<Observed> {
+    fn tunnel(mut self, res: Box<Response>, origin: Tunnel) -> http::Response<Observed> {
         let Some(client) = self.upgrade.take() else {
             return self.send(respond::failure(Failure::BadRequest("no protocol to change to")));
         };

@@ -23,21 +23,21 @@ struct Answering<F>(F);
 
 impl<F> Handler for Answering<F>
 where
-    F: Fn(Request) -> Handling<Answer> + Send + Sync + 'static,
+    F: Fn(Box<Request>) -> Handling<Answer> + Send + Sync + 'static,
 {
-    fn handle(&self, req: Request) -> Handling<Answer> {
+    fn handle(&self, req: Box<Request>) -> Handling<Answer> {
         (self.0)(req)
     }
 }
 
-async fn front(answer: impl Fn(Request) -> Handling<Answer> + Send + Sync + 'static) -> Arc<Front> {
+async fn front(answer: impl Fn(Box<Request>) -> Handling<Answer> + Send + Sync + 'static) -> Arc<Front> {
     front_by(Arc::new(SystemClock), answer).await
 }
 
 /// The same by this clock.
 async fn front_by(
     clock: Arc<dyn Clock>,
-    answer: impl Fn(Request) -> Handling<Answer> + Send + Sync + 'static,
+    answer: impl Fn(Box<Request>) -> Handling<Answer> + Send + Sync + 'static,
 ) -> Arc<Front> {
     let state = tempfile::tempdir().unwrap();
     let text = "state_dir = \"state\"\nlog = { access = \"off\" }\n[site.\"a.test\"]\ntls = \"off\"\n\
@@ -70,7 +70,11 @@ fn connect_through(front: &Arc<Front>, protocol: ConnectionProtocol, bytes: usiz
 }
 
 fn answer(body: Body) -> Handling<Answer> {
-    Handling::ready(Answer { site: None, hsts: false, result: Ok(Response { body, ..Response::default() }) })
+    Handling::ready(Answer {
+        site: None,
+        hsts: false,
+        result: Ok(Box::new(Response { body, ..Response::default() })),
+    })
 }
 
 fn request() -> http::Request<Empty<Bytes>> {

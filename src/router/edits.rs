@@ -43,7 +43,10 @@ impl Origin for Edited {
         }
     }
 
-    fn fetch(self: Arc<Self>, mut req: Request) -> BoxFuture<'static, Result<Response, FetchError>> {
+    fn fetch(
+        self: Arc<Self>,
+        mut req: Box<Request>,
+    ) -> BoxFuture<'static, Result<Box<Response>, FetchError>> {
         self.cleanse(&mut req.fields, req.trusted);
         if !self.route.request_fields.is_empty() {
             let fields = Arc::make_mut(&mut req.fields);

@@ -101,7 +101,7 @@ impl Router {
     async fn explain_at(
         &self,
         site: &Arc<SiteRoutes>,
-        mut req: Request,
+        mut req: Box<Request>,
         mut told: Explanation,
         asks: bool,
     ) -> Explanation {
@@ -138,7 +138,7 @@ impl Router {
     async fn explain_cached(
         &self,
         ready: &ReadyRoute,
-        req: Request,
+        req: Box<Request>,
         mut told: Explanation,
         asks: bool,
     ) -> Explanation {
@@ -166,11 +166,11 @@ impl Router {
     }
 
     /// A GET as it would come over a connection from this machine.
-    fn request(&self, target: Target, fields: HeaderMap) -> Request {
+    fn request(&self, target: Target, fields: HeaderMap) -> Box<Request> {
         let local = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
         let clock = self.cache.clock();
         let scheme = target.scheme;
-        Request {
+        Box::new(Request {
             method: Method::GET,
             target,
             fields: Arc::new(fields),
@@ -185,7 +185,7 @@ impl Router {
             interim: None,
             received: clock.now(),
             received_wall: clock.wall(),
-        }
+        })
     }
 }
 

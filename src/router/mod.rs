@@ -85,7 +85,11 @@ impl Router {
         }
     }
 
-    fn answer(&self, mut req: Request, site: &Arc<SiteRoutes>) -> Handling<Result<Response, Failure>> {
+    fn answer(
+        &self,
+        mut req: Box<Request>,
+        site: &Arc<SiteRoutes>,
+    ) -> Handling<Result<Box<Response>, Failure>> {
         if let Some(res) = redirect::of_site(&req, &site.site, self.https_port) {
             return Handling::ready(Ok(res));
         }
@@ -114,7 +118,7 @@ impl Router {
 }
 
 impl Router {
-    fn answer_purge(&self, req: &Request) -> Handling<Result<Response, Failure>> {
+    fn answer_purge(&self, req: &Request) -> Handling<Result<Box<Response>, Failure>> {
         match self.purge_asked_for(req) {
             Ok(purge) => {
                 let cache = Arc::clone(&self.cache);
@@ -126,7 +130,7 @@ impl Router {
 }
 
 impl Handler for Router {
-    fn handle(&self, req: Request) -> Handling<Answer> {
+    fn handle(&self, req: Box<Request>) -> Handling<Answer> {
         match self.site(&req) {
             Ok(site) => {
                 let label = site.label.clone();
@@ -209,7 +213,7 @@ trait MapResponse {
     fn map_session(self, site: &Site) -> Self;
 }
 
-impl MapResponse for Handling<Result<Response, Failure>> {
+impl MapResponse for Handling<Result<Box<Response>, Failure>> {
     fn map_response(self, route: &Arc<Route>) -> Self {
         if route.response_fields.is_empty() {
             return self;

@@ -107,7 +107,7 @@ fn is_authorized(req: &Request, token: &Secret) -> bool {
 }
 
 /// The answer to a PURGE: 200, or 202 while it still goes on.
-pub(super) fn response(purged: Result<Purged, PurgeError>) -> Response {
+pub(super) fn response(purged: Result<Purged, PurgeError>) -> Box<Response> {
     let (status, content) = match purged {
         Ok(purged) => {
             let status = if purged.complete { StatusCode::OK } else { StatusCode::ACCEPTED };
@@ -118,7 +118,7 @@ pub(super) fn response(purged: Result<Purged, PurgeError>) -> Response {
             (StatusCode::SERVICE_UNAVAILABLE, why.to_string().into_bytes())
         }
     };
-    let mut res = Response { body: Body::Full(content.into()), ..Response::empty(status) };
+    let mut res = Box::new(Response { body: Body::Full(content.into()), ..Response::empty(status) });
     res.fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     res.fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     res

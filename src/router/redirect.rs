@@ -7,7 +7,7 @@ use crate::config::model::{Redirect, Route, Site, SiteTls};
 use crate::exchange::{Request, Response, Scheme};
 
 /// The redirect a site as a whole asks for.
-pub(super) fn of_site(req: &Request, site: &Site, https_port: u16) -> Option<Response> {
+pub(super) fn of_site(req: &Request, site: &Site, https_port: u16) -> Option<Box<Response>> {
     let name = req.target.host.name();
     let is_main = *site.name == *name;
     let to_main = site.redirect_aliases && !is_main && !site.name.starts_with('*');
@@ -28,9 +28,9 @@ pub(super) fn of_site(req: &Request, site: &Site, https_port: u16) -> Option<Res
 }
 
 /// The redirect of a route that has one.
-pub(super) fn of_route(req: &Request, route: &Route, path: &PathReading<'_>) -> Response {
+pub(super) fn of_route(req: &Request, route: &Route, path: &PathReading<'_>) -> Box<Response> {
     let Some(Redirect { to, status }) = &route.redirect else {
-        return Response::empty(StatusCode::NOT_FOUND);
+        return Box::new(Response::empty(StatusCode::NOT_FOUND));
     };
     // The rest as it was sent, where the pattern matches that too, so that what
     // was encoded stays encoded.
@@ -66,14 +66,14 @@ fn encode(decoded: &str) -> String {
     })
 }
 
-fn response(status: StatusCode, location: &str) -> Response {
-    let mut res = Response::empty(status);
+fn response(status: StatusCode, location: &str) -> Box<Response> {
+    let mut res = Box::new(Response::empty(status));
     match HeaderValue::from_str(location) {
         Ok(location) => {
             res.fields.insert(header::LOCATION, location);
             res
         }
-        Err(_) => Response::empty(StatusCode::NOT_FOUND),
+        Err(_) => Box::new(Response::empty(StatusCode::NOT_FOUND)),
     }
 }
 
@@ -89,9 +89,9 @@ mod tests {
     use crate::config;
     use crate::exchange::{Body, ConnectionInfo, Host, Protocol, RequestId, Target};
 
-    fn req(scheme: Scheme, host: &'static str, path: &str) -> Request {
+    fn req(scheme: Scheme, host: &'static str, path: &str) -> Box<Request> {
         let address = "127.0.0.1:1".parse().unwrap();
-        Request {
+        Box::new(Request {
             method: Method::GET,
             target: Target {
                 scheme,
@@ -110,7 +110,7 @@ mod tests {
             interim: None,
             received: SystemClock.now(),
             received_wall: SystemTime::UNIX_EPOCH,
-        }
+        })
     }
 
     fn site(keys: &str) -> Arc<Site> {

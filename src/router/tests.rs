@@ -32,7 +32,7 @@ struct Echo {
 }
 
 impl Origin for Echo {
-    fn fetch(self: Arc<Self>, req: Request) -> BoxFuture<'static, Result<Response, FetchError>> {
+    fn fetch(self: Arc<Self>, req: Box<Request>) -> BoxFuture<'static, Result<Box<Response>, FetchError>> {
         let asked = format!("{} {}", req.method, req.target);
         let body = match req.method {
             Method::HEAD => Body::Empty,
@@ -41,7 +41,7 @@ impl Origin for Echo {
         self.asked.lock().unwrap().push(asked);
         let response =
             Response { status: StatusCode::OK, fields: self.fields.clone(), body, ..Response::default() };
-        std::future::ready(Ok(response)).boxed()
+        std::future::ready(Ok(Box::new(response))).boxed()
     }
 }
 
@@ -91,12 +91,12 @@ impl Edge {
     }
 }
 
-fn request(method: Method, url: &str) -> Request {
+fn request(method: Method, url: &str) -> Box<Request> {
     let (scheme, rest) = url.split_once("://").unwrap();
     let scheme = if scheme == "https" { Scheme::Https } else { Scheme::Http };
     let (host, path) = rest.split_at(rest.find('/').unwrap());
     let address = "127.0.0.1:1".parse().unwrap();
-    Request {
+    Box::new(Request {
         method,
         target: Target {
             scheme,
@@ -115,7 +115,7 @@ fn request(method: Method, url: &str) -> Request {
         interim: None,
         received: SystemClock.now(),
         received_wall: SystemClock.wall(),
-    }
+    })
 }
 
 const FRESH: &[(&str, &str)] = &[("cache-control", "max-age=60")];

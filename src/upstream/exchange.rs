@@ -30,11 +30,11 @@ impl OriginServer {
     ) -> Result<http::Response<Incoming>, FetchError> {
         let gone = || FetchError::new(ProxyErrorType::ProxyInternalError, RequestProgress::Sent);
         let connection = lease.connection().ok_or_else(gone)?;
-        let message = req.take().ok_or_else(gone)?;
-        let upload = self.upload(&message);
+        let content = req.take().ok_or_else(gone)?;
+        let upload = self.upload(&content);
         self.metrics.origin_requests.increment();
         connection.traffic.restart();
-        let mut message = message.map(|body| RequestContent::new(body, upload.clone()));
+        let mut message = req.message(RequestContent::new(content, upload.clone()));
         if let Some(interim) = req.interim().cloned() {
             on_informational(&mut message, move |res| {
                 inbound::pass_on(&interim, res.status(), res.headers(), res.version());
@@ -59,11 +59,12 @@ impl OriginServer {
         }
         let scheme = if self.tls.is_some() { Scheme::Https } else { Scheme::Http };
         let gone = || FetchError::new(ProxyErrorType::ProxyInternalError, RequestProgress::Sent);
-        let message = req.take_for_http2(scheme).ok_or_else(gone)?;
-        let upload = self.upload(&message);
+        let content = req.take().ok_or_else(gone)?;
+        let upload = self.upload(&content);
         stream.upload.clone_from(&upload);
         self.metrics.origin_requests.increment();
-        let message = message.map(|body| RequestContent::new(body, upload.clone()));
+        let content = RequestContent::new(content, upload.clone());
+        let message = req.message_for_http2(content, scheme).ok_or_else(gone)?;
         let answer = pin!(stream.sender.try_send_request(message));
         let Some(answer) = self.in_time(answer, upload.as_deref()).await else {
             // Nobody knows whether anything still arrives there.
@@ -86,8 +87,8 @@ impl OriginServer {
         })
     }
 
-    fn upload(&self, message: &http::Request<Body>) -> Option<Arc<Upload>> {
-        match message.body() {
+    fn upload(&self, content: &Body) -> Option<Arc<Upload>> {
+        match content {
             Body::Empty | Body::Full(_) => None,
             _ => Some(Upload::begin(Arc::clone(&self.clock))),
         }

@@ -11,7 +11,7 @@ use std::fmt;
 use http::header::Entry;
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, FORWARDED, HOST, TE, TRANSFER_ENCODING, VIA};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
-use http_body::Body as _;
+use http_body::Body as HttpBody;
 
 use super::Pseudonym;
 use super::introduction::ClientEnds;
@@ -37,7 +37,7 @@ const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// method. Any other content is given away, and comes back only if it is certain that
 /// nothing of the request left.
 pub struct OutboundRequest {
-    req: Request,
+    req: Box<Request>,
     /// `None` once it was given away.
     content: Option<Body>,
     /// The edge's own entry in `Via`.
@@ -47,7 +47,7 @@ pub struct OutboundRequest {
 
 impl OutboundRequest {
     /// Makes `req` ready. Fails if it came from this edge itself.
-    pub fn new(mut req: Request, pseudonym: &Pseudonym) -> Result<Self, FetchError> {
+    pub fn new(mut req: Box<Request>, pseudonym: &Pseudonym) -> Result<Self, FetchError> {
         if pseudonym.was_passed(&req.fields) {
             return Err(FetchError::new(ProxyErrorType::ProxyLoopDetected, RequestProgress::NotSent));
         }
@@ -89,25 +89,39 @@ impl OutboundRequest {
         self.upgrade.as_ref()
     }
 
-    /// The message with the content, or a copy of that; `None` once it was given away.
-    pub(super) fn take(&mut self) -> Option<http::Request<Body>> {
-        let content = match self.content.as_ref()? {
-            Body::Empty => Body::Empty,
-            Body::Full(bytes) => Body::Full(bytes.clone()),
-            _ => self.content.take()?,
-        };
+    /// The content, or a copy of it; `None` once it was given away.
+    pub(super) fn take(&mut self) -> Option<Body> {
+        match self.content.as_ref()? {
+            Body::Empty => Some(Body::Empty),
+            Body::Full(bytes) => Some(Body::Full(bytes.clone())),
+            _ => self.content.take(),
+        }
+    }
+
+    /// Takes back the content of a message of which nothing left.
+    pub(super) fn put_back(&mut self, content: Body) {
+        self.content = Some(content);
+    }
+
+    /// The message with this content.
+    pub(super) fn message<B: HttpBody>(&self, content: B) -> http::Request<B> {
         let fields = self.fields(&content);
         let mut message = http::Request::new(content);
         *message.method_mut() = self.req.method.clone();
         *message.uri_mut() = Uri::from(self.req.target.path_and_query.clone());
         *message.headers_mut() = fields;
-        Some(message)
+        message
     }
 
-    /// The same as HTTP/2 has it (RFC 9113 s8.3.1, s8.2.2): the target whole, in
-    /// the place of `Host`, and nothing that is about a connection.
-    pub(super) fn take_for_http2(&mut self, scheme: Scheme) -> Option<http::Request<Body>> {
-        let mut message = self.take()?;
+    /// The same as HTTP/2 has it (RFC 9113 s8.3.1, s8.2.2): the target whole, in the
+    /// place of `Host`, and nothing that is about a connection. `None` for a host that is no
+    /// authority.
+    pub(super) fn message_for_http2<B: HttpBody>(
+        &self,
+        content: B,
+        scheme: Scheme,
+    ) -> Option<http::Request<B>> {
+        let mut message = self.message(content);
         for name in [HOST, CONNECTION, TRANSFER_ENCODING] {
             message.headers_mut().remove(name);
         }
@@ -121,13 +135,8 @@ impl OutboundRequest {
         Some(message)
     }
 
-    /// Takes back the content of a message of which nothing left.
-    pub(super) fn put_back(&mut self, content: Body) {
-        self.content = Some(content);
-    }
-
-    /// The fields with which it leaves, whatever is sent as its content.
-    fn fields(&self, content: &Body) -> HeaderMap {
+    /// The fields with which it leaves, with this content.
+    fn fields(&self, content: &impl HttpBody) -> HeaderMap {
         let req = &self.req;
         let mut fields = HeaderMap::with_capacity(req.fields.len() + OWN_FIELDS);
         fields.extend(req.fields.iter().map(|(name, value)| (name.clone(), value.clone())));
@@ -172,7 +181,7 @@ impl fmt::Debug for OutboundRequest {
 
 /// Sets the one field that frames the content (RFC 9112 s6): what the client
 /// wrote is replaced by what is known of the content.
-fn frame(method: &Method, fields: &mut HeaderMap, body: &Body) {
+fn frame(method: &Method, fields: &mut HeaderMap, body: &impl HttpBody) {
     match body.size_hint().exact() {
         Some(0) => {
             let is_expected = matches!(*method, Method::POST | Method::PUT | Method::PATCH);

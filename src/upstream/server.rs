@@ -114,7 +114,7 @@ impl OriginServer {
     /// Fails with how far the request had come, in [`FetchError::progress`];
     /// whether it can be sent once more says [`OutboundRequest::is_at_hand`].
     /// Dropping the future closes the connection.
-    pub async fn send(self: &Arc<Self>, req: &mut OutboundRequest) -> Result<Response, FetchError> {
+    pub async fn send(self: &Arc<Self>, req: &mut OutboundRequest) -> Result<Box<Response>, FetchError> {
         let slot = self.slots.take().await?;
         if self.may_multiplex(req) {
             // Boxed, as the one after the next is, so that a request on a connection that
@@ -130,7 +130,7 @@ impl OriginServer {
         self: &Arc<Self>,
         req: &mut OutboundRequest,
         slot: Slot,
-    ) -> Result<Response, FetchError> {
+    ) -> Result<Box<Response>, FetchError> {
         let client = self.proxy_protocol.map(|_| req.client());
         let proven_host = self.proven_host(req);
         let look = || self.idle.take_any(proven_host, client, self.clock.now());
@@ -177,7 +177,7 @@ impl OriginServer {
         self: &Arc<Self>,
         req: &mut OutboundRequest,
         slot: Slot,
-    ) -> Result<Response, FetchError> {
+    ) -> Result<Box<Response>, FetchError> {
         if let Some(mut stream) = self.multiplexed.take(self.proven_host(req), self.clock.now()) {
             match self.exchange_on(&mut stream, req).await {
                 Err(error) if !stream.connection.is_usable() && may_use_new_connection(&error, req) => {
@@ -262,7 +262,7 @@ impl OriginServer {
         received: http::Response<Incoming>,
         mut in_use: InUse,
         req: &OutboundRequest,
-    ) -> Result<Response, FetchError> {
+    ) -> Result<Box<Response>, FetchError> {
         let (mut head, incoming) = received.into_parts();
         let is_http2 = head.version == Version::HTTP_2;
         let is_large = is_http2 && inbound::section_size(&head.headers) > self.header_bytes;
@@ -271,13 +271,13 @@ impl OriginServer {
             return Err(FetchError::new(kind, RequestProgress::Answered));
         }
         inbound::normalize(&mut head, req.upgrade())?;
-        let mut response = Response {
+        let mut response = Box::new(Response {
             status: head.status,
             fields: head.headers,
             body: Body::Empty,
             facts: Facts::default(),
             tunnel: None,
-        };
+        });
         if let Some(upgrade) = head.extensions.remove() {
             let carrier = in_use.detach().map(|stream| Box::new(stream) as _);
             response.tunnel = Some(Tunnel { upgrade, carrier });

@@ -229,10 +229,10 @@ fn first_of(pool: &PoolConfig, tls: Option<Arc<ClientConfig>>, clock: Arc<dyn Cl
 }
 
 /// A request as the front makes it.
-pub(crate) fn request(method: Method, path: &'static str) -> Request {
+pub(crate) fn request(method: Method, path: &'static str) -> Box<Request> {
     let peer: SocketAddr = "192.0.2.7:5000".parse().unwrap();
     let local: SocketAddr = "192.0.2.1:80".parse().unwrap();
-    Request {
+    Box::new(Request {
         method,
         target: Target {
             scheme: Scheme::Http,
@@ -251,11 +251,11 @@ pub(crate) fn request(method: Method, path: &'static str) -> Request {
         interim: None,
         received: SystemClock.now(),
         received_wall: SystemTime::UNIX_EPOCH,
-    }
+    })
 }
 
 /// A request with fields.
-pub(crate) fn request_with(method: Method, lines: &[(&'static str, &'static str)]) -> Request {
+pub(crate) fn request_with(method: Method, lines: &[(&'static str, &'static str)]) -> Box<Request> {
     let mut req = request(method, "/");
     let fields = Arc::make_mut(&mut req.fields);
     for (name, value) in lines {
@@ -265,11 +265,11 @@ pub(crate) fn request_with(method: Method, lines: &[(&'static str, &'static str)
 }
 
 /// Sends `req` once.
-pub(crate) async fn send(server: &Arc<OriginServer>, req: Request) -> Result<Response, FetchError> {
+pub(crate) async fn send(server: &Arc<OriginServer>, req: Box<Request>) -> Result<Box<Response>, FetchError> {
     server.send(&mut OutboundRequest::new(req, &Pseudonym::random())?).await
 }
 
 /// The whole content of `response`.
-pub(crate) async fn content(response: Response) -> Result<Bytes, crate::exchange::BodyError> {
+pub(crate) async fn content(response: Box<Response>) -> Result<Bytes, crate::exchange::BodyError> {
     response.body.collect().await.map(http_body_util::Collected::to_bytes)
 }

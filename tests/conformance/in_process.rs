@@ -34,7 +34,7 @@ pub(crate) struct InProcess {
 struct AtOnce(Arc<CaseOrigin>, Arc<ManualClock>);
 
 impl Origin for AtOnce {
-    fn fetch(self: Arc<Self>, req: Request) -> BoxFuture<'static, Result<Response, FetchError>> {
+    fn fetch(self: Arc<Self>, req: Box<Request>) -> BoxFuture<'static, Result<Box<Response>, FetchError>> {
         Box::pin(async move {
             self.1.advance(self.0.pause(&req));
             for (status, fields) in self.0.interim(&req) {
@@ -82,7 +82,7 @@ impl Edge for InProcess {
         self.origin.0.seen().clone()
     }
 
-    async fn answer(&self, mut req: Request) -> Result<Got, String> {
+    async fn answer(&self, mut req: Box<Request>) -> Result<Got, String> {
         let told = Arc::<Told>::default();
         req.interim = Some(Interim::new(Arc::clone(&told) as _, 1));
         let origin: Arc<dyn Origin> = Arc::clone(&self.origin) as _;

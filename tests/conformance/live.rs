@@ -106,7 +106,7 @@ impl Edge for LiveCase {
         self.origin.seen().clone()
     }
 
-    async fn answer(&self, req: Request) -> Result<Got, String> {
+    async fn answer(&self, req: Box<Request>) -> Result<Got, String> {
         let exchange = tokio::time::timeout(DEADLINE, self.exchange(req)).await;
         exchange.map_err(|_| "no answer in time".to_owned())?.map_err(|error| format!("no response: {error}"))
     }
@@ -118,7 +118,7 @@ impl Edge for LiveCase {
 }
 
 impl LiveCase {
-    async fn exchange(&self, req: Request) -> Result<Got, Box<dyn std::error::Error + Send + Sync>> {
+    async fn exchange(&self, req: Box<Request>) -> Result<Got, Box<dyn std::error::Error + Send + Sync>> {
         let content = match req.body {
             Body::Full(content) => content,
             _ => Bytes::new(),
@@ -201,7 +201,7 @@ async fn respond(
         }
         (&*past).write_all(format!("{head}\r\n").as_bytes())?;
     }
-    let Response { status, fields, body, .. } = origin.respond(&req).map_err(std::io::Error::other)?;
+    let Response { status, fields, body, .. } = *origin.respond(&req).map_err(std::io::Error::other)?;
     let mut res = http::Response::new(body);
     (*res.status_mut(), *res.headers_mut()) = (status, fields);
     Ok(res)

@@ -86,7 +86,7 @@ impl CaseOrigin {
     }
 
     /// Answers a request as its step says.
-    pub(crate) fn respond(&self, req: &Request) -> Result<Response, FetchError> {
+    pub(crate) fn respond(&self, req: &Request) -> Result<Box<Response>, FetchError> {
         let (number, step) = self.step(req);
         let status = self.status(number, step, &req.fields);
         let mut fields = self.counters(number, req);
@@ -117,7 +117,7 @@ impl CaseOrigin {
         }
         let has_content = allows_content && req.method != Method::HEAD;
         let body = if has_content { in_two_parts(content) } else { Body::Empty };
-        Ok(Response { status, fields, body, ..Response::default() })
+        Ok(Box::new(Response { status, fields, body, ..Response::default() }))
     }
 
     /// 999 where the request should have been conditional and was not.

@@ -35,7 +35,7 @@ pub(crate) trait Edge: Sync {
     fn seen(&self) -> Vec<Seen>;
 
     /// Answers a request; the reason where there is no answer.
-    fn answer(&self, req: Request) -> impl Future<Output = Result<Got, String>> + Send;
+    fn answer(&self, req: Box<Request>) -> impl Future<Output = Result<Got, String>> + Send;
 
     /// Lets as much time pass.
     fn pause(&self, length: Duration) -> impl Future<Output = ()> + Send;
@@ -61,7 +61,7 @@ pub(crate) fn content_of(case: &Case) -> String {
     format!("{:-<36.36}", case.id)
 }
 
-fn request(case: &Case, index: usize, step: &Step, before: Option<&Got>, clock: &dyn Clock) -> Request {
+fn request(case: &Case, index: usize, step: &Step, before: Option<&Got>, clock: &dyn Clock) -> Box<Request> {
     let address = "127.0.0.1:1".parse().unwrap();
     let mut path = format!("/test/{}", case.id);
     if let Some(filename) = &step.filename {
@@ -70,7 +70,7 @@ fn request(case: &Case, index: usize, step: &Step, before: Option<&Got>, clock: 
     if let Some(query) = &step.query_arg {
         path = format!("{path}?{query}");
     }
-    Request {
+    Box::new(Request {
         method: step.request_method.as_deref().map_or(Method::GET, |method| method.parse().unwrap()),
         target: Target {
             scheme: Scheme::Http,
@@ -94,7 +94,7 @@ fn request(case: &Case, index: usize, step: &Step, before: Option<&Got>, clock: 
         interim: None,
         received: clock.now(),
         received_wall: clock.wall(),
-    }
+    })
 }
 
 /// The fields every request has, then those of the step; what has the same name

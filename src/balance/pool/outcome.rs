@@ -20,7 +20,7 @@ impl Pool {
     pub(super) fn observe(
         &self,
         member: &Member,
-        result: &mut Result<Response, FetchError>,
+        result: &mut Result<Box<Response>, FetchError>,
         number: u32,
         (sent, now): (Duration, Duration),
         is_trial: bool,

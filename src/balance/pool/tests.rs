@@ -65,7 +65,7 @@ fn member(pool: &Pool, index: usize) -> Arc<Member> {
     Arc::clone(pool.members().get(index).unwrap())
 }
 
-async fn get(pool: &Arc<Pool>) -> Result<Response, FetchError> {
+async fn get(pool: &Arc<Pool>) -> Result<Box<Response>, FetchError> {
     Arc::clone(pool).fetch(request(Method::GET, "/")).await
 }
 

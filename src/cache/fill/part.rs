@@ -11,7 +11,7 @@ use crate::policy::{self, StoredHead, Timing};
 impl Fill {
     /// A 206 that may be kept. Of what is to be kept in slices only the head is:
     /// its slices are fetched by those who ask for them from now on.
-    pub(super) async fn accept_part(self, mut response: Response, timing: Timing) -> Received {
+    pub(super) async fn accept_part(self, mut response: Box<Response>, timing: Timing) -> Received {
         let Some(part) = policy::part_of(&response.fields) else {
             return self.refuse(response, "partial", true).await;
         };

@@ -48,11 +48,11 @@ impl Fill {
     /// Stores the head, and lets the content run.
     pub(super) async fn open_slices(
         self,
-        response: Response,
+        response: Box<Response>,
         head: Arc<StoredHead>,
         sliced: Sliced,
     ) -> Received {
-        let Response { status, fields, body, facts, .. } = response;
+        let Response { status, fields, body, facts, .. } = *response;
         let alone = self.alone(&head);
         let kept = Arc::new(self.response(&head, StoredBody::Sliced(sliced)));
         let stored = self.cache.store.keep(&self.key, &kept, &self.since, alone).await;
@@ -69,7 +69,7 @@ impl Fill {
         let source = Source::new(body, 0..sliced.length);
         let pump = SlicePump { slices, first, whole: self.guard, audience: Arc::downgrade(&audience) };
         self.cache.tasks.spawn(pump.run(source));
-        Received::Opened(Shared {
+        Received::Opened(Box::new(Shared {
             head,
             age: fields.contains_key(AGE),
             fields: Some(fields),
@@ -78,6 +78,6 @@ impl Fill {
             fwd_status: status,
             stored,
             confirmed: false,
-        })
+        }))
     }
 }

@@ -40,7 +40,7 @@ impl Miss {
         mut self,
         stored: Arc<StoredResponse>,
         ttl: i64,
-    ) -> Result<Response, Failure> {
+    ) -> Result<Box<Response>, Failure> {
         let now = self.cache.clock.wall();
         match self.hit(&stored, ttl, now).await {
             Some(answer) => answer,
@@ -55,7 +55,7 @@ impl Miss {
         stored: &StoredResponse,
         ttl: i64,
         now: SystemTime,
-    ) -> Option<Result<Response, Failure>> {
+    ) -> Option<Result<Box<Response>, Failure>> {
         let hit = CacheStatus { hit: true, ttl: Some(ttl), ..CacheStatus::default() };
         let (content, cache) = match Content::of(&stored.body) {
             Ok(content) => (content, hit),

@@ -16,7 +16,7 @@ fn page() -> &'static str {
 
 impl Edge {
     async fn asked(&self, path: &str, fields: &[(&'static str, &str)]) -> Response {
-        soon(self.ask(self.request(Method::GET, path, fields))).await.unwrap()
+        *soon(self.ask(self.request(Method::GET, path, fields))).await.unwrap()
     }
 
     async fn with_page(fields: &[(&'static str, &str)]) -> Self {

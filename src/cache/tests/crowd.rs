@@ -13,7 +13,7 @@ const FRESHENED: &[(&str, &str)] = &[("cache-control", "no-cache"), ("etag", "\"
 struct Everything(AtomicU64);
 
 impl Origin for Everything {
-    fn fetch(self: Arc<Self>, req: Request) -> BoxFuture<'static, Result<Response, FetchError>> {
+    fn fetch(self: Arc<Self>, req: Box<Request>) -> BoxFuture<'static, Result<Box<Response>, FetchError>> {
         let number = self.0.fetch_add(1, Ordering::Relaxed);
         Box::pin(async move {
             tokio::task::yield_now().await;

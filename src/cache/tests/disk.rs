@@ -54,7 +54,7 @@ impl Edge {
     }
 
     pub(super) async fn found(&self, path: &str) -> Response {
-        self.ask_and_wait(Method::GET, path, &[]).await.unwrap()
+        *self.ask_and_wait(Method::GET, path, &[]).await.unwrap()
     }
 }
 

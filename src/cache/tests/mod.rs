@@ -45,7 +45,7 @@ use crate::fields::proxy_status::ProxyErrorType;
 use crate::policy::CacheRules;
 use crate::telemetry::Metrics;
 
-type Answered = Result<Response, Failure>;
+type Answered = Result<Box<Response>, Failure>;
 
 /// A cache, its origin server, and the test that plays it.
 struct Edge {
@@ -63,15 +63,15 @@ struct ScriptedOrigin(mpsc::UnboundedSender<Exchange>);
 
 /// A request that has reached the origin server.
 struct Exchange {
-    req: Request,
-    answer: oneshot::Sender<Result<Response, FetchError>>,
+    req: Box<Request>,
+    answer: oneshot::Sender<Result<Box<Response>, FetchError>>,
 }
 
 /// The content of a response, chunk by chunk.
 struct Content(mpsc::Sender<Result<Bytes, BodyError>>);
 
 impl Origin for ScriptedOrigin {
-    fn fetch(self: Arc<Self>, req: Request) -> BoxFuture<'static, Result<Response, FetchError>> {
+    fn fetch(self: Arc<Self>, req: Box<Request>) -> BoxFuture<'static, Result<Box<Response>, FetchError>> {
         Box::pin(async move {
             let (answer, answered) = oneshot::channel();
             let _ = self.0.send(Exchange { req, answer });
@@ -116,9 +116,9 @@ impl Edge {
         }
     }
 
-    fn request(&self, method: Method, path: &str, fields: &[(&'static str, &str)]) -> Request {
+    fn request(&self, method: Method, path: &str, fields: &[(&'static str, &str)]) -> Box<Request> {
         let address = "127.0.0.1:1".parse().unwrap();
-        Request {
+        Box::new(Request {
             method,
             target: Target {
                 scheme: Scheme::Https,
@@ -142,17 +142,17 @@ impl Edge {
             interim: None,
             received: self.clock.now(),
             received_wall: self.clock.wall(),
-        }
+        })
     }
 
-    fn ask(&self, req: Request) -> Handling<Answered> {
+    fn ask(&self, req: Box<Request>) -> Handling<Answered> {
         self.cache.answer(req, &self.rules, &self.origin)
     }
 
     /// A GET whose answer is there at once.
     fn hit(&self, path: &str, fields: &[(&'static str, &str)]) -> Response {
         match self.ask(self.request(Method::GET, path, fields)) {
-            Handling::Ready(Some(Ok(response))) => response,
+            Handling::Ready(Some(Ok(response))) => *response,
             other => panic!("no hit: {other:?}"),
         }
     }
@@ -187,9 +187,9 @@ impl Edge {
 }
 
 impl Exchange {
-    fn response(status: u16, fields: &[(&'static str, &str)], body: Body) -> Response {
+    fn response(status: u16, fields: &[(&'static str, &str)], body: Body) -> Box<Response> {
         let status = StatusCode::from_u16(status).unwrap();
-        Response { status, fields: field_map(fields), body, ..Response::default() }
+        Box::new(Response { status, fields: field_map(fields), body, ..Response::default() })
     }
 
     fn respond_whole(self, status: u16, fields: &[(&'static str, &str)], body: &'static str) {
@@ -236,11 +236,11 @@ async fn soon<T>(wait: impl Future<Output = T>) -> T {
 }
 
 async fn answer(client: JoinHandle<Answered>) -> Response {
-    soon(client).await.unwrap().unwrap()
+    *soon(client).await.unwrap().unwrap()
 }
 
-async fn text(response: Response) -> Result<String, BodyError> {
-    let bytes = soon(response.body.collect()).await?.to_bytes();
+async fn text(response: impl Into<Box<Response>>) -> Result<String, BodyError> {
+    let bytes = soon(response.into().body.collect()).await?.to_bytes();
     Ok(String::from_utf8(bytes.to_vec()).unwrap())
 }
 

@@ -22,7 +22,8 @@ pub(super) fn counted(length: usize) -> &'static str {
 }
 
 /// Each part of a 206 with its place, whether it has one or several.
-pub(super) async fn parts(response: Response, complete: u64) -> Vec<(Span, Vec<u8>)> {
+pub(super) async fn parts(response: impl Into<Box<Response>>, complete: u64) -> Vec<(Span, Vec<u8>)> {
+    let response = response.into();
     assert_eq!(response.status, StatusCode::PARTIAL_CONTENT);
     let fields = response.fields.clone();
     let content = soon(response.body.collect()).await.unwrap().to_bytes();

@@ -57,8 +57,8 @@ async fn restarted(edge: Edge, path: &Path) -> Edge {
     next
 }
 
-async fn bytes(response: Response) -> Result<Bytes, BodyError> {
-    Ok(soon(response.body.collect()).await?.to_bytes())
+async fn bytes(response: impl Into<Box<Response>>) -> Result<Bytes, BodyError> {
+    Ok(soon(response.into().body.collect()).await?.to_bytes())
 }
 
 fn slice(number: usize) -> Range<usize> {

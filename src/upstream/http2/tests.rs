@@ -98,7 +98,7 @@ async fn tell(req: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
     body.send_data(told.into(), true).unwrap();
 }
 
-async fn text(res: Response) -> String {
+async fn text(res: Box<Response>) -> String {
     String::from_utf8(content(res).await.unwrap().to_vec()).unwrap()
 }
 
@@ -178,7 +178,7 @@ async fn both_sides_may_speak_at_once() {
     assert!(res.frame().await.is_none_or(|frame| frame.unwrap().into_data().unwrap().is_empty()));
 }
 
-async fn failure(server: &Arc<OriginServer>, req: crate::exchange::Request) -> FetchError {
+async fn failure(server: &Arc<OriginServer>, req: Box<crate::exchange::Request>) -> FetchError {
     match send(server, req).await {
         Err(error) => error,
         Ok(res) => panic!("{}", res.status),

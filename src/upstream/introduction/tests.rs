@@ -63,7 +63,7 @@ async fn origin() -> (TestOrigin, Arc<OriginServer>, Told) {
     (origin, server, told)
 }
 
-fn of(peer: &str, local: &str) -> Request {
+fn of(peer: &str, local: &str) -> Box<Request> {
     let mut req = request(Method::GET, "/");
     let [peer, local] = [peer, local].map(|end| end.parse().unwrap());
     req.connection = Arc::new(ConnectionInfo { peer, local, ..(*req.connection).clone() });

@@ -5,8 +5,13 @@ use super::*;
 use crate::exchange::{Protocol, Scheme};
 use crate::upstream::test_origin::{request, request_with};
 
-fn outbound(req: Request) -> http::Request<Body> {
-    OutboundRequest::new(req, &Pseudonym::random()).unwrap().take().unwrap()
+fn outbound(req: Box<Request>) -> http::Request<Body> {
+    message(OutboundRequest::new(req, &Pseudonym::random()).unwrap())
+}
+
+fn message(mut req: OutboundRequest) -> http::Request<Body> {
+    let content = req.take().unwrap();
+    req.message(content)
 }
 
 fn streamed() -> Body {
@@ -64,7 +69,7 @@ fn what_a_trusted_proxy_said_is_appended_to() {
 fn a_request_that_comes_around_is_a_loop() {
     let pseudonym = Pseudonym::random();
     let first = OutboundRequest::new(request_with(Method::GET, &[("via", "1.0 other")]), &pseudonym);
-    let message = first.unwrap().take().unwrap();
+    let message = message(first.unwrap());
     assert_eq!(text(&message, "via")[0], "1.0 other");
     let mut second = request(Method::GET, "/");
     second.fields = message.headers().clone().into();
@@ -79,7 +84,7 @@ fn via_names_the_protocol_the_client_used() {
     for (protocol, version) in
         [(Protocol::Http10, "1.0 "), (Protocol::Http11, "1.1 "), (Protocol::Http2, "2.0 ")]
     {
-        let message = outbound(Request { protocol, ..request(Method::GET, "/") });
+        let message = outbound(Box::new(Request { protocol, ..*request(Method::GET, "/") }));
         assert!(text(&message, "via")[0].starts_with(version), "{:?}", text(&message, "via"));
     }
 }
@@ -127,10 +132,10 @@ fn what_may_be_sent_again_is_kept() {
         let mut req = OutboundRequest::new(request(method, "/"), &Pseudonym::random()).unwrap();
         assert!(req.take().is_some() && req.take().is_some() && req.is_at_hand());
     }
-    let post = Request { body: streamed(), ..request(Method::POST, "/") };
+    let post = Box::new(Request { body: streamed(), ..*request(Method::POST, "/") });
     let mut post = OutboundRequest::new(post, &Pseudonym::random()).unwrap();
-    let message = post.take().unwrap();
+    let content = post.take().unwrap();
     assert!(post.take().is_none() && !post.is_at_hand());
-    post.put_back(message.into_body());
+    post.put_back(content);
     assert!(post.is_at_hand());
 }

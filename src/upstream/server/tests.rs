@@ -441,7 +441,7 @@ async fn where_no_more_may_be_opened_another_worker_s_connection_is_used() {
 }
 
 /// Sends `req` from a thread that has idle connections of its own.
-async fn on_another_worker(server: &Arc<OriginServer>, req: Request) {
+async fn on_another_worker(server: &Arc<OriginServer>, req: Box<Request>) {
     let server = Arc::clone(server);
     let worker = std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -454,7 +454,7 @@ async fn on_another_worker(server: &Arc<OriginServer>, req: Request) {
 }
 
 /// A request of the client of this number.
-fn of_client(number: u16) -> Request {
+fn of_client(number: u16) -> Box<Request> {
     let mut req = request(Method::GET, "/");
     let peer = SocketAddr::new(req.connection.peer.ip(), 5000 + number);
     let (local, scheme) = (req.connection.local, req.connection.scheme);

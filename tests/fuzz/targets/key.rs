@@ -45,7 +45,7 @@ cache = false
 struct Echo(HeaderMap);
 
 impl Origin for Echo {
-    fn fetch(self: Arc<Self>, req: Request) -> BoxFuture<'static, Result<Response, FetchError>> {
+    fn fetch(self: Arc<Self>, req: Box<Request>) -> BoxFuture<'static, Result<Box<Response>, FetchError>> {
         let body = Body::Full(req.target.to_string().into());
         let response =
             Response { status: StatusCode::OK, fields: self.0.clone(), body, ..Response::default() };
@@ -91,10 +91,10 @@ fn router(config: &Config, said: &'static str) -> Router {
     Router::new(config, &origins, cache, &metrics)
 }
 
-fn request(target: Target) -> Request {
+fn request(target: Target) -> Box<Request> {
     let address = "127.0.0.1:1".parse().unwrap();
     let scheme = target.scheme;
-    Request {
+    Box::new(Request {
         method: Method::GET,
         target,
         fields: Arc::default(),
@@ -109,7 +109,7 @@ fn request(target: Target) -> Request {
         interim: None,
         received: SystemClock.now(),
         received_wall: SystemClock.wall(),
-    }
+    })
 }
 
 /// The target of a line: a letter for scheme and version, a host, a space, and a

@@ -133,7 +133,7 @@ impl Engine {
     }
 }
 
-async fn got(response: Response) -> Got {
+async fn got(response: Box<Response>) -> Got {
     let (code, mut fields, status) = (response.status, response.fields, response.facts.cache.unwrap());
     let bytes = soon(response.body.collect()).await.unwrap().to_bytes();
     // The place that the front fills.

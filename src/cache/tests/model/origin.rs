@@ -212,7 +212,7 @@ pub(super) struct Server {
 }
 
 impl Origin for Server {
-    fn fetch(self: Arc<Self>, req: Request) -> BoxFuture<'static, Result<Response, FetchError>> {
+    fn fetch(self: Arc<Self>, req: Box<Request>) -> BoxFuture<'static, Result<Box<Response>, FetchError>> {
         Box::pin(async move {
             let asked = req.target.path_and_query.as_str();
             let path = PATHS.into_iter().find(|path| *path == asked).unwrap();
@@ -230,7 +230,7 @@ impl Origin for Server {
             } else {
                 Body::Full(content)
             };
-            Ok(Response { status, fields, body, ..Response::default() })
+            Ok(Box::new(Response { status, fields, body, ..Response::default() }))
         })
     }
 }

@@ -92,9 +92,10 @@ async fn what_came_after_a_goaway_goes_out_on_a_new_connection() {
     })
     .await;
     let server = server(&origin);
-    let post = || crate::exchange::Request {
-        body: Body::Full(Bytes::from_static(b"content")),
-        ..request(Method::POST, "/")
+    let post = || {
+        let mut req = request(Method::POST, "/");
+        req.body = Body::Full(Bytes::from_static(b"content"));
+        req
     };
     text(send(&server, post()).await.unwrap()).await;
     let both = async { tokio::join!(send(&server, post()), send(&server, post())) };
