@@ -10,7 +10,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use futures_util::FutureExt;
 use http::{HeaderValue, StatusCode, header};
 use http_body_util::BodyExt;
-use seawall::exchange::{Answer, Handler, Response};
+use seawall::exchange::{Failure, Handler, Response};
 use tokio::runtime::Runtime;
 
 use edge::{Edge, browser};
@@ -24,8 +24,8 @@ fn runtime() -> Runtime {
 }
 
 /// A response of which the cache says that it was stored.
-fn stored(answer: Answer) -> Box<Response> {
-    let res = answer.result.expect("a response");
+fn stored(answer: Result<Box<Response>, Failure>) -> Box<Response> {
+    let res = answer.expect("a response");
     assert!(res.facts.cache.is_some_and(|cache| cache.hit), "{:?}", res.facts);
     res
 }
@@ -37,13 +37,13 @@ fn from_memory(bench: &mut Criterion) {
         let edge = Edge::new("memory = \"256MiB\"", length);
         let plain = browser();
         let first =
-            runtime.block_on(edge.router.handle(edge.request(PATH, &plain))).result.expect("a response");
+            runtime.block_on(edge.router.handle(edge.request(PATH, &plain)).handling).expect("a response");
         runtime.block_on(first.body.collect()).expect("the content");
         // The first hit has it compressed.
-        runtime.block_on(edge.router.handle(edge.request(PATH, &plain))).result.expect("a response");
+        runtime.block_on(edge.router.handle(edge.request(PATH, &plain)).handling).expect("a response");
         bench.bench_function(&format!("hit/{size}"), |bench| {
             bench.iter(|| {
-                let answer = edge.router.handle(edge.request(PATH, &plain)).now_or_never();
+                let answer = edge.router.handle(edge.request(PATH, &plain)).handling.now_or_never();
                 stored(answer.expect("a hit is there at once"))
             });
         });
@@ -51,7 +51,7 @@ fn from_memory(bench: &mut Criterion) {
         conditional.insert(header::IF_NONE_MATCH, HeaderValue::from_static("\"33a64df551425fcc\""));
         bench.bench_function(&format!("hit/{size}/304"), |bench| {
             bench.iter(|| {
-                let answer = edge.router.handle(edge.request(PATH, &conditional)).now_or_never();
+                let answer = edge.router.handle(edge.request(PATH, &conditional)).handling.now_or_never();
                 let res = stored(answer.expect("a hit is there at once"));
                 assert_eq!(res.status, StatusCode::NOT_MODIFIED);
                 res
@@ -75,7 +75,7 @@ fn from_disk(bench: &mut Criterion) {
         let paths: Vec<String> = (0..count).map(|number| format!("/assets/{number}.css")).collect();
         runtime.block_on(async {
             for (number, path) in (1..).zip(&paths) {
-                let res = edge.router.handle(edge.request(path, &plain)).await.result.expect("a response");
+                let res = edge.router.handle(edge.request(path, &plain)).handling.await.expect("a response");
                 res.body.collect().await.expect("the content");
                 while edge.metrics.disk_writes.value() < number {
                     tokio::task::yield_now().await;
@@ -88,7 +88,7 @@ fn from_disk(bench: &mut Criterion) {
             bench.iter(|| {
                 hits += 1;
                 let path = turn.next().expect("there is always one");
-                stored(runtime.block_on(edge.router.handle(edge.request(path, &plain))))
+                stored(runtime.block_on(edge.router.handle(edge.request(path, &plain)).handling))
             });
         });
         let on_disk = edge.metrics.disk_hits.value();
@@ -109,7 +109,7 @@ fn fill(bench: &mut Criterion) {
             bench.iter(|| {
                 number += 1;
                 let request = edge.request(&format!("/assets/{number}.css"), &plain);
-                let res = runtime.block_on(edge.router.handle(request)).result.expect("a response");
+                let res = runtime.block_on(edge.router.handle(request).handling).expect("a response");
                 assert!(res.facts.cache.is_some_and(|cache| cache.stored), "{:?}", res.facts);
                 res
             });

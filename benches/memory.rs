@@ -60,7 +60,7 @@ fn fill(length: u64, count: u64, size: u64) {
     runtime.block_on(async {
         for number in 0..count {
             let request = edge.request(&format!("/objects/{number}.html"), &fields);
-            edge.router.handle(request).await.result.expect("a response");
+            edge.router.handle(request).handling.await.expect("a response");
         }
     });
     let (usage, grown) = (edge.cache.usage(), resident() - before);

@@ -45,7 +45,7 @@ fn main() {
 async fn fill(edge: &Edge) {
     for number in 0..OBJECTS {
         let req = edge.request(&path(number), &HeaderMap::new());
-        edge.router.handle(req).await.result.expect("a response");
+        edge.router.handle(req).handling.await.expect("a response");
     }
     assert!(is_hit(edge, OBJECTS - 1));
 }
@@ -56,8 +56,8 @@ fn path(number: usize) -> String {
 
 /// True if a stored response answers at once.
 fn is_hit(edge: &Edge, number: usize) -> bool {
-    let answer = edge.router.handle(edge.request(&path(number), &HeaderMap::new())).now_or_never();
-    answer.and_then(|answer| answer.result.ok()?.facts.cache).is_some_and(|cache| cache.hit)
+    let answer = edge.router.handle(edge.request(&path(number), &HeaderMap::new())).handling.now_or_never();
+    answer.and_then(|answer| answer.ok()?.facts.cache).is_some_and(|cache| cache.hit)
 }
 
 /// When a purge holds for a reader, when it is over, and what it removed.

@@ -168,7 +168,7 @@ impl Cache {
         req: Box<Request>,
         rules: &Arc<CacheRules>,
         origin: &Arc<dyn Origin>,
-    ) -> Handling<Result<Box<Response>, Failure>> {
+    ) -> Handling {
         let head = asked::head(&req);
         if let Some(status) = pass::past(&req, &head, rules) {
             return self.forward(req, rules, origin, Arc::new(AsWritten), status);
@@ -219,7 +219,7 @@ impl Cache {
         rules: &Arc<CacheRules>,
         origin: &Arc<dyn Origin>,
         forms: Arc<dyn NormalForms>,
-    ) -> Handling<Result<Box<Response>, Failure>> {
+    ) -> Handling {
         match pass::past(&req, &asked::head(&req), rules) {
             Some(status) => self.forward(req, rules, origin, forms, status),
             None => self.answer(req, rules, origin),
@@ -233,7 +233,7 @@ impl Cache {
         origin: &Arc<dyn Origin>,
         forms: Arc<dyn NormalForms>,
         status: CacheStatus,
-    ) -> Handling<Result<Box<Response>, Failure>> {
+    ) -> Handling {
         let post = Post::of(self, &mut req, rules, origin, &*forms);
         Handling::pending(pass::forward(Arc::clone(self), req, Arc::clone(origin), forms, (status, post)))
     }
@@ -246,7 +246,7 @@ impl Cache {
         stored: Arc<StoredResponse>,
         coding: Coding,
         ttl: i64,
-    ) -> Handling<Result<Box<Response>, Failure>> {
+    ) -> Handling {
         let encoding = Arc::clone(self).encoded(Self::key(&req.target), stored, coding);
         let rules = Arc::clone(rules);
         Handling::pending(async move {
@@ -263,7 +263,7 @@ impl Cache {
         asked: Arc<Asked>,
         stored: Arc<StoredResponse>,
         ttl: i64,
-    ) -> Handling<Result<Box<Response>, Failure>> {
+    ) -> Handling {
         let plan = lookup::plan_of_parts(&asked);
         Handling::pending(Miss::new(Arc::clone(self), asked, plan).answer_in_slices(stored, ttl))
     }

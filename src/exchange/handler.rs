@@ -15,38 +15,45 @@ use super::{Failure, FetchError, Request, Response, SiteLabel};
 /// What a handler says to a request.
 #[derive(Debug)]
 pub struct Answer {
-    /// The site that answered, where there is one.
+    /// The site that answers, where there is one.
     pub site: Option<SiteLabel>,
     /// Browsers are told to come by https only, whatever the answer is.
     pub hsts: bool,
     /// The response, or why there is none.
-    pub result: Result<Box<Response>, Failure>,
+    pub handling: Handling,
+}
+
+impl Answer {
+    /// That of no site.
+    pub fn of_none(result: Result<Box<Response>, Failure>) -> Self {
+        Self { site: None, hsts: false, handling: Handling::ready(result) }
+    }
 }
 
 /// Answers requests.
 pub trait Handler: Send + Sync + 'static {
     /// Starts to answer `req`. Dropping the [`Handling`] gives the answer up.
-    fn handle(&self, req: Box<Request>) -> Handling<Answer>;
+    fn handle(&self, req: Box<Request>) -> Answer;
 }
 
 /// An answer under way. A stored response is there at once, and then nothing
 /// is boxed, spawned or polled twice for it.
-pub enum Handling<T> {
+pub enum Handling {
     /// There already; `None` once it was taken.
-    Ready(Option<T>),
+    Ready(Option<Result<Box<Response>, Failure>>),
     /// Still to come.
-    Pending(BoxFuture<'static, T>),
+    Pending(BoxFuture<'static, Result<Box<Response>, Failure>>),
 }
 
-impl<T: Send + 'static> Handling<T> {
+impl Handling {
     /// An answer that is there.
-    pub fn ready(answer: T) -> Self {
-        Self::Ready(Some(answer))
+    pub fn ready(result: Result<Box<Response>, Failure>) -> Self {
+        Self::Ready(Some(result))
     }
 
     /// An answer to come.
-    pub fn pending(answer: impl Future<Output = T> + Send + 'static) -> Self {
-        Self::Pending(Box::pin(answer))
+    pub fn pending(result: impl Future<Output = Result<Box<Response>, Failure>> + Send + 'static) -> Self {
+        Self::Pending(Box::pin(result))
     }
 
     /// True if the answer is there.
@@ -54,30 +61,36 @@ impl<T: Send + 'static> Handling<T> {
         matches!(self, Self::Ready(_))
     }
 
-    /// Changes the answer, now or when it comes.
-    pub fn map<U: Send + 'static>(self, change: impl FnOnce(T) -> U + Send + 'static) -> Handling<U> {
+    /// Changes the response, now or when it comes.
+    pub fn map(self, change: impl FnOnce(&mut Response) + Send + 'static) -> Self {
+        let change = |result: Result<Box<Response>, Failure>| {
+            result.map(|mut res| {
+                change(&mut res);
+                res
+            })
+        };
         match self {
-            Self::Ready(answer) => Handling::Ready(answer.map(change)),
-            Self::Pending(answer) => Handling::pending(async move { change(answer.await) }),
+            Self::Ready(result) => Self::Ready(result.map(change)),
+            Self::Pending(result) => Self::pending(async move { change(result.await) }),
         }
     }
 }
 
-impl<T: Unpin> Future for Handling<T> {
-    type Output = T;
+impl Future for Handling {
+    type Output = Result<Box<Response>, Failure>;
 
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         match self.get_mut() {
-            Self::Ready(answer) => match answer.take() {
-                Some(answer) => Poll::Ready(answer),
+            Self::Ready(result) => match result.take() {
+                Some(result) => Poll::Ready(result),
                 None => Poll::Pending,
             },
-            Self::Pending(answer) => answer.as_mut().poll(context),
+            Self::Pending(result) => result.as_mut().poll(context),
         }
     }
 }
 
-impl<T> fmt::Debug for Handling<T> {
+impl fmt::Debug for Handling {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Ready(_) => "Handling::Ready",

@@ -144,14 +144,8 @@ pub fn forwarded_element(peer: &[u8], host: &str, scheme: &str) -> Vec<u8> {
     let (open, close) = if peer.contains(&b':') { ("\"[", "]\"") } else { ("", "") };
     let is_token = host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
     let quote = if is_token { "" } else { "\"" };
-    let mut element = Vec::with_capacity(96);
-    for part in [b"for=", open.as_bytes(), peer, close.as_bytes(), b";host=", quote.as_bytes()] {
-        element.extend_from_slice(part);
-    }
-    for part in [host, quote, ";proto=", scheme] {
-        element.extend_from_slice(part.as_bytes());
-    }
-    element
+    let [open, close, host, quote, scheme] = [open, close, host, quote, scheme].map(str::as_bytes);
+    [b"for=", open, peer, close, b";host=", quote, host, quote, b";proto=", scheme].concat()
 }
 
 #[cfg(test)]

@@ -61,16 +61,20 @@ impl Service<http::Request<Incoming>> for ConnectionService {
         if !is_http1 && under_way == serving.limits.h2_streams {
             self.front.telemetry.metrics.limit(Limit::H2Streams);
         }
-        let handling = match self.request(&serving, (&mut head, incoming), &mut observation) {
-            Ok(_) if self.front.is_out_of_memory() => failed(Failure::OutOfMemory),
+        let answer = match self.request(&serving, (&mut head, incoming), &mut observation) {
+            Ok(_) if self.front.is_out_of_memory() => Answer::of_none(Err(Failure::OutOfMemory)),
             Ok(req) => match challenge::answer(&req, &serving.certificates) {
-                Some(res) => Handling::ready(Answer { site: None, hsts: false, result: Ok(res) }),
-                None => caught(&self.front, || serving.handler.handle(req)).unwrap_or_else(failed),
+                Some(res) => Answer::of_none(Ok(res)),
+                None => caught(&self.front, || serving.handler.handle(req))
+                    .unwrap_or_else(|failure| Answer::of_none(Err(failure))),
             },
-            Err(failure) => failed(failure),
+            Err(failure) => Answer::of_none(Err(failure)),
         };
+        let Answer { site, hsts, handling } = answer;
+        observation.record.site = site;
         let waits = !handling.is_ready();
-        Exchange { handling, under_way: Some(UnderWay { observation, waits, is_head, is_http1, upgrade }) }
+        let under_way = UnderWay { observation, waits, hsts, is_head, is_http1, upgrade };
+        Exchange { handling, under_way: Some(under_way) }
     }
 }
 
@@ -178,7 +182,7 @@ fn content_pace(head: &Parts, limits: &Limits) -> ContentPace {
 
 /// An exchange whose answer is still to come.
 pub(super) struct Exchange {
-    handling: Handling<Answer>,
+    handling: Handling,
     under_way: Option<UnderWay>,
 }
 
@@ -186,6 +190,7 @@ struct UnderWay {
     observation: Box<Observation>,
     /// False if the answer was there at once.
     waits: bool,
+    hsts: bool,
     is_head: bool,
     is_http1: bool,
     upgrade: Option<OnUpgrade>,
@@ -198,23 +203,19 @@ impl Future for Exchange {
         let this = self.get_mut();
         let Some(under_way) = this.under_way.as_ref() else { return Poll::Pending };
         let polled = caught(&under_way.observation.front, || Pin::new(&mut this.handling).poll(context));
-        let answer = match polled {
-            Ok(Poll::Ready(answer)) => answer,
+        let result = match polled {
+            Ok(Poll::Ready(result)) => result,
             Ok(Poll::Pending) => {
                 under_way.observation.pace.interim.register(context);
                 return Poll::Pending;
             }
-            Err(failure) => Answer { site: None, hsts: false, result: Err(failure) },
+            Err(failure) => Err(failure),
         };
         match this.under_way.take() {
-            Some(under_way) => Poll::Ready(Ok(under_way.answer(answer))),
+            Some(under_way) => Poll::Ready(Ok(under_way.answer(result))),
             None => Poll::Pending,
         }
     }
-}
-
-fn failed(failure: Failure) -> Handling<Answer> {
-    Handling::ready(Answer { site: None, hsts: false, result: Err(failure) })
 }
 
 /// An origin server that answers in HTTP has not changed to another protocol.
@@ -241,12 +242,11 @@ fn caught<T>(front: &Front, work: impl FnOnce() -> T) -> Result<T, Failure> {
 }
 
 impl UnderWay {
-    fn answer(mut self, answer: Answer) -> http::Response<Observed> {
+    fn answer(self, result: Result<Box<Response>, Failure>) -> http::Response<Observed> {
         if self.is_http1 {
             self.observation.pace.interim.answered();
         }
-        self.observation.record.site = answer.site;
-        let mut outgoing = match answer.result {
+        let mut outgoing = match result {
             Ok(mut res) => match res.tunnel.take() {
                 Some(origin) => return self.tunnel(res, origin),
                 None if self.would_switch(res.status) => respond::failure(no_switch(res.facts)),
@@ -257,7 +257,7 @@ impl UnderWay {
                 respond::failure(failure)
             }
         };
-        if answer.hsts {
+        if self.hsts {
             outgoing.res.fields.insert(STRICT_TRANSPORT_SECURITY, respond::HSTS);
         }
         self.send(outgoing)

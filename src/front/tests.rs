@@ -14,8 +14,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
 use super::*;
 use crate::base::{ManualClock, SystemClock};
-use crate::exchange::{Answer, Body, ConnectionInfo, Handling, Request, Response, Scheme};
-use crate::telemetry::metrics::Limit;
+use crate::exchange::{Answer, Body, ConnectionInfo, Handling, Request, Response, Scheme, SiteLabel};
+use crate::telemetry::metrics::{Limit, SiteMetrics};
 
 const URL: &str = "http://a.test/";
 
@@ -23,21 +23,22 @@ struct Answering<F>(F);
 
 impl<F> Handler for Answering<F>
 where
-    F: Fn(Box<Request>) -> Handling<Answer> + Send + Sync + 'static,
+    F: Fn(Box<Request>) -> Handling + Send + Sync + 'static,
 {
-    fn handle(&self, req: Box<Request>) -> Handling<Answer> {
-        (self.0)(req)
+    fn handle(&self, req: Box<Request>) -> Answer {
+        let site = Some(SiteLabel { name: "a.test".into(), slot: 0 });
+        Answer { site, hsts: false, handling: (self.0)(req) }
     }
 }
 
-async fn front(answer: impl Fn(Box<Request>) -> Handling<Answer> + Send + Sync + 'static) -> Arc<Front> {
+async fn front(answer: impl Fn(Box<Request>) -> Handling + Send + Sync + 'static) -> Arc<Front> {
     front_by(Arc::new(SystemClock), answer).await
 }
 
 /// The same by this clock.
 async fn front_by(
     clock: Arc<dyn Clock>,
-    answer: impl Fn(Box<Request>) -> Handling<Answer> + Send + Sync + 'static,
+    answer: impl Fn(Box<Request>) -> Handling + Send + Sync + 'static,
 ) -> Arc<Front> {
     let state = tempfile::tempdir().unwrap();
     let text = "state_dir = \"state\"\nlog = { access = \"off\" }\n[site.\"a.test\"]\ntls = \"off\"\n\
@@ -69,12 +70,8 @@ fn connect_through(front: &Arc<Front>, protocol: ConnectionProtocol, bytes: usiz
     client
 }
 
-fn answer(body: Body) -> Handling<Answer> {
-    Handling::ready(Answer {
-        site: None,
-        hsts: false,
-        result: Ok(Box::new(Response { body, ..Response::default() })),
-    })
+fn answer(body: Body) -> Handling {
+    Handling::ready(Ok(Box::new(Response { body, ..Response::default() })))
 }
 
 fn request() -> http::Request<Empty<Bytes>> {
@@ -186,6 +183,23 @@ async fn a_stream_whose_client_opens_no_window_is_reset() {
     let metrics = &front.telemetry().metrics;
     let bitten = Limit::ALL.iter().zip(&metrics.limits).filter(|(_, count)| count.value() > 0);
     assert_eq!(bitten.map(|((limit, _), _)| *limit).collect::<Vec<_>>(), [Limit::WriteTimeout]);
+}
+
+#[tokio::test]
+async fn a_client_that_left_before_it_was_answered_counts_for_the_site_it_asked() {
+    let front = front(|_| Handling::pending(std::future::pending())).await;
+    let metrics = &front.telemetry().metrics;
+    let label = metrics.label(&"a.test".into());
+    let mut client = connect(&front, ConnectionProtocol::Http1);
+    client.write_all(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").await.unwrap();
+    drop(client);
+    let left = |site: &SiteMetrics| site.responses[4].value();
+    let mut counted = 0;
+    while counted + left(&metrics.without_site) == 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        metrics.with_site(Some(&label), |site| counted = left(site));
+    }
+    assert_eq!((counted, left(&metrics.without_site)), (1, 0));
 }
 
 #[tokio::test]

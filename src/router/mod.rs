@@ -21,7 +21,7 @@ use http::Method;
 use crate::cache::{Cache, NormalForms};
 use crate::config::ByHost;
 use crate::config::model::{Config, Route, Site};
-use crate::exchange::{Answer, Failure, Handler, Handling, Origin, Request, Response, Scheme, SiteLabel};
+use crate::exchange::{Answer, Failure, Handler, Handling, Origin, Request, Scheme, SiteLabel};
 use crate::policy::CacheRules;
 use crate::telemetry::Metrics;
 
@@ -85,11 +85,7 @@ impl Router {
         }
     }
 
-    fn answer(
-        &self,
-        mut req: Box<Request>,
-        site: &Arc<SiteRoutes>,
-    ) -> Handling<Result<Box<Response>, Failure>> {
+    fn answer(&self, mut req: Box<Request>, site: &Arc<SiteRoutes>) -> Handling {
         if let Some(res) = redirect::of_site(&req, &site.site, self.https_port) {
             return Handling::ready(Ok(res));
         }
@@ -118,7 +114,7 @@ impl Router {
 }
 
 impl Router {
-    fn answer_purge(&self, req: &Request) -> Handling<Result<Box<Response>, Failure>> {
+    fn answer_purge(&self, req: &Request) -> Handling {
         match self.purge_asked_for(req) {
             Ok(purge) => {
                 let cache = Arc::clone(&self.cache);
@@ -130,14 +126,14 @@ impl Router {
 }
 
 impl Handler for Router {
-    fn handle(&self, req: Box<Request>) -> Handling<Answer> {
+    fn handle(&self, req: Box<Request>) -> Answer {
         match self.site(&req) {
-            Ok(site) => {
-                let label = site.label.clone();
-                let hsts = site.site.hsts && req.target.scheme == Scheme::Https;
-                self.answer(req, site).map(move |result| Answer { site: Some(label), hsts, result })
-            }
-            Err(failure) => Handling::ready(Answer { site: None, hsts: false, result: Err(failure) }),
+            Ok(site) => Answer {
+                site: Some(site.label.clone()),
+                hsts: site.site.hsts && req.target.scheme == Scheme::Https,
+                handling: self.answer(req, site),
+            },
+            Err(failure) => Answer::of_none(Err(failure)),
         }
     }
 }
@@ -213,17 +209,15 @@ trait MapResponse {
     fn map_session(self, site: &Site) -> Self;
 }
 
-impl MapResponse for Handling<Result<Box<Response>, Failure>> {
+impl MapResponse for Handling {
     fn map_response(self, route: &Arc<Route>) -> Self {
         if route.response_fields.is_empty() {
             return self;
         }
         let route = Arc::clone(route);
-        self.map(move |result| {
-            let mut res = result?;
+        self.map(move |res| {
             edits::apply(&route.response_fields, &mut res.fields);
             res.body = std::mem::take(&mut res.body).without_trailers();
-            Ok(res)
         })
     }
 
@@ -231,11 +225,7 @@ impl MapResponse for Handling<Result<Box<Response>, Failure>> {
         if !session::is_kept(site) {
             return self;
         }
-        self.map(|result| {
-            let mut res = result?;
-            session::give(&mut res);
-            Ok(res)
-        })
+        self.map(session::give)
     }
 }
 

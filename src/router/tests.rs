@@ -75,9 +75,9 @@ impl Edge {
 
     /// The status and the content of the answer.
     async fn ask(&self, method: Method, url: &str) -> Option<String> {
-        let answer = self.router.handle(request(method, url));
-        let answer = tokio::time::timeout(Duration::from_secs(10), answer).await.unwrap();
-        let content = answer.result.ok()?.body.collect().await.unwrap().to_bytes();
+        let handling = self.router.handle(request(method, url)).handling;
+        let answer = tokio::time::timeout(Duration::from_secs(10), handling).await.unwrap();
+        let content = answer.ok()?.body.collect().await.unwrap().to_bytes();
         Some(String::from_utf8(content.to_vec()).unwrap())
     }
 
@@ -199,7 +199,7 @@ impl Edge {
             Arc::make_mut(&mut req.fields).append(*name, value.parse().unwrap());
         }
         let res =
-            tokio::time::timeout(Duration::from_secs(10), self.router.handle(req)).await.unwrap().result?;
+            tokio::time::timeout(Duration::from_secs(10), self.router.handle(req).handling).await.unwrap()?;
         assert_eq!(res.status, StatusCode::OK);
         let content = res.body.collect().await.unwrap().to_bytes();
         let purged: serde_json::Value = serde_json::from_slice(&content).unwrap();

@@ -157,8 +157,8 @@ impl OutboundRequest {
         let mut peer = Vec::with_capacity(40);
         numbers::address(req.connection.peer.ip().to_canonical(), &mut peer);
         let scheme = req.target.scheme.as_str();
-        append_to_list(&mut fields, FORWARDED, forwarded_element(&peer, host.as_str(), scheme));
-        append_to_list(&mut fields, X_FORWARDED_FOR, peer);
+        append_to_list(&mut fields, FORWARDED, text(forwarded_element(&peer, host.as_str(), scheme)));
+        append_to_list(&mut fields, X_FORWARDED_FOR, text(peer));
         fields.entry(X_FORWARDED_PROTO).or_insert(HeaderValue::from_static(scheme));
         fields.entry(X_FORWARDED_HOST).or_insert_with(|| host.value().clone());
         if let Entry::Vacant(vacant) = fields.entry(X_REQUEST_ID) {
@@ -218,10 +218,10 @@ pub(super) fn is_decimal(value: &HeaderValue) -> bool {
 
 /// Adds `entry` at the end of a list, which is one line afterwards: not every
 /// origin server reads a second one.
-fn append_to_list(fields: &mut HeaderMap, name: HeaderName, entry: Vec<u8>) {
+fn append_to_list(fields: &mut HeaderMap, name: HeaderName, entry: HeaderValue) {
     match fields.entry(name) {
         Entry::Vacant(vacant) => {
-            vacant.insert(text(entry));
+            vacant.insert(entry);
         }
         Entry::Occupied(mut lines) => {
             let mut list = Vec::new();
@@ -229,7 +229,7 @@ fn append_to_list(fields: &mut HeaderMap, name: HeaderName, entry: Vec<u8>) {
                 list.extend_from_slice(line.as_bytes());
                 list.extend_from_slice(b", ");
             }
-            list.extend_from_slice(&entry);
+            list.extend_from_slice(entry.as_bytes());
             if let Ok(list) = HeaderValue::try_from(list) {
                 lines.insert(list);
             }

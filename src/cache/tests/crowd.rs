@@ -64,7 +64,7 @@ fn content(number: u64, chunks: usize, cut: bool) -> Body {
 }
 
 /// Reads a response whole, or leaves after its first chunk.
-async fn read(answer: Handling<Answered>, leaves: bool) -> Option<Bytes> {
+async fn read(answer: Handling, leaves: bool) -> Option<Bytes> {
     let mut response = answer.await.ok()?;
     if leaves {
         let _ = response.body.frame().await;

@@ -145,7 +145,7 @@ impl Edge {
         })
     }
 
-    fn ask(&self, req: Box<Request>) -> Handling<Answered> {
+    fn ask(&self, req: Box<Request>) -> Handling {
         self.cache.answer(req, &self.rules, &self.origin)
     }
 

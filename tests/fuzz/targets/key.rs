@@ -73,8 +73,8 @@ impl Edge {
 
     fn answer(&self, router: &Router, target: &Target) -> Option<String> {
         self.runtime.block_on(async {
-            let answer = router.handle(request(target.clone())).await;
-            let content = answer.result.ok()?.body.collect().await.unwrap().to_bytes();
+            let answer = router.handle(request(target.clone())).handling.await;
+            let content = answer.ok()?.body.collect().await.unwrap().to_bytes();
             Some(String::from_utf8(content.to_vec()).unwrap())
         })
     }
