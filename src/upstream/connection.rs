@@ -18,7 +18,8 @@ use super::upload::RequestContent;
 use crate::exchange::Host;
 use crate::telemetry::Metrics;
 
-/// An open connection with the task that moves its bytes.
+/// An open connection with the task that moves its bytes: boxed, as it goes from hand to
+/// hand with each request.
 #[derive(Debug)]
 pub(super) struct Connection {
     pub(super) sender: SendRequest<RequestContent>,
@@ -41,7 +42,7 @@ impl Connection {
         lifetime: Lifetime,
         open: Option<OpenConnection>,
         server: &OriginServer,
-    ) -> Result<Self, hyper::Error> {
+    ) -> Result<Box<Self>, hyper::Error> {
         let traffic = Arc::new(Traffic::default());
         let stream = OriginStream::new(transport, Arc::clone(&traffic), ReadAhead::new(&server.slots));
         let (sender, connection) = server.http1.handshake(TokioIo::new(stream)).await?;
@@ -52,7 +53,7 @@ impl Connection {
                 tracing::debug!(error = &error as &dyn std::error::Error, "origin connection ended");
             }
         });
-        Ok(Self { sender, traffic, proven_host, client: None, lifetime, driver })
+        Ok(Box::new(Self { sender, traffic, proven_host, client: None, lifetime, driver }))
     }
 
     /// True if a request may be sent on it.
@@ -65,14 +66,14 @@ impl Connection {
 /// stops a request that is still being sent.
 #[derive(Debug)]
 pub(super) struct Lease {
-    connection: Option<Connection>,
+    connection: Option<Box<Connection>>,
     server: Arc<OriginServer>,
     is_last_use: bool,
 }
 
 impl Lease {
     /// Takes `connection` into use.
-    pub(super) fn new(connection: Connection, server: Arc<OriginServer>) -> Self {
+    pub(super) fn new(connection: Box<Connection>, server: Arc<OriginServer>) -> Self {
         connection.lifetime.count();
         Self { connection: Some(connection), server, is_last_use: false }
     }
@@ -84,7 +85,7 @@ impl Lease {
 
     /// The connection; `None` once it was given back.
     pub(super) fn connection(&mut self) -> Option<&mut Connection> {
-        self.connection.as_mut()
+        self.connection.as_deref_mut()
     }
 
     /// Has the connection closed after this use.
@@ -97,7 +98,7 @@ impl Lease {
     /// still being sent.
     pub(super) fn give_back(mut self) {
         if !self.is_last_use
-            && self.connection.as_ref().is_some_and(Connection::is_ready)
+            && self.connection.as_ref().is_some_and(|connection| connection.is_ready())
             && let Some(connection) = self.connection.take()
         {
             self.server.keep(connection);

@@ -18,7 +18,7 @@ use super::inbound;
 use super::server::OriginServer;
 use super::stream::Traffic;
 use super::upload::{RequestContent, Upload};
-use crate::exchange::{Body, FetchError, RequestProgress, Scheme};
+use crate::exchange::{Body, FetchError, Interim, RequestProgress, Scheme};
 use crate::fields::proxy_status::ProxyErrorType;
 
 impl OriginServer {
@@ -30,16 +30,10 @@ impl OriginServer {
     ) -> Result<http::Response<Incoming>, FetchError> {
         let gone = || FetchError::new(ProxyErrorType::ProxyInternalError, RequestProgress::Sent);
         let connection = lease.connection().ok_or_else(gone)?;
-        let content = req.take().ok_or_else(gone)?;
-        let upload = self.upload(&content);
+        let (content, upload) = self.watched(req.take().ok_or_else(gone)?);
         self.metrics.origin_requests.increment();
         connection.traffic.restart();
-        let mut message = req.message(RequestContent::new(content, upload.clone()));
-        if let Some(interim) = req.interim().cloned() {
-            on_informational(&mut message, move |res| {
-                inbound::pass_on(&interim, res.status(), res.headers(), res.version());
-            });
-        }
+        let message = with_interim(req.message(content), req.interim());
         let answer = pin!(connection.sender.try_send_request(message));
         let Some(answer) = self.in_time(answer, upload.as_deref()).await else {
             let progress = connection.traffic.progress();
@@ -59,11 +53,9 @@ impl OriginServer {
         }
         let scheme = if self.tls.is_some() { Scheme::Https } else { Scheme::Http };
         let gone = || FetchError::new(ProxyErrorType::ProxyInternalError, RequestProgress::Sent);
-        let content = req.take().ok_or_else(gone)?;
-        let upload = self.upload(&content);
+        let (content, upload) = self.watched(req.take().ok_or_else(gone)?);
         stream.upload.clone_from(&upload);
         self.metrics.origin_requests.increment();
-        let content = RequestContent::new(content, upload.clone());
         let message = req.message_for_http2(content, scheme).ok_or_else(gone)?;
         let answer = pin!(stream.sender.try_send_request(message));
         let Some(answer) = self.in_time(answer, upload.as_deref()).await else {
@@ -87,11 +79,13 @@ impl OriginServer {
         })
     }
 
-    fn upload(&self, content: &Body) -> Option<Arc<Upload>> {
-        match content {
+    /// The content as it is sent, and what is seen of that where it is not at hand.
+    fn watched(&self, content: Body) -> (RequestContent, Option<Arc<Upload>>) {
+        let upload = match content {
             Body::Empty | Body::Full(_) => None,
             _ => Some(Upload::begin(Arc::clone(&self.clock))),
-        }
+        };
+        (RequestContent::new(content, upload.clone()), upload)
     }
 
     /// `answer`, unless the server has been silent for `timeouts.first_byte`.
@@ -117,6 +111,19 @@ impl OriginServer {
             }
         }
     }
+}
+
+/// The message, interim responses to which are passed on if somebody wants them.
+fn with_interim(
+    mut message: http::Request<RequestContent>,
+    interim: Option<&Interim>,
+) -> http::Request<RequestContent> {
+    if let Some(interim) = interim.cloned() {
+        on_informational(&mut message, move |res| {
+            inbound::pass_on(&interim, res.status(), res.headers(), res.version());
+        });
+    }
+    message
 }
 
 /// Why there is no answer; takes the request back if nothing of it left.

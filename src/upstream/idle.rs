@@ -34,7 +34,7 @@ struct Shelf(Mutex<Vec<Idle>>);
 
 #[derive(Debug)]
 struct Idle {
-    connection: Connection,
+    connection: Box<Connection>,
     since: Instant,
 }
 
@@ -50,7 +50,7 @@ impl IdleConnections {
     }
 
     /// Keeps `connection`, or closes it if there are enough, or it was used enough.
-    pub(super) fn put(&self, connection: Connection, now: Instant) {
+    pub(super) fn put(&self, connection: Box<Connection>, now: Instant) {
         let mut shelf = self.own();
         let is_worth_it = shelf.len() < self.most && !connection.lifetime.is_over(now);
         if is_worth_it && !self.is_closed.load(Relaxed) {
@@ -65,7 +65,7 @@ impl IdleConnections {
         host: Option<&Host>,
         client: Option<ClientEnds>,
         now: Instant,
-    ) -> Option<Connection> {
+    ) -> Option<Box<Connection>> {
         self.take_from(self.own(), host, client, now)
     }
 
@@ -75,7 +75,7 @@ impl IdleConnections {
         host: Option<&Host>,
         client: Option<ClientEnds>,
         now: Instant,
-    ) -> Option<Connection> {
+    ) -> Option<Box<Connection>> {
         self.shelves.iter().find_map(|shelf| self.take_from(lock(shelf), host, client, now))
     }
 
@@ -85,7 +85,7 @@ impl IdleConnections {
         host: Option<&Host>,
         client: Option<ClientEnds>,
         now: Instant,
-    ) -> Option<Connection> {
+    ) -> Option<Box<Connection>> {
         let mut index = shelf.len();
         while index > 0 {
             index -= 1;

@@ -45,7 +45,7 @@ pub(super) enum Offer {
 /// A connection that was opened.
 pub(super) enum Opened {
     /// For one request at a time.
-    Alone(Connection),
+    Alone(Box<Connection>),
     /// For several.
     Multiplexed(Arc<Multiplexed>),
 }
@@ -57,7 +57,7 @@ impl OriginServer {
     pub(super) async fn another_stream(
         &self,
         host: Option<&Host>,
-    ) -> Result<Result<Stream, Connection>, FetchError> {
+    ) -> Result<Result<Stream, Box<Connection>>, FetchError> {
         let Ok(opening) = timeout(self.timeouts.connect, self.multiplexed.open()).await else {
             // Somebody else has been at it for as long as one may be, or waits as well.
             let is_full = self.open.demand().is_any();

@@ -240,7 +240,7 @@ impl OriginServer {
     }
 
     /// Keeps a connection for the next request; somebody who waits may need its place.
-    pub(super) fn keep(&self, connection: Connection) {
+    pub(super) fn keep(&self, connection: Box<Connection>) {
         self.idle.put(connection, self.clock.now());
         self.open.demand().connection_left();
     }
