@@ -278,7 +278,6 @@ impl Pool {
 impl Origin for Pool {
     fn fetch(self: Arc<Self>, req: Box<Request>) -> BoxFuture<'static, Result<Box<Response>, FetchError>> {
         let wish = self.wish(&req);
-        // Made ready first: the future has no room for the request as it came.
         match OutboundRequest::new(req, &self.pseudonym) {
             Ok(mut req) => Box::pin(async move { self.send(&mut req, wish).await }),
             Err(error) => Box::pin(std::future::ready(Err(error))),

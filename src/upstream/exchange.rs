@@ -30,7 +30,7 @@ impl OriginServer {
     ) -> Result<http::Response<Incoming>, FetchError> {
         let gone = || FetchError::new(ProxyErrorType::ProxyInternalError, RequestProgress::Sent);
         let connection = lease.connection().ok_or_else(gone)?;
-        let (content, upload) = self.watched(req.take().ok_or_else(gone)?);
+        let (content, upload) = self.watched(req.take_content().ok_or_else(gone)?);
         self.metrics.origin_requests.increment();
         connection.traffic.restart();
         let message = with_interim(req.message(content), req.interim());
@@ -53,7 +53,7 @@ impl OriginServer {
         }
         let scheme = if self.tls.is_some() { Scheme::Https } else { Scheme::Http };
         let gone = || FetchError::new(ProxyErrorType::ProxyInternalError, RequestProgress::Sent);
-        let (content, upload) = self.watched(req.take().ok_or_else(gone)?);
+        let (content, upload) = self.watched(req.take_content().ok_or_else(gone)?);
         stream.upload.clone_from(&upload);
         self.metrics.origin_requests.increment();
         let message = req.message_for_http2(content, scheme).ok_or_else(gone)?;

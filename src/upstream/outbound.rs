@@ -7,6 +7,7 @@
 //! for a client that is no trusted proxy. What is left is appended to.
 
 use std::fmt;
+use std::sync::Arc;
 
 use http::header::Entry;
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, FORWARDED, HOST, TE, TRANSFER_ENCODING, VIA};
@@ -54,8 +55,11 @@ impl OutboundRequest {
         let content = std::mem::take(&mut req.body);
         let content = Some(if content.is_empty() { Body::Empty } else { content });
         let via = pseudonym.entry(req.protocol);
-        let upgrade = req.upgrade.take();
-        let upgrade = upgrade.map(|protocol| Upgrade::new(protocol, req.protocol, &req.fields));
+        let upgrade = req.upgrade.take().map(|protocol| {
+            // A key that the client says is for the edge alone is none for the origin server.
+            hop_by_hop::remove(Arc::make_mut(&mut req.fields));
+            Upgrade::new(protocol, req.protocol, &req.fields)
+        });
         Ok(Self { req, content, via, upgrade })
     }
 
@@ -90,7 +94,7 @@ impl OutboundRequest {
     }
 
     /// The content, or a copy of it; `None` once it was given away.
-    pub(super) fn take(&mut self) -> Option<Body> {
+    pub(super) fn take_content(&mut self) -> Option<Body> {
         match self.content.as_ref()? {
             Body::Empty => Some(Body::Empty),
             Body::Full(bytes) => Some(Body::Full(bytes.clone())),

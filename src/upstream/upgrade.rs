@@ -17,6 +17,8 @@ pub(super) struct Upgrade {
     protocol: HeaderValue,
     /// What the server's proof is made from. Without it there is none.
     key: Option<HeaderValue>,
+    /// The protocol that the client speaks.
+    by: Protocol,
 }
 
 impl Upgrade {
@@ -28,12 +30,15 @@ impl Upgrade {
             Protocol::Http2 => new_key().ok(),
             _ => fields.get(SEC_WEBSOCKET_KEY).cloned(),
         };
-        Self { protocol, key }
+        Self { protocol, key, by }
     }
 
-    /// Asks for it in a request with these fields.
+    /// Asks for it in a request with these fields, of which that of the client's own key is
+    /// one.
     pub(super) fn ask(&self, fields: &mut HeaderMap) {
-        if let Some(key) = &self.key {
+        if self.by == Protocol::Http2
+            && let Some(key) = &self.key
+        {
             fields.insert(SEC_WEBSOCKET_KEY, key.clone());
         }
         write(fields, self.protocol.clone());

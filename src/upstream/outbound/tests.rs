@@ -10,7 +10,7 @@ fn outbound(req: Box<Request>) -> http::Request<Body> {
 }
 
 fn message(mut req: OutboundRequest) -> http::Request<Body> {
-    let content = req.take().unwrap();
+    let content = req.take_content().unwrap();
     req.message(content)
 }
 
@@ -127,15 +127,30 @@ fn only_an_upgrade_that_is_wanted_is_asked_for() {
 }
 
 #[test]
+fn the_key_of_a_handshake_is_passed_on_as_it_is() {
+    let websocket = |lines: &[(&'static str, &'static str)]| {
+        let mut req = request_with(Method::GET, lines);
+        req.upgrade = Some(HeaderValue::from_static("websocket"));
+        let message = outbound(req);
+        text(&message, "sec-websocket-key").into_iter().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(websocket(&[("sec-websocket-key", "1")]), ["1"]);
+    // It is for the origin server to refuse.
+    assert_eq!(websocket(&[("sec-websocket-key", "1"), ("sec-websocket-key", "2")]), ["1", "2"]);
+    let for_the_edge_alone = [("connection", "upgrade, sec-websocket-key"), ("sec-websocket-key", "1")];
+    assert!(websocket(&for_the_edge_alone).is_empty());
+}
+
+#[test]
 fn what_may_be_sent_again_is_kept() {
     for method in [Method::GET, Method::POST] {
         let mut req = OutboundRequest::new(request(method, "/"), &Pseudonym::random()).unwrap();
-        assert!(req.take().is_some() && req.take().is_some() && req.is_at_hand());
+        assert!(req.take_content().is_some() && req.take_content().is_some() && req.is_at_hand());
     }
     let post = Box::new(Request { body: streamed(), ..*request(Method::POST, "/") });
     let mut post = OutboundRequest::new(post, &Pseudonym::random()).unwrap();
-    let content = post.take().unwrap();
-    assert!(post.take().is_none() && !post.is_at_hand());
+    let content = post.take_content().unwrap();
+    assert!(post.take_content().is_none() && !post.is_at_hand());
     post.put_back(content);
     assert!(post.is_at_hand());
 }

@@ -49,7 +49,7 @@ impl Origin for Echo {
         let body = Body::Full(req.target.to_string().into());
         let response =
             Response { status: StatusCode::OK, fields: self.0.clone(), body, ..Response::default() };
-        std::future::ready(Ok(response)).boxed()
+        std::future::ready(Ok(Box::new(response))).boxed()
     }
 }
 
