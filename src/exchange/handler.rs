@@ -24,8 +24,8 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// That of no site.
-    pub fn of_none(result: Result<Box<Response>, Failure>) -> Self {
+    /// That of no site, which is there.
+    pub fn of_no_site(result: Result<Box<Response>, Failure>) -> Self {
         Self { site: None, hsts: false, handling: Handling::ready(result) }
     }
 }
@@ -36,7 +36,7 @@ pub trait Handler: Send + Sync + 'static {
     fn handle(&self, req: Box<Request>) -> Answer;
 }
 
-/// An answer under way. A stored response is there at once, and then nothing
+/// An answer under way. A stored response is there at once, and then no future
 /// is boxed, spawned or polled twice for it.
 pub enum Handling {
     /// There already; `None` once it was taken.

@@ -15,9 +15,9 @@ use super::{Facts, RequestId, Scheme};
 pub struct ExchangeRecord {
     /// When the head of the request was complete.
     pub started: SystemTime,
-    /// From then to the head of the response; zero where nothing had to be waited
-    /// for.
-    pub head_time: Duration,
+    /// From then to the head of the response: zero where nothing had to be waited
+    /// for, `None` where none was sent.
+    pub head_time: Option<Duration>,
     /// From then to the end of the response.
     pub total_time: Duration,
     /// Names the exchange.
@@ -38,7 +38,7 @@ pub struct ExchangeRecord {
     pub user_agent: Option<HeaderValue>,
     /// The `Referer` field.
     pub referer: Option<HeaderValue>,
-    /// The site that answered, as the config names it.
+    /// The site that was asked, as the config names it.
     pub site: Option<SiteLabel>,
     /// The status sent.
     pub status: StatusCode,

@@ -62,13 +62,13 @@ impl Service<http::Request<Incoming>> for ConnectionService {
             self.front.telemetry.metrics.limit(Limit::H2Streams);
         }
         let answer = match self.request(&serving, (&mut head, incoming), &mut observation) {
-            Ok(_) if self.front.is_out_of_memory() => Answer::of_none(Err(Failure::OutOfMemory)),
+            Ok(_) if self.front.is_out_of_memory() => Answer::of_no_site(Err(Failure::OutOfMemory)),
             Ok(req) => match challenge::answer(&req, &serving.certificates) {
-                Some(res) => Answer::of_none(Ok(res)),
+                Some(res) => Answer::of_no_site(Ok(res)),
                 None => caught(&self.front, || serving.handler.handle(req))
-                    .unwrap_or_else(|failure| Answer::of_none(Err(failure))),
+                    .unwrap_or_else(|failure| Answer::of_no_site(Err(failure))),
             },
-            Err(failure) => Answer::of_none(Err(failure)),
+            Err(failure) => Answer::of_no_site(Err(failure)),
         };
         let Answer { site, hsts, handling } = answer;
         observation.record.site = site;
@@ -88,7 +88,7 @@ impl ConnectionService {
             bytes_in: None,
             record: ExchangeRecord {
                 started: clock.wall(),
-                head_time: Duration::ZERO,
+                head_time: None,
                 total_time: Duration::ZERO,
                 id: RequestId(random_id()),
                 client: self.connection.peer.ip().to_canonical(),
@@ -312,10 +312,8 @@ impl UnderWay {
         let observation = &mut self.observation;
         observation.record.status = status;
         observation.record.facts = facts;
-        if self.waits {
-            let now = observation.front.clock.now();
-            observation.record.head_time = now.saturating_duration_since(observation.received);
-        }
+        let now = if self.waits { observation.front.clock.now() } else { observation.received };
+        observation.record.head_time = Some(now.saturating_duration_since(observation.received));
     }
 
     fn note(&self, failure: &Failure) {

@@ -194,12 +194,17 @@ async fn a_client_that_left_before_it_was_answered_counts_for_the_site_it_asked(
     client.write_all(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").await.unwrap();
     drop(client);
     let left = |site: &SiteMetrics| site.responses[4].value();
-    let mut counted = 0;
-    while counted + left(&metrics.without_site) == 0 {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-        metrics.with_site(Some(&label), |site| counted = left(site));
-    }
-    assert_eq!((counted, left(&metrics.without_site)), (1, 0));
+    let mut counted = (0, 0);
+    let is_counted = async {
+        while counted == (0, 0) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            metrics.with_site(Some(&label), |site| counted = (left(site), left(&metrics.without_site)));
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), is_counted).await.unwrap();
+    assert_eq!(counted, (1, 0));
+    // No head was sent that could have been fast.
+    metrics.with_site(Some(&label), |site| assert_eq!(site.head_time.snapshot().0.iter().sum::<u64>(), 0));
 }
 
 #[tokio::test]

@@ -133,7 +133,7 @@ impl Handler for Router {
                 hsts: site.site.hsts && req.target.scheme == Scheme::Https,
                 handling: self.answer(req, site),
             },
-            Err(failure) => Answer::of_none(Err(failure)),
+            Err(failure) => Answer::of_no_site(Err(failure)),
         }
     }
 }

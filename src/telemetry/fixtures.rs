@@ -13,7 +13,7 @@ use crate::fields::proxy_status::ProxyErrorType;
 pub(crate) fn record() -> ExchangeRecord {
     ExchangeRecord {
         started: UNIX_EPOCH + Duration::from_millis(1_795_342_272_345),
-        head_time: Duration::from_micros(1002),
+        head_time: Some(Duration::from_micros(1002)),
         total_time: Duration::from_millis(2500),
         id: RequestId(255),
         client: IpAddr::from([192, 0, 2, 7]),

@@ -223,7 +223,9 @@ impl SiteMetrics {
         }
         self.bytes_in.add(record.bytes_in);
         self.bytes_out.add(record.bytes_out);
-        self.head_time.observe(record.head_time);
+        if let Some(head_time) = record.head_time {
+            self.head_time.observe(head_time);
+        }
         self.total_time.observe(record.total_time);
         if record.end == ExchangeEnd::Cut {
             self.cut.increment();
@@ -361,7 +363,7 @@ impl Metrics {
         count(label.and_then(|label| sites.get(label.slot)).map_or(&self.without_site, |site| site));
     }
 
-    /// Counts one exchange with the site that answered it.
+    /// Counts one exchange with the site that was asked.
     pub fn count(&self, record: &ExchangeRecord) {
         self.with_site(record.site.as_ref(), |site| site.count(record));
     }

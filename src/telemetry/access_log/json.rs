@@ -31,7 +31,9 @@ pub fn format_json(record: &ExchangeRecord, line: &mut Vec<u8>, redaction: &Reda
     object.number(key!("status"), u64::from(record.status.as_u16()));
     object.number(key!("bytes_in"), record.bytes_in);
     object.number(key!("bytes_out"), record.bytes_out);
-    object.millis(key!("head_ms"), record.head_time);
+    if let Some(head_time) = record.head_time {
+        object.millis(key!("head_ms"), head_time);
+    }
     object.millis(key!("total_ms"), record.total_time);
     object.word(key!("cache"), cache_result(&record.facts));
     if let Some(status) = &record.facts.cache {
