@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use http::Method;
+use http::{HeaderMap, Method};
 
 use super::Cache;
 use super::asked::{Asked, key_beside, key_parts};
@@ -41,12 +41,12 @@ impl Post {
             return None;
         }
         origin.cleanse(&mut req.fields, req.trusted);
-        let mut fields = Arc::clone(&req.fields);
-        policy::strip_conditional(Arc::make_mut(&mut fields));
+        let mut fields = HeaderMap::clone(&req.fields);
+        policy::strip_conditional(&mut fields);
         let get = Box::new(Request {
             method: Method::GET,
             target: req.target.clone(),
-            fields,
+            fields: Arc::new(fields),
             body: Body::Empty,
             upgrade: None,
             interim: None,

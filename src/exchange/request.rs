@@ -1,5 +1,6 @@
 //! A request as every floor below the front sees it: in normal form, checked,
-//! with what is known of the connection it came over.
+//! with what is known of the connection it came over. It is passed on in a box, as it
+//! goes through many hands.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};

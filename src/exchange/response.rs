@@ -1,5 +1,5 @@
 //! A response on its way to the client, and what the floors it passed know of
-//! how it came about.
+//! how it came about. It is passed on in a box, as a request is.
 
 use std::fmt;
 use std::sync::Arc;

@@ -61,7 +61,8 @@ impl Service<http::Request<Incoming>> for ConnectionService {
         if !is_http1 && under_way == serving.limits.h2_streams {
             self.front.telemetry.metrics.limit(Limit::H2Streams);
         }
-        let answer = match self.request(&serving, (&mut head, incoming), &mut observation) {
+        let asked = self.request(&serving, (&mut head, incoming), &mut observation);
+        let Answer { site, hsts, handling } = match asked {
             Ok(_) if self.front.is_out_of_memory() => Answer::of_no_site(Err(Failure::OutOfMemory)),
             Ok(req) => match challenge::answer(&req, &serving.certificates) {
                 Some(res) => Answer::of_no_site(Ok(res)),
@@ -70,7 +71,6 @@ impl Service<http::Request<Incoming>> for ConnectionService {
             },
             Err(failure) => Answer::of_no_site(Err(failure)),
         };
-        let Answer { site, hsts, handling } = answer;
         observation.record.site = site;
         let waits = !handling.is_ready();
         let under_way = UnderWay { observation, waits, hsts, is_head, is_http1, upgrade };

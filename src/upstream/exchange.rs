@@ -54,9 +54,9 @@ impl OriginServer {
         let scheme = if self.tls.is_some() { Scheme::Https } else { Scheme::Http };
         let gone = || FetchError::new(ProxyErrorType::ProxyInternalError, RequestProgress::Sent);
         let (content, upload) = self.watched(req.take_content().ok_or_else(gone)?);
+        let message = req.message_for_http2(content, scheme).ok_or_else(gone)?;
         stream.upload.clone_from(&upload);
         self.metrics.origin_requests.increment();
-        let message = req.message_for_http2(content, scheme).ok_or_else(gone)?;
         let answer = pin!(stream.sender.try_send_request(message));
         let Some(answer) = self.in_time(answer, upload.as_deref()).await else {
             // Nobody knows whether anything still arrives there.
