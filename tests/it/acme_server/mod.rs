@@ -1,12 +1,13 @@
 //! The ACME server of the tests, asked by a client that is not ours.
 
+mod proofs;
+mod signatures;
+
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode};
@@ -19,23 +20,19 @@ use instant_acme::{
     Account, AuthorizationStatus, BodyWrapper, CertificateIdentifier, ChallengeType as Challenge, Error,
     ExternalAccountKey, Identifier, KeyAuthorization, NewAccount, NewOrder, Order, OrderStatus, RetryPolicy,
 };
-use rcgen::{CertificateParams, CustomExtension, DistinguishedName, KeyPair};
+use rcgen::{CertificateParams, DistinguishedName, KeyPair};
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier;
-use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use seawall::base::{Clock, SystemClock};
-use serde_json::{Value, json};
-use tokio::net::TcpListener;
-use tokio_rustls::TlsAcceptor;
+use serde_json::Value;
 
-use super::support::acme_server::{
-    AcmeServer, ChallengeType, Fault, Issued, Options, Status, Step, TxtRecords, Validation,
+use crate::support::acme_server::{
+    AcmeServer, ChallengeType, Fault, Issued, Options, Status, Step, Validation,
 };
-use super::support::origin::{Origin, ok};
-use super::support::pebble::trusting;
-use super::support::within;
+use crate::support::pebble::trusting;
+use crate::support::within;
 
 const SOON: RetryPolicy =
     RetryPolicy::new().initial_delay(Duration::from_millis(5)).timeout(Duration::from_secs(10));
@@ -137,113 +134,6 @@ fn is_trusted(server: &AcmeServer, chain: &str, name: &'static str, when: System
     let when = UnixTime::since_unix_epoch(when.duration_since(SystemTime::UNIX_EPOCH).unwrap());
     let name = ServerName::try_from(name).unwrap();
     verifier.build().unwrap().verify_server_cert(&chain[0], &chain[1..], &name, &[], when).is_ok()
-}
-
-/// Shows one client a certificate with `digest` for `identifier`, and tells
-/// what server name it asked for.
-async fn prove_by_tls(
-    listener: &TcpListener,
-    identifier: &Identifier,
-    digest: &[u8],
-    alpn: &[u8],
-) -> Option<String> {
-    let mut parameters = CertificateParams::new([identifier.authorized(false).to_string()]).unwrap();
-    parameters.custom_extensions.push(CustomExtension::new_acme_identifier(digest));
-    let key = KeyPair::generate().unwrap();
-    let leaf = parameters.self_signed(&key).unwrap();
-    let key = PrivatePkcs8KeyDer::from(key.serialize_der()).into();
-    let config = rustls::ServerConfig::builder_with_provider(seawall::certs::provider());
-    let config = config.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
-    // Not `with_single_cert`: webpki cannot parse the critical extension.
-    let key = seawall::certs::provider().key_provider.load_private_key(key).unwrap();
-    let resolver = SingleCertAndKey::from(CertifiedKey::new(vec![leaf.into()], key));
-    let mut config = config.with_cert_resolver(Arc::new(resolver));
-    config.alpn_protocols = vec![alpn.to_vec()];
-    let (stream, _) = within("a validation by TLS", listener.accept()).await.unwrap();
-    let stream = TlsAcceptor::from(Arc::new(config)).accept(stream).await.ok()?;
-    stream.get_ref().1.server_name().map(str::to_owned)
-}
-
-#[tokio::test]
-async fn proofs_are_looked_for_where_the_test_says() {
-    let (mut http, tls) = (Origin::start().await, TcpListener::bind("127.0.0.1:0").await.unwrap());
-    let txt = TxtRecords::default();
-    let validation =
-        Validation::Real { http: http.address, tls: tls.local_addr().unwrap(), txt: txt.clone() };
-    let server = AcmeServer::start(Options { validation, ..Options::default() }).await;
-    let account = register(&server, None).await.unwrap();
-    let order = async |identifier: &Identifier| {
-        account.new_order(&NewOrder::new(std::slice::from_ref(identifier))).await.unwrap()
-    };
-    let addresses = ["192.0.2.1", "2001:db8::1"].map(|address| Identifier::Ip(address.parse().unwrap()));
-
-    for (status, refused) in [("200 OK", None), ("404 Not Found", Some("unauthorized"))] {
-        for (identifier, host) in
-            [(&name("a.test"), "a.test"), (&addresses[0], "192.0.2.1"), (&addresses[1], "[2001:db8::1]")]
-        {
-            let mut order = order(identifier).await;
-            let mut proof = (String::new(), String::new());
-            claim(&mut order, &Challenge::Http01, |token, key_authorization| {
-                proof = (token.to_owned(), key_authorization.as_str().to_owned());
-            })
-            .await
-            .unwrap();
-            let asked = http.next().await;
-            assert_eq!(asked.request.start, format!("GET /.well-known/acme-challenge/{} HTTP/1.1", proof.0));
-            assert!(asked.request.fields.contains(&("host".to_owned(), host.to_owned())));
-            asked.answer(ok("", &proof.1).replace("200 OK", status)).await;
-            assert_eq!(problem(order).await.as_deref(), refused);
-        }
-    }
-
-    let digest_of = async |order: &mut Order| {
-        let mut digest = Vec::new();
-        claim(order, &Challenge::TlsAlpn01, |_, proof| digest = proof.digest().as_ref().to_vec())
-            .await
-            .unwrap();
-        digest
-    };
-    let reversed = "1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa";
-    for (identifier, server_name) in
-        [(&name("b.test"), "b.test"), (&addresses[0], "1.2.0.192.in-addr.arpa"), (&addresses[1], reversed)]
-    {
-        let mut order = order(identifier).await;
-        let digest = digest_of(&mut order).await;
-        let asked = prove_by_tls(&tls, identifier, &digest, b"acme-tls/1").await;
-        assert_eq!((asked.as_deref(), problem(order).await), (Some(server_name), None));
-    }
-    for (shown, is_digest_right, alpn, refused) in [
-        ("b.test", false, &b"acme-tls/1"[..], "unauthorized"),
-        ("c.test", true, b"acme-tls/1", "unauthorized"),
-        ("b.test", true, b"h2", "tls"),
-    ] {
-        let mut order = order(&name("b.test")).await;
-        let digest = digest_of(&mut order).await;
-        let digest = if is_digest_right { digest } else { vec![0; 32] };
-        prove_by_tls(&tls, &name(shown), &digest, alpn).await;
-        assert_eq!(problem(order).await.as_deref(), Some(refused));
-    }
-    let mut refused = order(&name("b.test")).await;
-    drop(tls);
-    digest_of(&mut refused).await;
-    assert_eq!(problem(refused).await.as_deref(), Some("connection"));
-
-    for (value, refused) in [(Some(true), None), (Some(false), Some("unauthorized")), (None, Some("dns"))] {
-        let mut order = order(&name("*.c.test")).await;
-        txt.remove("_acme-challenge.C.test");
-        claim(&mut order, &Challenge::Dns01, |_, proof| {
-            if let Some(is_right) = value {
-                txt.add("_acme-challenge.c.TEST", "another");
-                txt.add(
-                    "_acme-challenge.c.test",
-                    &if is_right { proof.dns_value() } else { encode("wrong") },
-                );
-            }
-        })
-        .await
-        .unwrap();
-        assert_eq!(problem(order).await.as_deref(), refused);
-    }
 }
 
 #[tokio::test]
@@ -463,66 +353,6 @@ async fn bad_nonces_are_survived_up_to_a_point() {
     assert_eq!(refusal(obtain(&account, &NewOrder::new(&identifiers)).await), "badNonce");
     server.reject_nonces(0);
     obtain(&account, &NewOrder::new(&identifiers)).await.unwrap();
-}
-
-#[tokio::test]
-async fn a_request_that_is_signed_wrongly_is_refused() {
-    let server = AcmeServer::start(Options::default()).await;
-    let key = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
-    let (x, y) = key.public_key().as_ref()[1..].split_at(32);
-    let jwk = json!({ "kty": "EC", "crv": "P-256", "x": encode(x), "y": encode(y) });
-    let url = server.directory().replace("directory", "new-account");
-    let good = json!({ "alg": "ES256", "url": url, "jwk": jwk });
-    let with = |member: &str, value: Value| {
-        let mut protected = good.clone();
-        protected[member] = value;
-        protected
-    };
-    let send = async |protected: &Value, signed: &str| {
-        let [protected, payload] = [protected.to_string(), "{}".to_owned()].map(encode);
-        let signature = key.sign(&SystemRandom::new(), format!("{protected}.{signed}").as_bytes()).unwrap();
-        let jws = json!({ "protected": protected, "payload": payload, "signature": encode(signature) });
-        ask(&server, Method::POST, "new-account", jws.to_string().into_bytes()).await
-    };
-    let signed = encode("{}");
-    for (protected, signed, refused) in [
-        (&good, encode("{ }"), "malformed"),
-        (&with("alg", "RS256".into()), signed.clone(), "badSignatureAlgorithm"),
-        (&with("kid", "https://127.0.0.1/account/0".into()), signed.clone(), "malformed"),
-        (&with("jwk", json!({ "kty": "RSA", "crv": "", "x": "", "y": "" })), signed.clone(), "badPublicKey"),
-        (&good, signed.clone(), "badNonce"),
-        (&with("nonce", "never-given-out".into()), signed.clone(), "badNonce"),
-        (&with("url", server.directory().into()), signed.clone(), "badNonce"),
-    ] {
-        let (status, _, document) = send(protected, &signed).await;
-        assert_eq!(
-            (status, short(document["type"].as_str().unwrap())),
-            (StatusCode::BAD_REQUEST, refused.into())
-        );
-    }
-
-    let mut elsewhere = with("nonce", nonce(&server).await);
-    elsewhere["url"] = server.directory().into();
-    assert_eq!(send(&elsewhere, &signed).await.0, StatusCode::FORBIDDEN);
-    let fresh = with("nonce", nonce(&server).await);
-    let (status, fields, _) = send(&fresh, &signed).await;
-    assert_eq!(status, StatusCode::CREATED);
-    assert!(
-        fields["location"].to_str().unwrap().ends_with("/account/0") && fields.contains_key("replay-nonce")
-    );
-    assert_eq!(fields["link"].to_str().unwrap(), format!("<{}>;rel=\"index\"", server.directory()));
-    let (_, _, document) = send(&fresh, &signed).await;
-    assert_eq!(short(document["type"].as_str().unwrap()), "badNonce");
-    let fresh = with("nonce", nonce(&server).await);
-    assert_eq!((send(&fresh, &signed).await.0, server.accounts().len()), (StatusCode::OK, 1));
-    assert_eq!(ask(&server, Method::GET, "new-order", Vec::new()).await.0, StatusCode::METHOD_NOT_ALLOWED);
-    assert_eq!(ask(&server, Method::GET, "renewal-info/a.b", Vec::new()).await.0, StatusCode::NOT_FOUND);
-}
-
-async fn nonce(server: &AcmeServer) -> Value {
-    let (status, fields, _) = ask(server, Method::GET, "new-nonce", Vec::new()).await;
-    assert_eq!(status, StatusCode::NO_CONTENT);
-    fields["replay-nonce"].to_str().unwrap().into()
 }
 
 /// Status, fields and JSON, if it is JSON, of an answer.
