@@ -64,11 +64,13 @@ pub fn remove(fields: &mut HeaderMap) {
     if present.is_empty() {
         return;
     }
-    let takes_trailers = fields.get_all(TE).iter().any(names_trailers);
-    for line in fields.get_all(CONNECTION).iter().cloned().collect::<SmallVec<[HeaderValue; 1]>>() {
+    let takes_trailers = present.contains(&TE) && fields.get_all(TE).iter().any(names_trailers);
+    let lines = fields.get_all(CONNECTION).iter();
+    // What most of these lines say goes anyway.
+    let lines = lines.filter(|line| !line.as_bytes().eq_ignore_ascii_case(KEEP_ALIVE));
+    for line in lines.cloned().collect::<SmallVec<[HeaderValue; 1]>>() {
         for option in line.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
-            // What most of these lines say goes anyway.
-            if !option.eq_ignore_ascii_case(b"keep-alive")
+            if !option.eq_ignore_ascii_case(KEEP_ALIVE)
                 && let Ok(name) = HeaderName::from_bytes(option)
                 && !NEVER.contains(&name)
             {
@@ -83,6 +85,8 @@ pub fn remove(fields: &mut HeaderMap) {
         fields.insert(TE, TRAILERS);
     }
 }
+
+const KEEP_ALIVE: &[u8] = b"keep-alive";
 
 /// What `TE` says of who takes trailers.
 const TRAILERS: HeaderValue = HeaderValue::from_static("trailers");

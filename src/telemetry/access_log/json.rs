@@ -106,9 +106,8 @@ impl Object<'_> {
 /// Appends `text` as the inside of a JSON string (RFC 8259 s7). A byte that is
 /// no UTF-8 becomes `\u00XX`.
 fn escape(text: &[u8], line: &mut Vec<u8>) {
-    // Nearly all text; without a way out in between the compiler takes many
-    // bytes at a time.
-    if text.iter().fold(true, |all, byte| all & is_plain(*byte)) {
+    // Nearly all text.
+    if is_all_plain(text) {
         line.extend_from_slice(text);
         return;
     }
@@ -132,6 +131,28 @@ fn split_run(text: &[u8], wanted: impl Fn(u8) -> bool) -> (&[u8], &[u8]) {
 
 fn is_plain(byte: u8) -> bool {
     matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\'
+}
+
+/// True if every byte of `text` is plain.
+fn is_all_plain(text: &[u8]) -> bool {
+    match text.last_chunk() {
+        // The last eight overlap those before, so that none is left over.
+        Some(last) => text.as_chunks().0.iter().chain([last]).all(|eight| are_plain(*eight)),
+        None => text.iter().all(|byte| is_plain(*byte)),
+    }
+}
+
+/// The same of eight bytes at once. What is borrowed or carried reaches the next byte only
+/// from one that is not plain itself.
+fn are_plain(eight: [u8; 8]) -> bool {
+    const fn all(byte: u8) -> u64 {
+        u64::from_ne_bytes([byte; 8])
+    }
+    let bytes = u64::from_ne_bytes(eight);
+    let below = |bytes: u64, least: u8| bytes.wrapping_sub(all(least)) & !bytes;
+    let above_tilde = bytes.wrapping_add(all(0x7f - b'~')) | bytes;
+    let is_quote_or_backslash = below(bytes ^ all(b'"'), 1) | below(bytes ^ all(b'\\'), 1);
+    (below(bytes, b' ') | above_tilde | is_quote_or_backslash) & all(0x80) == 0
 }
 
 fn escape_character(character: char, line: &mut Vec<u8>) {
@@ -217,6 +238,26 @@ mod tests {
             assert_eq!(line, logged);
             serde_json::from_str::<String>(&format!("\"{line}\"")).unwrap();
         }
+    }
+
+    #[test]
+    fn eight_bytes_at_once_are_judged_as_each_of_them_is() {
+        for byte in 0..=u8::MAX {
+            for place in 0..8 {
+                for others in [b' ', b'x', b'~'] {
+                    let mut eight = [others; 8];
+                    eight[place] = byte;
+                    assert_eq!(are_plain(eight), is_plain(byte), "{eight:?}");
+                }
+            }
+        }
+        let mut text = *b"as long as three pieces";
+        for place in 0..text.len() {
+            let was = std::mem::replace(&mut text[place], b'"');
+            assert!(!is_all_plain(&text), "{place}");
+            text[place] = was;
+        }
+        assert!(is_all_plain(&text));
     }
 
     #[test]
