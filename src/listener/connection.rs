@@ -11,6 +11,7 @@ use super::accept::Transport;
 use super::limits::ConnectionPermit;
 use super::proxied::{self, HeaderError};
 use super::proxy_protocol::Ends;
+use crate::base::Socket;
 use crate::exchange::{ConnectionInfo, Scheme, TlsSession};
 use crate::front::{ConnectionProtocol, Front};
 use crate::telemetry::Metrics;
@@ -83,7 +84,7 @@ impl Arrival {
         match transport {
             Transport::Cleartext => {
                 let info = ends.info(Scheme::Http, None);
-                front.serve(stream, ConnectionProtocol::Http1, info).await;
+                front.serve(Socket::from(stream), ConnectionProtocol::Http1, info).await;
             }
             Transport::Tls(tls) => serve_tls(stream, tls.load_full(), ends, deadline, front).await,
         }
@@ -111,7 +112,7 @@ async fn serve_tls(stream: TcpStream, tls: Arc<tls::Tls>, ends: Ends, deadline: 
     let metrics = Arc::clone(&front.telemetry().metrics);
     // Boxed, as the state of a handshake is large, and the connection lives on
     // without it.
-    let accepted = Box::pin(tls::accept(stream, &tls, deadline, &metrics)).await;
+    let accepted = Box::pin(tls::accept(Socket::from(stream), &tls, deadline, &metrics)).await;
     // What it is of may end while the connection lives on.
     drop(tls);
     match accepted {

@@ -16,6 +16,7 @@ use tokio_util::either::Either;
 use super::endpoint::{Endpoint, connect_either};
 use super::stream::{Local, Transport};
 use super::tls::H2;
+use crate::base::Socket;
 use crate::exchange::{FetchError, RequestProgress};
 use crate::fields::proxy_status::ProxyErrorType;
 
@@ -94,6 +95,7 @@ pub(super) async fn connect(
         let _ = stream.set_nodelay(true);
         let _ = SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(TCP_KEEP_ALIVE));
         stream.write_all(header).await.map_err(ConnectError::Tcp)?;
+        let stream = Socket::from(stream);
         match tls {
             None => Ok(Connected { transport: Either::Left(Either::Left(stream)), is_http2: false }),
             Some((connector, name)) => {

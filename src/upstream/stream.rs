@@ -9,13 +9,14 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf, Take};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::UnixStream;
 use tokio_rustls::client::TlsStream;
 use tokio_util::either::Either;
 use tokio_util::sync::DropGuard;
 
 use super::open::OpenConnection;
 use super::read_ahead::ReadAhead;
+use crate::base::Socket;
 use crate::exchange::RequestProgress;
 
 /// What went over a connection since the last request on it began.
@@ -66,7 +67,7 @@ pub(super) type Local = UnixStream;
 pub(super) type Local = Either<UnixStream, tokio::io::DuplexStream>;
 
 /// What carries the bytes: TCP or a Unix socket, or TLS over TCP.
-pub(super) type Transport = Either<Either<TcpStream, Local>, Box<TlsStream<TcpStream>>>;
+pub(super) type Transport = Either<Either<Socket, Local>, Box<TlsStream<Socket>>>;
 
 /// A connection to an origin server.
 #[derive(Debug)]

@@ -23,6 +23,7 @@ use tokio::sync::Semaphore;
 use super::Cache;
 use super::deliver::Content;
 use super::store::{StoredBody, StoredResponse};
+use crate::base::allocated;
 use crate::fields::coding::Coding;
 use crate::policy::{self, CacheKey, CacheRules, Representation, RequestHead};
 
@@ -79,7 +80,7 @@ impl Encoded {
     /// Bytes of memory it takes.
     pub(super) fn weight(&self) -> u64 {
         let bytes = self.0.iter().flatten().map(|made| match made {
-            Made::Shorter(bytes) => bytes.len() as u64,
+            Made::Shorter(bytes) => allocated(bytes.len() as u64),
             Made::NotShorter => 0,
         });
         size_of::<Self>() as u64 + bytes.sum::<u64>()

@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::Sliced;
 use super::disk::FileBody;
+use crate::base::allocated;
 
 /// The content of a stored response. The memory tier keeps none that is in a
 /// file: it would keep the file open.
@@ -34,7 +35,7 @@ impl StoredBody {
     /// Bytes of memory it takes.
     pub(super) fn weight(&self) -> u64 {
         match self {
-            Self::Memory(bytes) => bytes.len() as u64,
+            Self::Memory(bytes) => allocated(bytes.len() as u64),
             Self::File(_) | Self::Sliced(_) => 0,
         }
     }
