@@ -1,6 +1,6 @@
 //! The ground every floor stands on: time, tasks, chance, waiting longer after
-//! each failure, numbers and errors as text, memory, connections, and files that are replaced.
-//! It knows nothing of HTTP.
+//! each failure, numbers and errors as text, memory, sockets, and files that are
+//! replaced. It knows nothing of HTTP.
 
 mod allocation;
 mod backoff;

@@ -67,11 +67,10 @@ pub fn remove(fields: &mut HeaderMap) {
     let takes_trailers = present.contains(&TE) && fields.get_all(TE).iter().any(names_trailers);
     let lines = fields.get_all(CONNECTION).iter();
     // What most of these lines say goes anyway.
-    let lines = lines.filter(|line| !line.as_bytes().eq_ignore_ascii_case(KEEP_ALIVE));
+    let lines = lines.filter(|line| !line.as_bytes().eq_ignore_ascii_case(b"keep-alive"));
     for line in lines.cloned().collect::<SmallVec<[HeaderValue; 1]>>() {
         for option in line.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
-            if !option.eq_ignore_ascii_case(KEEP_ALIVE)
-                && let Ok(name) = HeaderName::from_bytes(option)
+            if let Ok(name) = HeaderName::from_bytes(option)
                 && !NEVER.contains(&name)
             {
                 fields.remove(name);
@@ -85,8 +84,6 @@ pub fn remove(fields: &mut HeaderMap) {
         fields.insert(TE, TRAILERS);
     }
 }
-
-const KEEP_ALIVE: &[u8] = b"keep-alive";
 
 /// What `TE` says of who takes trailers.
 const TRAILERS: HeaderValue = HeaderValue::from_static("trailers");

@@ -81,10 +81,11 @@ impl Arrival {
             }
         }
         let front = Arc::clone(&open.front);
+        let stream = Socket::from(stream);
         match transport {
             Transport::Cleartext => {
                 let info = ends.info(Scheme::Http, None);
-                front.serve(Socket::from(stream), ConnectionProtocol::Http1, info).await;
+                front.serve(stream, ConnectionProtocol::Http1, info).await;
             }
             Transport::Tls(tls) => serve_tls(stream, tls.load_full(), ends, deadline, front).await,
         }
@@ -108,11 +109,11 @@ fn no_header(error: &HeaderError, peer: SocketAddr, metrics: &Metrics) {
     tracing::debug!(%peer, error = error as &dyn std::error::Error, "no PROXY header");
 }
 
-async fn serve_tls(stream: TcpStream, tls: Arc<tls::Tls>, ends: Ends, deadline: Instant, front: Arc<Front>) {
+async fn serve_tls(stream: Socket, tls: Arc<tls::Tls>, ends: Ends, deadline: Instant, front: Arc<Front>) {
     let metrics = Arc::clone(&front.telemetry().metrics);
     // Boxed, as the state of a handshake is large, and the connection lives on
     // without it.
-    let accepted = Box::pin(tls::accept(Socket::from(stream), &tls, deadline, &metrics)).await;
+    let accepted = Box::pin(tls::accept(stream, &tls, deadline, &metrics)).await;
     // What it is of may end while the connection lives on.
     drop(tls);
     match accepted {

@@ -80,7 +80,7 @@ impl Encoded {
     /// Bytes of memory it takes.
     pub(super) fn weight(&self) -> u64 {
         let bytes = self.0.iter().flatten().map(|made| match made {
-            Made::Shorter(bytes) => allocated(bytes.len() as u64),
+            Made::Shorter(bytes) => allocated(bytes.len()),
             Made::NotShorter => 0,
         });
         size_of::<Self>() as u64 + bytes.sum::<u64>()

@@ -35,7 +35,7 @@ impl StoredBody {
     /// Bytes of memory it takes.
     pub(super) fn weight(&self) -> u64 {
         match self {
-            Self::Memory(bytes) => allocated(bytes.len() as u64),
+            Self::Memory(bytes) => allocated(bytes.len()),
             Self::File(_) | Self::Sliced(_) => 0,
         }
     }
