@@ -102,6 +102,9 @@ pub enum BodyError {
     /// The connection it came over failed or broke the framing.
     #[error("the connection failed while the content was read")]
     Connection(#[source] hyper::Error),
+    /// The stream of HTTP/2 that it came by was reset, or failed with its connection.
+    #[error("the stream failed while the content was read")]
+    Stream(#[source] Box<h2::Error>),
     /// Its stream was ended by a reset, not by an end.
     #[error("the content was cut")]
     Cut,

@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 
 use crate::base::Clock;
@@ -31,10 +30,8 @@ pub(super) struct ContentPace {
 }
 
 /// Content as it comes from a client.
-pub(super) struct Content {
-    incoming: Incoming,
-    /// Of HTTP/2, where a reset without an error looks like an end.
-    is_stream: bool,
+pub(super) struct Content<B> {
+    incoming: B,
     pace: ContentPace,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
@@ -44,10 +41,10 @@ pub(super) struct Content {
     timer: Option<Pin<Box<Sleep>>>,
 }
 
-impl Content {
-    /// Counts what comes into `received`; the flag is true for a stream of HTTP/2.
+impl<B> Content<B> {
+    /// Counts what comes into `received`.
     pub(super) fn new(
-        (incoming, is_stream): (Incoming, bool),
+        incoming: B,
         pace: ContentPace,
         clock: Arc<dyn Clock>,
         metrics: Arc<Metrics>,
@@ -55,7 +52,6 @@ impl Content {
     ) -> Self {
         Self {
             incoming,
-            is_stream,
             pace,
             clock,
             metrics,
@@ -98,7 +94,7 @@ impl Content {
     }
 }
 
-impl HttpBody for Content {
+impl<B: HttpBody<Data = Bytes, Error = BodyError> + Unpin> HttpBody for Content<B> {
     type Data = Bytes;
     type Error = BodyError;
 
@@ -109,11 +105,7 @@ impl HttpBody for Content {
         let this = self.get_mut();
         match Pin::new(&mut this.incoming).poll_frame(context) {
             Poll::Ready(Some(Ok(frame))) => Poll::Ready(Some(this.arrived(&frame).map(|()| frame))),
-            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(BodyError::Connection(error)))),
-            Poll::Ready(None) if this.is_stream && !this.incoming.is_end_stream() => {
-                Poll::Ready(Some(Err(BodyError::Cut)))
-            }
-            Poll::Ready(None) => Poll::Ready(None),
+            ended @ Poll::Ready(_) => ended,
             Poll::Pending => this.poll_timeout(context).map(|error| Some(Err(error))),
         }
     }

@@ -3,9 +3,9 @@
 //! back. It never decides what the answer is.
 //!
 //! A request goes through the files in this order: `connection` (the bytes, which
-//! `paced` tells `pace` and `framing` of, and which are `lent` to hyper), `service` (one exchange), `normalize`
-//! and `identity` (what is asked, by whom), the handler, `respond` (what is
-//! sent), `observe` (what is recorded).
+//! `paced` tells `pace` and `framing` of, and which are `lent` to hyper or go to
+//! `http2`), `service` (one exchange), `normalize` and `identity` (what is asked, by
+//! whom), the handler, `respond` (what is sent), `observe` (what is recorded).
 
 mod challenge;
 mod connection;
@@ -14,7 +14,7 @@ mod framing;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
-mod gather;
+mod http2;
 mod identity;
 mod interim;
 mod lent;
@@ -25,7 +25,6 @@ mod paced;
 mod respond;
 mod room;
 mod service;
-mod stream_pace;
 mod tunnel;
 
 #[cfg(test)]

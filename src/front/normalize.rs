@@ -1,11 +1,11 @@
 //! Brings what a client sent into normal form, or refuses it: after this a
 //! request can be read in one way only. Pure: of the head alone.
 
+use h2::ext::Protocol;
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING, UPGRADE};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Version};
-use hyper::ext::Protocol;
 
 use crate::config::model::Limits;
 use crate::exchange::{Failure, Host, Scheme, Target};
@@ -49,6 +49,10 @@ fn connect(head: &mut Parts) -> Result<Option<HeaderValue>, Failure> {
     match head.extensions.remove::<Protocol>() {
         None => Ok(None),
         Some(protocol) if protocol.as_str().eq_ignore_ascii_case(WEBSOCKET) => {
+            // The GET would have it, and its content begin with what is in the tunnel.
+            if head.headers.get(CONTENT_LENGTH).is_some_and(|length| length != "0") {
+                return Err(Failure::BadRequest("a CONNECT with content"));
+            }
             head.method = Method::GET;
             Ok(Some(HeaderValue::from_static(WEBSOCKET)))
         }
@@ -272,19 +276,24 @@ mod tests {
 
     #[test]
     fn a_connect_for_a_websocket_becomes_a_get() {
-        let connect = |protocol: Option<&'static str>| {
-            let mut head = head(Version::HTTP_2, "CONNECT", "https://a.test/ws?x", &[]);
+        let connect_with = |protocol: Option<&'static str>, fields: &[(&'static str, &str)]| {
+            let mut head = head(Version::HTTP_2, "CONNECT", "https://a.test/ws?x", fields);
             if let Some(protocol) = protocol {
                 head.extensions.insert(Protocol::from_static(protocol));
             }
             let normal = normalize(&mut head, Scheme::Https, &test_limits());
             normal.map(|normal| (head.method, normal.target.to_string(), normal.upgrade))
         };
+        let connect = |protocol| connect_with(protocol, &[]);
         let (method, target, upgrade) = connect(Some("websocket")).unwrap();
         assert_eq!((method, target.as_str()), (Method::GET, "https://a.test/ws?x"));
         assert_eq!(upgrade.unwrap(), "websocket");
         assert!(matches!(connect(Some("connect-udp")), Err(Failure::UnknownProtocol)));
         assert!(matches!(connect(None), Err(Failure::MethodNotAllowed(_))));
+        for (length, is_refused) in [("0", false), ("5", true), ("00", true)] {
+            let refused = connect_with(Some("websocket"), &[("content-length", length)]);
+            assert_eq!(matches!(refused, Err(Failure::BadRequest(_))), is_refused, "{length}");
+        }
     }
 
     #[test]

@@ -12,8 +12,11 @@ use tokio::time::Instant;
 
 use super::Front;
 use super::pace::Pace;
-use super::stream_pace::{PIECE, StreamPace};
 use crate::exchange::{Body, BodyError, ExchangeEnd, ExchangeRecord};
+
+/// What a stream of HTTP/2 is given at once, in bytes: whether its client takes it is
+/// seen in steps of this size.
+pub(super) const PIECE: usize = 8 * 1024;
 
 /// An exchange under way: finishes its record when it is dropped.
 pub(super) struct Observation {
@@ -44,26 +47,27 @@ impl Drop for Observation {
 pub(super) struct Observed {
     body: Body,
     observation: Option<Box<Observation>>,
-    /// Where it goes, for an HTTP/2 stream: by pieces, as the next one is asked
+    /// True where it goes to a stream of HTTP/2: by pieces, as the next one is asked
     /// for when the client has room for it.
-    stream: Option<Arc<StreamPace>>,
+    is_stream: bool,
     /// What is left of the last frame for the next pieces.
     rest: Bytes,
 }
 
 impl Observed {
-    pub(super) fn new(body: Body, observation: Box<Observation>) -> Self {
-        Self { body, observation: Some(observation), stream: StreamPace::current(), rest: Bytes::new() }
+    pub(super) fn new(body: Body, observation: Box<Observation>, is_stream: bool) -> Self {
+        Self { body, observation: Some(observation), is_stream, rest: Bytes::new() }
     }
 
     /// The empty body of a 101, whose exchange goes on as a tunnel.
     pub(super) fn unobserved() -> Self {
-        Self { body: Body::Empty, observation: None, stream: None, rest: Bytes::new() }
+        Self { body: Body::Empty, observation: None, is_stream: false, rest: Bytes::new() }
     }
 
     fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let Some(stream) = &self.stream else { return self.poll_in_room(context) };
-        stream.took();
+        if !self.is_stream {
+            return self.poll_in_room(context);
+        }
         if self.rest.is_empty() {
             let frame = match ready!(Pin::new(&mut self.body).poll_frame(context)) {
                 Some(Ok(frame)) => frame,
@@ -74,7 +78,6 @@ impl Observed {
                 Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
             }
         }
-        stream.gave();
         let piece = self.rest.split_to(self.rest.len().min(PIECE));
         Poll::Ready(Some(Ok(Frame::data(piece))))
     }

@@ -102,7 +102,7 @@ fn status_of_fetch(error: &FetchError) -> StatusCode {
     match &error.request_body {
         Some(BodyError::TooLarge { .. }) => return StatusCode::PAYLOAD_TOO_LARGE,
         Some(BodyError::TimedOut { .. }) => return StatusCode::REQUEST_TIMEOUT,
-        Some(BodyError::Connection(_) | BodyError::Cut | BodyError::Shared(_)) => {
+        Some(BodyError::Connection(_) | BodyError::Stream(_) | BodyError::Cut | BodyError::Shared(_)) => {
             return StatusCode::BAD_REQUEST;
         }
         None => {}

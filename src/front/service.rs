@@ -9,6 +9,7 @@ use std::sync::atomic::AtomicU64;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::header::{
     CONNECTION, CONTENT_TYPE, DATE, REFERER, SEC_WEBSOCKET_ACCEPT, STRICT_TRANSPORT_SECURITY, UPGRADE,
     USER_AGENT,
@@ -17,20 +18,18 @@ use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::service::Service;
-use hyper::upgrade::OnUpgrade;
 
 use super::content::{Content, ContentPace};
 use super::observe::{Observation, Observed};
 use super::pace::Pace;
 use super::respond::{self, Outgoing};
-use super::stream_pace::StreamPace;
 use super::tunnel::{self, ClientEnd};
 use super::{Front, Serving, challenge, identity, normalize};
 use crate::base::random_id;
 use crate::config::model::Limits;
 use crate::exchange::{
-    Answer, Body, ConnectionInfo, ExchangeEnd, ExchangeRecord, Facts, Failure, FetchError, Handling, Interim,
-    Protocol, Request, RequestId, RequestProgress, Response, Tunnel,
+    Answer, Body, BodyError, ConnectionInfo, ExchangeEnd, ExchangeRecord, Facts, Failure, FetchError,
+    Handling, Interim, Protocol, Request, RequestId, RequestProgress, Response, Tunnel,
 };
 use crate::fields::date;
 use crate::fields::proxy_status::ProxyErrorType;
@@ -48,11 +47,33 @@ impl Service<http::Request<Incoming>> for ConnectionService {
     type Error = Infallible;
     type Future = Exchange;
 
+    /// One of HTTP/1.
     fn call(&self, mut req: http::Request<Incoming>) -> Exchange {
-        let under_way = self.pace.begin();
         let is_change = req.method() == Method::CONNECT || req.headers().contains_key(UPGRADE);
-        let upgrade = is_change.then(|| hyper::upgrade::on(&mut req));
-        let (mut head, incoming) = req.into_parts();
+        let client_end = is_change.then(|| ClientEnd::Http1(hyper::upgrade::on(&mut req)));
+        let (head, incoming) = req.into_parts();
+        let has_content = !http_body::Body::is_end_stream(&incoming);
+        // HTTP/1.0 has no interim responses (RFC 9110 s15.2).
+        let interim = (head.version == Version::HTTP_11)
+            .then(|| Interim::new(Arc::clone(&self.pace) as _, self.pace.interim.begin()));
+        self.exchange(head, has_content.then_some(Body::Incoming(incoming)), client_end, interim)
+    }
+}
+
+impl ConnectionService {
+    /// Begins an exchange. `content` is there where the request has any; `client_end` is
+    /// that of the tunnel which it may ask for.
+    pub(super) fn exchange<B>(
+        &self,
+        mut head: Parts,
+        content: Option<B>,
+        client_end: Option<ClientEnd>,
+        interim: Option<Interim>,
+    ) -> Exchange
+    where
+        B: http_body::Body<Data = Bytes, Error = BodyError> + Send + Unpin + 'static,
+    {
+        let under_way = self.pace.begin();
         let mut observation = self.observe(&head);
         let is_head = head.method == Method::HEAD;
         let is_http1 = head.version != Version::HTTP_2;
@@ -61,7 +82,7 @@ impl Service<http::Request<Incoming>> for ConnectionService {
         if !is_http1 && under_way == serving.limits.h2_streams {
             self.front.telemetry.metrics.limit(Limit::H2Streams);
         }
-        let asked = self.request(&serving, (&mut head, incoming), &mut observation);
+        let asked = self.request(&serving, (&mut head, content, interim), &mut observation);
         let Answer { site, hsts, handling } = match asked {
             Ok(_) if self.front.is_out_of_memory() => Answer::of_no_site(Err(Failure::OutOfMemory)),
             Ok(req) => match challenge::answer(&req, &serving.certificates) {
@@ -73,12 +94,10 @@ impl Service<http::Request<Incoming>> for ConnectionService {
         };
         observation.record.site = site;
         let waits = !handling.is_ready();
-        let under_way = UnderWay { observation, waits, hsts, is_head, is_http1, upgrade };
+        let under_way = UnderWay { observation, waits, hsts, is_head, is_http1, client_end };
         Exchange { handling, under_way: Some(under_way) }
     }
-}
 
-impl ConnectionService {
     fn observe(&self, head: &Parts) -> Box<Observation> {
         let clock = &self.front.clock;
         Box::new(Observation {
@@ -115,35 +134,29 @@ impl ConnectionService {
     }
 
     /// The request in normal form.
-    fn request(
+    fn request<B>(
         &self,
         serving: &Serving,
-        (head, incoming): (&mut Parts, Incoming),
+        (head, content, interim): (&mut Parts, Option<B>, Option<Interim>),
         observation: &mut Observation,
-    ) -> Result<Box<Request>, Failure> {
+    ) -> Result<Box<Request>, Failure>
+    where
+        B: http_body::Body<Data = Bytes, Error = BodyError> + Send + Unpin + 'static,
+    {
         let front = &self.front;
         let who = identity::identify(&self.connection, &head.headers, &serving.trusted_proxies);
         let record = &mut observation.record;
         (record.client, record.scheme) = (who.client, who.scheme);
-        let has_content = !http_body::Body::is_end_stream(&incoming);
         self.pace.check_framing()?;
         let normal = normalize::normalize(head, who.scheme, &serving.limits)?;
         record.host = normal.target.host.value().clone();
-        let body = if has_content {
+        let body = content.map_or(Body::Empty, |content| {
             let received = Arc::new(AtomicU64::new(0));
             observation.bytes_in = Some(Arc::clone(&received));
             let metrics = Arc::clone(&front.telemetry.metrics);
             let pace = content_pace(head, &serving.limits);
-            Body::boxed(Content::new(
-                (incoming, head.version == Version::HTTP_2),
-                pace,
-                Arc::clone(&front.clock),
-                metrics,
-                received,
-            ))
-        } else {
-            Body::Empty
-        };
+            Body::boxed(Content::new(content, pace, Arc::clone(&front.clock), metrics, received))
+        });
         Ok(Box::new(Request {
             method: std::mem::take(&mut head.method),
             target: normal.target,
@@ -156,17 +169,10 @@ impl ConnectionService {
             protocol: record.protocol,
             connection: Arc::clone(&self.connection),
             session: None,
-            interim: self.interim(record.protocol),
+            interim,
             received: observation.received,
             received_wall: record.started,
         }))
-    }
-
-    /// The way of interim responses to the exchange that begins: HTTP/1.0 has none (RFC
-    /// 9110 s15.2), and h2 sends none.
-    fn interim(&self, protocol: Protocol) -> Option<Interim> {
-        (protocol == Protocol::Http11)
-            .then(|| Interim::new(Arc::clone(&self.pace) as _, self.pace.interim.begin()))
     }
 }
 
@@ -193,7 +199,7 @@ struct UnderWay {
     hsts: bool,
     is_head: bool,
     is_http1: bool,
-    upgrade: Option<OnUpgrade>,
+    client_end: Option<ClientEnd>,
 }
 
 impl Future for Exchange {
@@ -206,7 +212,9 @@ impl Future for Exchange {
         let result = match polled {
             Ok(Poll::Ready(result)) => result,
             Ok(Poll::Pending) => {
-                under_way.observation.pace.interim.register(context);
+                if under_way.is_http1 {
+                    under_way.observation.pace.interim.register(context);
+                }
                 return Poll::Pending;
             }
             Err(failure) => Err(failure),
@@ -276,7 +284,7 @@ impl UnderWay {
         if self.is_http1 && (close || self.observation.front.draining.is_cancelled()) {
             fields.insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        let mut res = http::Response::new(Observed::new(body, self.observation));
+        let mut res = http::Response::new(Observed::new(body, self.observation, !self.is_http1));
         *res.status_mut() = status;
         *res.headers_mut() = fields;
         res
@@ -285,13 +293,13 @@ impl UnderWay {
     /// True if the client would take `status` for the agreement to a tunnel: to a
     /// CONNECT any that is successful (RFC 9110 s9.3.6).
     fn would_switch(&self, status: StatusCode) -> bool {
-        !self.is_http1 && self.upgrade.is_some() && status.is_success()
+        !self.is_http1 && self.client_end.is_some() && status.is_success()
     }
 
     /// Joins the two ends once both have changed protocols. The exchange lasts
     /// as long as the tunnel.
     fn tunnel(mut self, res: Box<Response>, origin: Tunnel) -> http::Response<Observed> {
-        let Some(client) = self.upgrade.take() else {
+        let Some(client) = self.client_end.take() else {
             return self.send(respond::failure(Failure::BadRequest("no protocol to change to")));
         };
         self.observation.pace.change_protocol();
@@ -302,7 +310,6 @@ impl UnderWay {
             agree_to_connect(&mut switching);
         }
         self.note_head(switching.status(), res.facts);
-        let client = ClientEnd { upgrade: client, sending: StreamPace::current().map(|pace| pace.tunnel()) };
         let tasks = self.observation.front.tasks.clone();
         tasks.spawn(tunnel::join(client, origin, self.observation));
         switching

@@ -9,11 +9,13 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::{Poll, ready};
 use std::time::Duration;
 
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::sync::oneshot;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use super::observe::Observation;
 use crate::base::Clock;
@@ -26,26 +28,33 @@ const BUFFER: usize = 16 * 1024;
 /// How long the two ends may take to change protocols after the 101.
 const SWITCH_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A client's end of a tunnel.
-pub(super) struct ClientEnd {
-    pub(super) upgrade: OnUpgrade,
-    /// What sends to it, where that is a stream of HTTP/2.
-    pub(super) sending: Option<Sending>,
+/// A client's end of a tunnel, once both have changed protocols.
+pub(super) enum ClientEnd {
+    /// The connection.
+    Http1(OnUpgrade),
+    /// One of its streams.
+    Http2(oneshot::Receiver<OpenEnd>),
 }
 
-/// The sending side of a tunnel that is a stream of HTTP/2: a task of its own, which
-/// would else wait for its client for as long as the connection lives.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Sending {
-    tunnel_is_over: CancellationToken,
-    has_ended: CancellationToken,
+/// A client's end of a tunnel that is open.
+pub(super) struct OpenEnd {
+    pub(super) reader: Box<dyn AsyncRead + Send + Unpin>,
+    pub(super) writer: Box<dyn AsyncWrite + Send + Unpin>,
+    /// Ends when the client gives the whole up, which `reader` and `writer` may not see.
+    pub(super) leaves: BoxFuture<'static, ()>,
 }
 
-impl Sending {
-    /// Runs it until it ends or its tunnel does, which resets the stream.
-    pub(super) async fn run(self, side: impl Future<Output = ()>) {
-        let _ended = self.has_ended.drop_guard();
-        self.tunnel_is_over.run_until_cancelled(side).await;
+impl ClientEnd {
+    async fn open(self) -> io::Result<OpenEnd> {
+        match self {
+            Self::Http1(upgrade) => {
+                let upgraded = upgrade.await.map_err(io::Error::other)?;
+                let (reader, writer) = tokio::io::split(TokioIo::new(upgraded));
+                let leaves = std::future::pending().boxed();
+                Ok(OpenEnd { reader: Box::new(reader), writer: Box::new(writer), leaves })
+            }
+            Self::Http2(opened) => opened.await.map_err(io::Error::other),
+        }
     }
 }
 
@@ -53,10 +62,8 @@ impl Sending {
 pub(super) async fn join(client: ClientEnd, origin: Tunnel, mut observation: Box<Observation>) {
     let front = Arc::clone(&observation.front);
     let metrics = &front.telemetry.metrics;
-    let ClientEnd { upgrade: client, sending } = client;
     let Tunnel { upgrade: origin, carrier } = origin;
-    let _over = sending.as_ref().map(|sending| sending.tunnel_is_over.clone().drop_guard());
-    let both = async { tokio::try_join!(client, origin) };
+    let both = async { tokio::try_join!(client.open(), async { origin.await.map_err(io::Error::other) }) };
     let (client, origin) = match tokio::time::timeout(SWITCH_TIMEOUT, both).await {
         Ok(Ok(ends)) => ends,
         Ok(Err(error)) => {
@@ -70,7 +77,7 @@ pub(super) async fn join(client: ClientEnd, origin: Tunnel, mut observation: Box
     let activity = Activity::new(Arc::clone(&front.clock));
     let limits = front.limits();
     let end = tokio::select! {
-        end = pass((client, sending), origin, &activity, limits.write_timeout) => end,
+        end = pass(client, origin, &activity, limits.write_timeout) => end,
         () = activity.ceases_for(limits.tunnel_idle) => {
             metrics.limit(Limit::TunnelIdle);
             ExchangeEnd::Cut
@@ -87,37 +94,24 @@ pub(super) async fn join(client: ClientEnd, origin: Tunnel, mut observation: Box
     observation.bytes_in = Some(Arc::clone(&activity.to_origin));
 }
 
-async fn pass(
-    (client, sending): (Upgraded, Option<Sending>),
-    origin: Upgraded,
-    activity: &Activity,
-    deadline: Duration,
-) -> ExchangeEnd {
-    let (client_read, client_write) = tokio::io::split(TokioIo::new(client));
+async fn pass(client: OpenEnd, origin: Upgraded, activity: &Activity, deadline: Duration) -> ExchangeEnd {
+    let OpenEnd { reader, writer, mut leaves } = client;
     let (origin_read, origin_write) = tokio::io::split(TokioIo::new(origin));
-    let to_origin = copy(client_read, origin_write, activity, &activity.to_origin, deadline);
-    let to_client = copy(origin_read, client_write, activity, &activity.to_client, deadline);
-    let cut = |_| ExchangeEnd::Cut;
-    let outcome = tokio::try_join!(async { to_origin.await.map_err(cut) }, async {
-        tokio::select! {
-            // What ends with the copy ended well.
-            biased;
-            copied = to_client => copied.map_err(cut),
-            () = is_reset(sending.as_ref()) => Err(ExchangeEnd::ClientLeft),
-        }
-    });
-    match outcome {
-        Ok(((), ())) => ExchangeEnd::Complete,
-        Err(end) => end,
-    }
-}
-
-/// Waits until the client resets its stream: of that what reads it knows nothing,
-/// as it takes a reset for an end, and what writes to it only when it next does.
-async fn is_reset(sending: Option<&Sending>) {
-    match sending {
-        Some(sending) => sending.has_ended.cancelled().await,
-        None => std::future::pending().await,
+    let both = async {
+        tokio::try_join!(
+            copy(reader, origin_write, activity, &activity.to_origin, deadline),
+            copy(origin_read, writer, activity, &activity.to_client, deadline),
+        )
+    };
+    tokio::select! {
+        // What ends with the copies ended well.
+        biased;
+        copied = both => match copied {
+            Ok(_) => ExchangeEnd::Complete,
+            Err(_) if leaves.as_mut().now_or_never().is_some() => ExchangeEnd::ClientLeft,
+            Err(_) => ExchangeEnd::Cut,
+        },
+        () = &mut leaves => ExchangeEnd::ClientLeft,
     }
 }
 

@@ -33,7 +33,7 @@ const ASKS_AGAIN: Duration = Duration::from_millis(50);
 
 /// A stream whose writes are gathered: one handle for hyper, one for
 /// [`Gather::drive`].
-pub(super) struct Gather<S>(Arc<Mutex<Gathered<S>>>);
+pub(in crate::front) struct Gather<S>(Arc<Mutex<Gathered<S>>>);
 
 struct Gathered<S> {
     stream: S,
@@ -47,19 +47,19 @@ struct Gathered<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Gather<S> {
-    pub(super) fn new(stream: S) -> Self {
+    pub(in crate::front) fn new(stream: S) -> Self {
         let (buffer, written, readable, pause) = (Vec::new(), 0, 0, None);
         Self(Arc::new(Mutex::new(Gathered { stream, buffer, written, readable, pause })))
     }
 
     /// Another handle of the same stream.
-    pub(super) fn handle(&self) -> Self {
+    pub(in crate::front) fn handle(&self) -> Self {
         Self(Arc::clone(&self.0))
     }
 
     /// Polls `connection`, which reads from this stream if that `is_read`, and writes to
     /// it, then writes what it gathered. Ready with `None` when the stream has failed. Cancel safe.
-    pub(super) fn poll_driven<C: Future>(
+    pub(in crate::front) fn poll_driven<C: Future>(
         &self,
         connection: Pin<&mut C>,
         is_read: bool,
@@ -74,7 +74,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Gather<S> {
     }
 
     /// True if there was something to do for the connection and it was not to be read.
-    pub(super) fn is_paused(&self) -> bool {
+    pub(in crate::front) fn is_paused(&self) -> bool {
         self.lock().pause.is_some()
     }
 

@@ -1,0 +1,126 @@
+//! An HTTP/2 connection (RFC 9113): h2 has its frames, each of its requests is a
+//! stream that runs by itself. What is asked and what is answered is none of its
+//! business.
+//!
+//! h2 is driven without hyper in between, whose server has no way for interim
+//! responses.
+
+mod gather;
+mod interim;
+mod patience;
+mod received;
+mod stream;
+mod tunnel;
+
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use h2::RecvStream;
+use h2::server::{Builder, Handshake, SendResponse};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::service::ConnectionService;
+use crate::config::model::Limits;
+
+pub(super) use gather::Gather;
+
+use patience::Patience;
+
+/// Flow control windows and send buffer, in bytes. A stream's share is small, as a
+/// client can open many and take nothing. Half of the connection's is what h2 lets
+/// small DATA frames cost that nobody has read yet, up to 256 bytes each, before it
+/// ends the connection: a stream full of messages of 16 bytes costs less.
+const STREAM_WINDOW: u32 = 64 * 1024;
+const CONNECTION_WINDOW: u32 = 2 * 1024 * 1024;
+const STREAM_SEND_BUFFER: usize = 32 * 1024;
+
+/// Streams that the client made wrong and that were reset for it, before the
+/// connection ends.
+const WRONG_STREAMS: usize = 1024;
+
+/// A connection, served as it is polled until its client ends it.
+pub(super) struct Connection<S> {
+    state: State<S>,
+    service: ConnectionService,
+    /// That of each stream.
+    patience: Patience,
+    closes: bool,
+}
+
+enum State<S> {
+    Handshaking(Handshake<S, Bytes>),
+    Open(h2::server::Connection<S, Bytes>),
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    /// Begins to speak HTTP/2 over `io`.
+    pub(super) fn new(io: S, service: ConnectionService, limits: &Limits) -> Self {
+        let mut builder = Builder::new();
+        builder
+            .max_concurrent_streams(limits.h2_streams)
+            .enable_connect_protocol()
+            .initial_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_send_buffer_size(STREAM_SEND_BUFFER)
+            .max_local_error_reset_streams(Some(WRONG_STREAMS))
+            .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX));
+        let patience = Patience::new(Arc::clone(&service.front.clock), limits);
+        Self { state: State::Handshaking(builder.handshake(io)), service, patience, closes: false }
+    }
+
+    /// Tells the client to begin no other request, and ends with the last one.
+    pub(super) fn close(self: Pin<&mut Self>) {
+        let this = self.get_mut();
+        this.closes = true;
+        if let State::Open(connection) = &mut this.state {
+            connection.graceful_shutdown();
+        }
+    }
+
+    /// Serves a request. Most are answered from the cache when they are first polled, so
+    /// that comes before a task is made for them.
+    fn serve(&self, req: http::Request<RecvStream>, respond: SendResponse<Bytes>) {
+        let front = &self.service.front;
+        let metrics = Arc::clone(&front.telemetry.metrics);
+        let stream = stream::serve(&self.service, req, respond, self.patience.clone());
+        let mut stream = Box::pin(AssertUnwindSafe(stream).catch_unwind().map(move |end| {
+            // A panic ends its own stream and no other.
+            if end.is_err() {
+                metrics.panics.increment();
+            }
+        }));
+        if stream.as_mut().now_or_never().is_none() {
+            front.tasks.spawn(stream);
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Future for Connection<S> {
+    type Output = Result<(), h2::Error>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        loop {
+            match &mut this.state {
+                State::Handshaking(handshake) => {
+                    let mut connection = ready!(Pin::new(handshake).poll(context))?;
+                    if this.closes {
+                        connection.graceful_shutdown();
+                    }
+                    this.state = State::Open(connection);
+                }
+                State::Open(connection) => match ready!(connection.poll_accept(context)) {
+                    Some(accepted) => {
+                        let (req, respond) = accepted?;
+                        this.serve(req, respond);
+                    }
+                    None => return Poll::Ready(Ok(())),
+                },
+            }
+        }
+    }
+}

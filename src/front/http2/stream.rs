@@ -1,0 +1,216 @@
+//! One stream: the request goes to the service, and what comes back goes to the
+//! client, as fast as it takes it.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use h2::server::SendResponse;
+use h2::{Reason, RecvStream, SendStream};
+use http::header::CONTENT_LENGTH;
+use http::{HeaderValue, Method, Request, Response};
+use http_body::Body as HttpBody;
+use tokio::sync::oneshot;
+
+use super::interim::InterimResponses;
+use super::patience::Patience;
+use super::received::Received;
+use super::tunnel;
+use crate::exchange::{BodyError, Interim};
+use crate::front::observe::Observed;
+use crate::front::service::{ConnectionService, Exchange};
+use crate::front::tunnel::{ClientEnd, OpenEnd};
+use crate::telemetry::metrics::Limit;
+
+/// Serves a request, which ends when its response was handed to h2 or its client gave
+/// it up. Dropping it resets the stream.
+pub(super) fn serve(
+    service: &ConnectionService,
+    req: Request<RecvStream>,
+    respond: SendResponse<Bytes>,
+    patience: Patience,
+) -> impl Future<Output = ()> + Send + use<> {
+    let metrics = Arc::clone(&service.front.telemetry.metrics);
+    let interim = Arc::new(InterimResponses::default());
+    let (head, receiving) = req.into_parts();
+    let (content, tunnel, client_end) = if head.method == Method::CONNECT {
+        let (opened, client_end) = oneshot::channel();
+        (None, Some(Tunnel { receiving, opened }), Some(ClientEnd::Http2(client_end)))
+    } else {
+        let has_content = !receiving.is_end_stream();
+        let received = || Received::new(receiving, &head.headers, &interim);
+        (has_content.then(received), None, None)
+    };
+    let exchange = service.exchange(head, content, client_end, Some(Interim::new(interim.clone(), 0)));
+    async move {
+        let mut respond = respond;
+        let Some(res) = answered(exchange, &mut respond, &interim).await else { return };
+        if let Some(sending) = send_head(res, respond, tunnel)
+            && send(sending, patience).await == Sent::Stalled
+        {
+            metrics.limit(Limit::WriteTimeout);
+        }
+    }
+}
+
+/// What becomes a tunnel where the answer agrees to it.
+struct Tunnel {
+    receiving: RecvStream,
+    opened: oneshot::Sender<OpenEnd>,
+}
+
+/// The answer, before which the client is told what comes meanwhile; `None` if it gave
+/// the stream up.
+async fn answered(
+    mut exchange: Exchange,
+    respond: &mut SendResponse<Bytes>,
+    interim: &InterimResponses,
+) -> Option<Response<Observed>> {
+    poll_fn(|context| {
+        let answered = Pin::new(&mut exchange).poll(context);
+        if answered.is_pending() {
+            interim.register(context);
+        }
+        interim.send(respond);
+        match answered {
+            Poll::Ready(Ok(res)) => {
+                interim.end();
+                Poll::Ready(Some(res))
+            }
+            Poll::Pending => respond.poll_reset(context).map(|_| None),
+        }
+    })
+    .await
+}
+
+/// Sends the head; returns what is to be sent behind it, if there is anything.
+fn send_head(
+    res: Response<Observed>,
+    mut respond: SendResponse<Bytes>,
+    tunnel: Option<Tunnel>,
+) -> Option<Sending> {
+    let (mut head, content) = res.into_parts();
+    let tunnel = tunnel.filter(|_| head.status.is_success());
+    let is_whole = tunnel.is_none() && content.is_end_stream();
+    if !is_whole
+        && tunnel.is_none()
+        && let Some(length) = content.size_hint().exact()
+    {
+        head.headers.entry(CONTENT_LENGTH).or_insert_with(|| HeaderValue::from(length));
+    }
+    let stream = match respond.send_response(Response::from_parts(head, ()), is_whole) {
+        Ok(stream) => stream,
+        Err(error) => {
+            tracing::debug!(error = &error as &dyn std::error::Error, "no head was sent");
+            respond.send_reset(Reason::INTERNAL_ERROR);
+            return None;
+        }
+    };
+    if let Some(Tunnel { receiving, opened }) = tunnel {
+        // Nobody waits for it if the edge has given the exchange up, and then it is reset.
+        let _ = opened.send(tunnel::open(receiving, stream));
+        return None;
+    }
+    (!is_whole).then_some(Sending { content, stream, piece: None })
+}
+
+/// A response whose head has been sent.
+struct Sending {
+    content: Observed,
+    stream: SendStream<Bytes>,
+    /// What the client has no room for yet, and whether it is the last.
+    piece: Option<(Bytes, bool)>,
+}
+
+/// How the content of a response ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sent {
+    /// It was handed to h2, or cut.
+    Over,
+    /// The client gave it up.
+    GivenUp,
+    /// The client took too long for a piece.
+    Stalled,
+}
+
+/// Sends the content to its end.
+async fn send(mut sending: Sending, mut patience: Patience) -> Sent {
+    poll_fn(|context| {
+        let polled = sending.poll(&mut patience, context);
+        if polled.is_pending() && sending.stream.poll_reset(context).is_ready() {
+            return Poll::Ready(Sent::GivenUp);
+        }
+        polled
+    })
+    .await
+}
+
+impl Sending {
+    fn poll(&mut self, patience: &mut Patience, context: &mut Context<'_>) -> Poll<Sent> {
+        loop {
+            if let Some((piece, _)) = &self.piece
+                && !piece.is_empty()
+            {
+                match self.poll_room(context) {
+                    Poll::Ready(true) => patience.renew(),
+                    Poll::Ready(false) => return Poll::Ready(Sent::GivenUp),
+                    Poll::Pending => return patience.poll_end(context).map(|()| Sent::Stalled),
+                }
+            }
+            if let Some((piece, is_last)) = self.piece.take() {
+                if self.stream.send_data(piece, is_last).is_err() {
+                    return Poll::Ready(Sent::GivenUp);
+                }
+                if is_last {
+                    return Poll::Ready(Sent::Over);
+                }
+            }
+            let frame = match ready!(Pin::new(&mut self.content).poll_frame(context)) {
+                Some(Ok(frame)) => frame,
+                Some(Err(error)) => {
+                    self.stream.send_reset(reason(&error));
+                    return Poll::Ready(Sent::Over);
+                }
+                None => {
+                    self.piece = Some((Bytes::new(), true));
+                    continue;
+                }
+            };
+            match frame.into_data() {
+                Ok(data) => {
+                    // h2 asks for as much as is sent; what is reserved before, for a piece
+                    // that waits, is kept from other streams.
+                    self.stream.reserve_capacity(usize::from(!data.is_empty()));
+                    self.piece = Some((data, self.content.is_end_stream()));
+                }
+                Err(frame) => {
+                    self.stream.reserve_capacity(0);
+                    if let Ok(trailers) = frame.into_trailers() {
+                        let _ = self.stream.send_trailers(trailers);
+                    }
+                    return Poll::Ready(Sent::Over);
+                }
+            }
+        }
+    }
+
+    /// Ready once there is room for a part of a piece, at least; false where there will be
+    /// none any more.
+    fn poll_room(&mut self, context: &mut Context<'_>) -> Poll<bool> {
+        while self.stream.capacity() == 0 {
+            if !matches!(ready!(self.stream.poll_capacity(context)), Some(Ok(_))) {
+                return Poll::Ready(false);
+            }
+        }
+        Poll::Ready(true)
+    }
+}
+
+/// Why a response is cut: as its origin server says, where that speaks HTTP/2, too.
+fn reason(error: &BodyError) -> Reason {
+    let mut causes = std::iter::successors(std::error::Error::source(error), |error| error.source());
+    let reason = causes.find_map(|cause| cause.downcast_ref::<h2::Error>()?.reason());
+    reason.unwrap_or(Reason::INTERNAL_ERROR)
+}
