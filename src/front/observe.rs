@@ -117,6 +117,10 @@ impl HttpBody for Observed {
                 if let (Some(data), Some(observation)) = (frame.data_ref(), &mut this.observation) {
                     observation.record.bytes_out += data.len() as u64;
                 }
+                // Behind trailers there is nothing, and nobody asks.
+                if frame.is_trailers() {
+                    this.finish(ExchangeEnd::Complete);
+                }
             }
             Poll::Ready(Some(Err(_))) => this.finish(ExchangeEnd::Cut),
             Poll::Ready(None) => this.finish(ExchangeEnd::Complete),

@@ -230,6 +230,51 @@ async fn a_client_that_gives_up_too_often_is_told_to_go() {
     assert_eq!(counted.unwrap().1.value(), 1);
 }
 
+/// A piece and trailers, the end of which is not known before it is asked for.
+struct WithTrailers(Vec<http_body::Frame<Bytes>>);
+
+impl http_body::Body for WithTrailers {
+    type Data = Bytes;
+    type Error = crate::exchange::BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Bytes>, Self::Error>>> {
+        Poll::Ready(self.0.pop().map(Ok))
+    }
+}
+
+#[tokio::test]
+async fn a_response_with_trailers_was_not_given_up() {
+    let front = front(|_| {
+        let trailers = [(http::header::ETAG, http::HeaderValue::from_static("\"a\""))].into_iter().collect();
+        let frames = vec![http_body::Frame::trailers(trailers), http_body::Frame::data("well".into())];
+        let mut res = Response { body: Body::boxed(WithTrailers(frames)), ..Response::default() };
+        res.fields.insert("trailer", http::HeaderValue::from_static("etag"));
+        Handling::ready(Ok(Box::new(res)))
+    })
+    .await;
+    let io = |protocol| TokioIo::new(connect(&front, protocol));
+    let (mut http1, connection) = http1::handshake(io(ConnectionProtocol::Http1)).await.unwrap();
+    front.tasks().spawn(connection);
+    let executor = TokioExecutor::new();
+    let (mut http2, connection) = http2::handshake(executor, io(ConnectionProtocol::Http2)).await.unwrap();
+    front.tasks().spawn(connection);
+    // More than may be given up.
+    for _ in 0..200 {
+        let mut asking = request();
+        asking.headers_mut().insert("te", http::HeaderValue::from_static("trailers"));
+        http1.ready().await.unwrap();
+        let both = (http1.send_request(asking.clone()).await, http2.send_request(asking).await);
+        for res in [both.0, both.1] {
+            let content = res.unwrap().into_body().collect().await.unwrap();
+            assert_eq!(content.trailers().unwrap()["etag"], "\"a\"");
+            assert_eq!(content.to_bytes(), "well");
+        }
+    }
+}
+
 /// So many pieces of 16 KiB that come one by one; counts those that were asked for.
 struct Pieces {
     left: usize,

@@ -146,7 +146,8 @@ impl HttpBody for ResponseContent {
                         }
                         Err(data) => data,
                     };
-                    if this.incoming.is_end_stream() {
+                    // Behind trailers there is nothing, and nobody asks.
+                    if frame.is_trailers() || this.incoming.is_end_stream() {
                         this.end();
                     }
                     return Poll::Ready(Some(Ok(frame)));

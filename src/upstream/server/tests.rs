@@ -6,7 +6,8 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode};
-use http_body_util::StreamBody;
+use http_body::Body as HttpBody;
+use http_body_util::{BodyExt, StreamBody};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, Semaphore, oneshot};
@@ -95,6 +96,19 @@ async fn chunked_and_empty_responses_leave_the_connection_usable() {
         }
         assert_eq!(origin.accepted(), 1, "{response}");
     }
+}
+
+#[tokio::test]
+async fn who_has_the_trailers_need_not_ask_for_more() {
+    let response = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nETag: \"a\"\r\n\r\n";
+    let origin = TestOrigin::always(response).await;
+    let server = origin.server();
+    for _ in 0..3 {
+        let mut content = send(&server, request(Method::GET, "/")).await.unwrap().body;
+        while !content.frame().await.unwrap().unwrap().is_trailers() {}
+        assert!(content.is_end_stream());
+    }
+    assert_eq!(origin.accepted(), 1);
 }
 
 #[tokio::test]
