@@ -95,6 +95,11 @@ impl Observed {
         polled
     }
 
+    /// The client gave up what is left, which may be all in its midst.
+    pub(super) fn give_up(&mut self) {
+        self.finish(ExchangeEnd::ClientLeft);
+    }
+
     fn finish(&mut self, end: ExchangeEnd) {
         if let Some(mut observation) = self.observation.take() {
             observation.record.end = end;

@@ -230,6 +230,28 @@ async fn a_client_that_gives_up_too_often_is_told_to_go() {
     assert_eq!(counted.unwrap().1.value(), 1);
 }
 
+/// RFC 9113 s5.2: a client decides how much it is sent.
+#[tokio::test]
+async fn what_a_client_gives_up_whole_in_its_midst_is_given_up() {
+    let front = front(|_| answer(Body::Full("well".into()))).await;
+    let stream = connect(&front, ConnectionProtocol::Http2);
+    let mut builder = h2::client::Builder::new();
+    let (mut sender, connection) =
+        builder.initial_window_size(0).handshake::<_, Bytes>(stream).await.unwrap();
+    front.tasks().spawn(connection);
+    let mut given_up = 0;
+    while let Ok(mut ready) = sender.clone().ready().await {
+        let Ok((res, mut content)) = ready.send_request(request().map(|_| ()), true) else { break };
+        let Ok(res) = res.await else { break };
+        content.send_reset(h2::Reason::CANCEL);
+        drop(res);
+        given_up += 1;
+        assert!(given_up < 200);
+        sender = ready;
+    }
+    assert!(given_up > 100, "{given_up}");
+}
+
 /// A piece and trailers, the end of which is not known before it is asked for.
 struct WithTrailers(Vec<http_body::Frame<Bytes>>);
 

@@ -63,12 +63,14 @@ pub(super) async fn join(client: ClientEnd, origin: Tunnel, mut observation: Box
     let front = Arc::clone(&observation.front);
     let metrics = &front.telemetry.metrics;
     let Tunnel { upgrade: origin, carrier } = origin;
-    let both = async { tokio::try_join!(client.open(), async { origin.await.map_err(io::Error::other) }) };
+    let client = async { client.open().await.map_err(|error| (ExchangeEnd::ClientLeft, error)) };
+    let origin = async { origin.await.map_err(|error| (ExchangeEnd::Cut, io::Error::other(error))) };
+    let both = async { tokio::try_join!(client, origin) };
     let (client, origin) = match tokio::time::timeout(SWITCH_TIMEOUT, both).await {
         Ok(Ok(ends)) => ends,
-        Ok(Err(error)) => {
+        Ok(Err((end, error))) => {
             tracing::debug!(error = &error as &dyn std::error::Error, "no tunnel");
-            observation.record.end = ExchangeEnd::Cut;
+            observation.record.end = end;
             return;
         }
         Err(_) => return,
@@ -123,8 +125,9 @@ async fn copy(
     deadline: Duration,
 ) -> io::Result<()> {
     let mut buffer = vec![0; BUFFER];
+    let mut failed = None;
     loop {
-        let length = read(&mut from, &mut buffer).await?;
+        let length = read(&mut from, &mut buffer, &mut failed).await?;
         activity.touch();
         let written = async {
             if length == 0 {
@@ -143,17 +146,28 @@ async fn copy(
 }
 
 /// Waits for the first bytes and takes what else is there: frames of HTTP/2 come one
-/// by one, however small they are. 0 at the end.
-async fn read(from: &mut (impl AsyncRead + Unpin), buffer: &mut [u8]) -> io::Result<usize> {
+/// by one, however small they are. 0 at the end. An error behind bytes has `failed` until
+/// these were passed on.
+async fn read(
+    from: &mut (impl AsyncRead + Unpin),
+    buffer: &mut [u8],
+    failed: &mut Option<io::Error>,
+) -> io::Result<usize> {
+    if let Some(error) = failed.take() {
+        return Err(error);
+    }
     poll_fn(|context| {
         let mut space = ReadBuf::new(buffer);
         while space.remaining() > 0 {
             let before = space.filled().len();
-            let polled = Pin::new(&mut *from).poll_read(context, &mut space);
-            if polled.is_pending() && before > 0 {
-                break;
+            match Pin::new(&mut *from).poll_read(context, &mut space) {
+                Poll::Pending if before > 0 => break,
+                Poll::Ready(Err(error)) if before > 0 => {
+                    *failed = Some(error);
+                    break;
+                }
+                polled => ready!(polled)?,
             }
-            ready!(polled)?;
             if space.filled().len() == before {
                 break;
             }
@@ -191,5 +205,45 @@ impl Activity {
             }
             tokio::time::sleep_until(until).await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Context;
+
+    use super::*;
+    use crate::base::SystemClock;
+
+    /// Bytes, and an error that comes with them.
+    struct Broken(&'static [u8]);
+
+    impl AsyncRead for Broken {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            into: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            if self.0.is_empty() {
+                return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+            }
+            into.put_slice(std::mem::take(&mut self.0));
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[tokio::test]
+    async fn what_came_before_an_error_is_passed_on() {
+        let activity = Activity::new(Arc::new(SystemClock));
+        let mut received = Vec::new();
+        let copied = copy(
+            Broken(b"last words"),
+            &mut received,
+            &activity,
+            &activity.to_origin,
+            Duration::from_secs(1),
+        );
+        assert_eq!(copied.await.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+        assert_eq!(received, b"last words");
     }
 }

@@ -27,7 +27,6 @@ pub(super) struct InterimResponses {
 
 #[derive(Debug, Default)]
 struct Waiting {
-    /// True once the answer has been sent.
     is_over: bool,
     /// Bytes of all so far.
     taken: usize,
@@ -40,20 +39,29 @@ impl InterimResponses {
         self.stream.register(context.waker());
     }
 
-    /// Sends what waits.
+    /// True if there is something to send.
+    pub(super) fn are_waiting(&self) -> bool {
+        self.are_waiting.load(Relaxed)
+    }
+
+    /// Sends what waits, on a stream that was not reset.
     pub(super) fn send(&self, respond: &mut SendResponse<Bytes>) {
         if !self.are_waiting.swap(false, Relaxed) {
             return;
         }
-        for head in std::mem::take(&mut self.lock().heads) {
-            // Where it fails, so does the answer.
-            let _ = respond.send_informational(head);
+        let heads = std::mem::take(&mut self.lock().heads);
+        for head in heads {
+            if let Err(error) = respond.send_informational(head) {
+                tracing::debug!(error = &error as &dyn std::error::Error, "no interim response was sent");
+            }
         }
     }
 
-    /// Takes no more: the answer is sent.
+    /// Takes no more: the answer is there, or nobody waits for it.
     pub(super) fn end(&self) {
-        self.lock().is_over = true;
+        let mut waiting = self.lock();
+        waiting.is_over = true;
+        waiting.heads = Vec::new();
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {

@@ -25,7 +25,7 @@ use crate::front::tunnel::{ClientEnd, OpenEnd};
 use crate::telemetry::metrics::Limit;
 
 /// Serves a request, which ends when its response was handed to h2 or its client gave
-/// it up. Dropping it resets the stream.
+/// it up.
 pub(super) fn serve(
     service: &ConnectionService,
     req: Request<RecvStream>,
@@ -46,11 +46,17 @@ pub(super) fn serve(
     let exchange = service.exchange(head, content, client_end, Some(Interim::new(interim.clone(), 0)));
     async move {
         let mut respond = respond;
-        let Some(res) = answered(exchange, &mut respond, &interim).await else { return };
-        if let Some(sending) = send_head(res, respond, tunnel)
-            && send(sending, patience).await == Sent::Stalled
-        {
+        let answered = answered(exchange, &mut respond, &interim).await;
+        interim.end();
+        let Some(res) = answered else { return };
+        let Some(mut sending) = send_head(res, respond, tunnel) else { return };
+        let sent = sending.send(patience).await;
+        if sent != Sent::Over {
+            sending.content.give_up();
+        }
+        if sent == Sent::Stalled {
             metrics.limit(Limit::WriteTimeout);
+            sending.stream.send_reset(Reason::CANCEL);
         }
     }
 }
@@ -73,14 +79,12 @@ async fn answered(
         if answered.is_pending() {
             interim.register(context);
         }
-        interim.send(respond);
-        match answered {
-            Poll::Ready(Ok(res)) => {
-                interim.end();
-                Poll::Ready(Some(res))
-            }
-            Poll::Pending => respond.poll_reset(context).map(|_| None),
+        // Of a reset h2 says nothing to who sends an interim response.
+        if (answered.is_pending() || interim.are_waiting()) && respond.poll_reset(context).is_ready() {
+            return Poll::Ready(None);
         }
+        interim.send(respond);
+        answered.map(|Ok(res)| Some(res))
     })
     .await
 }
@@ -91,7 +95,7 @@ fn send_head(
     mut respond: SendResponse<Bytes>,
     tunnel: Option<Tunnel>,
 ) -> Option<Sending> {
-    let (mut head, content) = res.into_parts();
+    let (mut head, mut content) = res.into_parts();
     let tunnel = tunnel.filter(|_| head.status.is_success());
     let is_whole = tunnel.is_none() && content.is_end_stream();
     if !is_whole
@@ -105,6 +109,7 @@ fn send_head(
         Err(error) => {
             tracing::debug!(error = &error as &dyn std::error::Error, "no head was sent");
             respond.send_reset(Reason::INTERNAL_ERROR);
+            content.give_up();
             return None;
         }
     };
@@ -135,19 +140,19 @@ enum Sent {
     Stalled,
 }
 
-/// Sends the content to its end.
-async fn send(mut sending: Sending, mut patience: Patience) -> Sent {
-    poll_fn(|context| {
-        let polled = sending.poll(&mut patience, context);
-        if polled.is_pending() && sending.stream.poll_reset(context).is_ready() {
-            return Poll::Ready(Sent::GivenUp);
-        }
-        polled
-    })
-    .await
-}
-
 impl Sending {
+    /// Sends the content to its end.
+    async fn send(&mut self, mut patience: Patience) -> Sent {
+        poll_fn(|context| {
+            let polled = self.poll(&mut patience, context);
+            if polled.is_pending() && self.stream.poll_reset(context).is_ready() {
+                return Poll::Ready(Sent::GivenUp);
+            }
+            polled
+        })
+        .await
+    }
+
     fn poll(&mut self, patience: &mut Patience, context: &mut Context<'_>) -> Poll<Sent> {
         loop {
             if let Some((piece, _)) = &self.piece
@@ -187,8 +192,9 @@ impl Sending {
                 }
                 Err(frame) => {
                     self.stream.reserve_capacity(0);
-                    if let Ok(trailers) = frame.into_trailers() {
-                        let _ = self.stream.send_trailers(trailers);
+                    let sent = frame.into_trailers().map(|trailers| self.stream.send_trailers(trailers));
+                    if !matches!(sent, Ok(Ok(()))) {
+                        return Poll::Ready(Sent::GivenUp);
                     }
                     return Poll::Ready(Sent::Over);
                 }
