@@ -8,7 +8,7 @@ use http::{HeaderMap, StatusCode, header};
 use serde::Serialize;
 
 use super::encode::Made;
-use super::store::{Listed, StoredBody, StoredResponse};
+use super::store::{Listed, StoredBody, StoredResponse, Variants};
 use super::{Cache, CacheUsage, Purge, pass};
 use crate::base::Clock;
 use crate::exchange::{FetchError, Origin, Request};
@@ -195,7 +195,7 @@ impl Cache {
 
     async fn in_memory(&self, key: &CacheKey) -> Vec<Kept> {
         let kept = self.store.memory.look_again(key).await;
-        kept.iter().flat_map(|kept| kept.responses()).map(|stored| kept_of(stored)).collect()
+        kept.iter().flat_map(Variants::responses).map(|stored| kept_of(stored)).collect()
     }
 
     async fn on_disk(&self, key: &CacheKey) -> Vec<Kept> {

@@ -56,7 +56,7 @@ pub(super) fn look(memory: &Memory, req: &Request, head: &RequestHead<'_>, rules
         key.shrink_to(KEPT_KEY_BUFFER);
         write_key(key_parts(&req.target), key);
         let variants = memory.look(key);
-        judge(head, variants.as_deref(), rules, req.received_wall, req.received, || CacheKey::new(key))
+        judge(head, variants.as_ref(), rules, req.received_wall, req.received, || CacheKey::new(key))
     })
 }
 
@@ -69,7 +69,7 @@ pub(super) async fn look_again(
     instant: Instant,
 ) -> Lookup {
     let variants = memory.look_again(key).await;
-    judge(&asked.head(), variants.as_deref(), &asked.rules, now, instant, || key.clone())
+    judge(&asked.head(), variants.as_ref(), &asked.rules, now, instant, || key.clone())
 }
 
 /// The plan for what is not there of a response that is: it is asked for part by

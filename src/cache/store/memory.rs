@@ -36,7 +36,7 @@ const SWEPT_AT_ONCE: usize = 64;
 /// Stored responses by key, up to a number of bytes.
 #[derive(Debug)]
 pub(in crate::cache) struct Memory {
-    entries: Cache<CacheKey, Arc<Variants>, RandomState>,
+    entries: Cache<CacheKey, Variants, RandomState>,
     generations: Arc<Generations>,
     most_per_key: u64,
     capacity: u64,
@@ -55,13 +55,13 @@ impl Memory {
         let counted = Arc::clone(&metrics);
         let entries = Cache::builder()
             .max_capacity(capacity)
-            .weigher(|key: &CacheKey, variants: &Arc<Variants>| {
+            .weigher(|key: &CacheKey, variants: &Variants| {
                 u32::try_from(weight(key, variants)).unwrap_or(u32::MAX)
             })
-            .eviction_listener(move |key, variants: Arc<Variants>, cause| {
+            .eviction_listener(move |key, variants: Variants, cause| {
                 count(&counted, &key, &variants, -1);
                 if cause == RemovalCause::Size {
-                    counted.evictions.add(variants.responses.len() as u64);
+                    counted.evictions.add(variants.responses().len() as u64);
                 }
             })
             .build_with_hasher(RandomState::default());
@@ -75,7 +75,7 @@ impl Memory {
     /// On the rare occasion that moka would have to wait for another thread
     /// (its maintenance is due and evicts a key that is just being replaced)
     /// this says `None`; [`Memory::look_again`] tells for sure.
-    pub(in crate::cache) fn look(&self, key: &[u8]) -> Option<Arc<Variants>> {
+    pub(in crate::cache) fn look(&self, key: &[u8]) -> Option<Variants> {
         // moka counts that something is looked for in vain, too. What is asked for
         // once would have three uses by the time it is kept: one of each lookup and
         // one of that, and push out what is asked for again and again.
@@ -94,7 +94,7 @@ impl Memory {
     }
 
     /// What is kept under `key`. Cancel safe.
-    pub(in crate::cache) async fn look_again(&self, key: &CacheKey) -> Option<Arc<Variants>> {
+    pub(in crate::cache) async fn look_again(&self, key: &CacheKey) -> Option<Variants> {
         if !self.entries.contains_key(key) {
             return None;
         }
@@ -144,7 +144,7 @@ impl Memory {
         response: &Arc<StoredResponse>,
         since: &Generation,
     ) -> bool {
-        self.put(key, response, since, |kept, new| kept.with(new, kept.alone, self.most_per_key)).await
+        self.put(key, response, since, |kept, new| kept.with(new, kept.alone(), self.most_per_key)).await
     }
 
     async fn put(
@@ -214,7 +214,7 @@ impl Memory {
         &self,
         prefixes: &[Box<[u8]>],
         most: usize,
-    ) -> (Vec<(CacheKey, Arc<Variants>)>, bool) {
+    ) -> (Vec<(CacheKey, Variants)>, bool) {
         let mut found = Vec::new();
         for (at, (key, kept)) in self.entries.iter().enumerate() {
             if prefixes.iter().any(|prefix| key.as_bytes().starts_with(prefix)) {
@@ -250,8 +250,7 @@ impl Memory {
             let may_stay = |old: &&Arc<StoredResponse>| {
                 policy::exclude_each_other(&old.head, newer) || policy::is_more_recent(&old.head, newer, now)
             };
-            let responses = kept.responses.iter().filter(may_stay).cloned().collect();
-            Some(Variants { responses, alone })
+            Some(Variants::new(kept.responses().iter().filter(may_stay).cloned(), alone))
         })
         .await;
     }
@@ -266,8 +265,7 @@ impl Memory {
         let is_other =
             |kept: &&Arc<StoredResponse>| !matches!(kept.body, StoredBody::Sliced(own) if own == sliced);
         self.replace(key, |kept| {
-            let responses = kept.responses.iter().filter(is_other).cloned().collect();
-            Some(Variants { responses, alone: kept.alone })
+            Some(Variants::new(kept.responses().iter().filter(is_other).cloned(), kept.alone()))
         })
         .await;
     }
@@ -277,7 +275,7 @@ impl Memory {
     pub(in crate::cache) async fn remove(&self, key: &CacheKey) -> u64 {
         let mut gone = 0;
         self.replace(key, |kept| {
-            gone = kept.responses.len() as u64;
+            gone = kept.responses().len() as u64;
             Some(Variants::default())
         })
         .await;
@@ -288,7 +286,7 @@ impl Memory {
     /// how many responses there were.
     pub(in crate::cache) fn clear(&self) -> u64 {
         self.generations.advance_all();
-        let objects = self.entries.iter().map(|(_, kept)| kept.responses.len() as u64).sum();
+        let objects = self.entries.iter().map(|(_, kept)| kept.responses().len() as u64).sum();
         self.entries.invalidate_all();
         objects
     }
@@ -367,7 +365,7 @@ impl Memory {
                     Some(new) => {
                         // Counted before moka can evict it again.
                         count(&self.metrics, key, &new, 1);
-                        Op::Put(Arc::new(new))
+                        Op::Put(new)
                     }
                 })
             })
@@ -386,7 +384,7 @@ impl Memory {
             if self.bytes() <= self.allowance() {
                 break;
             }
-            self.metrics.evictions.add(kept.responses.len() as u64);
+            self.metrics.evictions.add(kept.responses().len() as u64);
             self.entries.invalidate(&*key).await;
             if at % SWEPT_AT_ONCE == 0 {
                 tokio::task::yield_now().await;
@@ -404,5 +402,5 @@ fn weight(key: &CacheKey, variants: &Variants) -> u64 {
 fn count(metrics: &Metrics, key: &CacheKey, variants: &Variants, sign: i64) {
     let bytes = i64::try_from(weight(key, variants)).unwrap_or(i64::MAX);
     metrics.cache_bytes.add(sign * bytes);
-    metrics.cache_objects.add(sign * i64::try_from(variants.responses.len()).unwrap_or(i64::MAX));
+    metrics.cache_objects.add(sign * i64::try_from(variants.responses().len()).unwrap_or(i64::MAX));
 }

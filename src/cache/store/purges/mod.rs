@@ -285,23 +285,23 @@ impl Purges {
     }
 
     /// What is kept under `key`, as it counts now.
-    pub(in crate::cache) fn variants(&self, key: &[u8], kept: Arc<Variants>) -> Arc<Variants> {
-        if !kept.responses.iter().any(|response| self.may_cover(response.epoch)) {
+    pub(in crate::cache) fn variants(&self, key: &[u8], kept: Variants) -> Variants {
+        if !kept.responses().iter().any(|response| self.may_cover(response.epoch)) {
             return kept;
         }
-        let responses = kept.responses.iter().filter_map(|response| self.response(key, response)).collect();
-        Arc::new(Variants { responses, alone: kept.alone })
+        let responses = kept.responses().iter().filter_map(|response| self.response(key, response));
+        Variants::new(responses, kept.alone())
     }
 
     /// What is to be kept under `key`, and what the purges did to it; `None` if
     /// nothing has to be done.
     pub(in crate::cache) fn sweep(&self, key: &[u8], kept: &Variants) -> Option<(Variants, Vec<u64>)> {
-        if !kept.responses.iter().any(|response| self.may_cover(response.epoch)) {
+        if !kept.responses().iter().any(|response| self.may_cover(response.epoch)) {
             return None;
         }
         let mut by_whom = Vec::new();
-        let mut responses = SmallVec::with_capacity(kept.responses.len());
-        for response in &kept.responses {
+        let mut responses = SmallVec::<[_; 1]>::with_capacity(kept.responses().len());
+        for response in kept.responses() {
             let stale = match self.judge(key, &response.head, response.epoch) {
                 Verdict::Kept => None,
                 Verdict::Gone { by } => {
@@ -318,7 +318,7 @@ impl Purges {
                 }
             });
         }
-        (!by_whom.is_empty()).then(|| (Variants { responses, alone: kept.alone }, by_whom))
+        (!by_whom.is_empty()).then(|| (Variants::new(responses, kept.alone()), by_whom))
     }
 
     /// Counts responses that were removed or made stale, each for the purge of
