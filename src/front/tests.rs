@@ -17,7 +17,7 @@ use crate::base::{ManualClock, SystemClock};
 use crate::exchange::{Answer, Body, ConnectionInfo, Handling, Request, Response, Scheme, SiteLabel};
 use crate::telemetry::metrics::{Limit, SiteMetrics};
 
-const URL: &str = "http://a.test/";
+pub(super) const URL: &str = "http://a.test/";
 
 struct Answering<F>(F);
 
@@ -31,7 +31,7 @@ where
     }
 }
 
-async fn front(answer: impl Fn(Box<Request>) -> Handling + Send + Sync + 'static) -> Arc<Front> {
+pub(super) async fn front(answer: impl Fn(Box<Request>) -> Handling + Send + Sync + 'static) -> Arc<Front> {
     front_by(Arc::new(SystemClock), answer).await
 }
 
@@ -53,12 +53,16 @@ async fn front_by(
 }
 
 /// A connection to `front`.
-fn connect(front: &Arc<Front>, protocol: ConnectionProtocol) -> DuplexStream {
+pub(super) fn connect(front: &Arc<Front>, protocol: ConnectionProtocol) -> DuplexStream {
     connect_through(front, protocol, 1 << 20)
 }
 
 /// The same through so many bytes each way.
-fn connect_through(front: &Arc<Front>, protocol: ConnectionProtocol, bytes: usize) -> DuplexStream {
+pub(super) fn connect_through(
+    front: &Arc<Front>,
+    protocol: ConnectionProtocol,
+    bytes: usize,
+) -> DuplexStream {
     let (client, server) = tokio::io::duplex(bytes);
     let info = ConnectionInfo {
         peer: "127.0.0.1:1".parse().unwrap(),
@@ -70,11 +74,11 @@ fn connect_through(front: &Arc<Front>, protocol: ConnectionProtocol, bytes: usiz
     client
 }
 
-fn answer(body: Body) -> Handling {
+pub(super) fn answer(body: Body) -> Handling {
     Handling::ready(Ok(Box::new(Response { body, ..Response::default() })))
 }
 
-fn request() -> http::Request<Empty<Bytes>> {
+pub(super) fn request() -> http::Request<Empty<Bytes>> {
     http::Request::get(URL).header("host", "a.test").body(Empty::new()).unwrap()
 }
 
@@ -93,7 +97,7 @@ impl http_body::Body for Panicking {
     }
 }
 
-async fn panicking_front() -> Arc<Front> {
+pub(super) async fn panicking_front() -> Arc<Front> {
     let turn = AtomicUsize::new(0);
     front(move |_| match turn.fetch_add(1, Relaxed) {
         0 => panic!("at once"),
@@ -102,23 +106,6 @@ async fn panicking_front() -> Arc<Front> {
         _ => answer(Body::Full("well".into())),
     })
     .await
-}
-
-#[tokio::test]
-async fn a_panic_costs_an_http2_connection_one_exchange() {
-    let front = panicking_front().await;
-    let io = TokioIo::new(connect(&front, ConnectionProtocol::Http2));
-    let (mut sender, connection) = http2::handshake(TokioExecutor::new(), io).await.unwrap();
-    front.tasks().spawn(connection);
-    for _ in 0..2 {
-        let res = sender.send_request(request()).await.unwrap();
-        assert_eq!(res.status(), StatusCode::INTERNAL_SERVER_ERROR);
-    }
-    let cut = sender.send_request(request()).await.unwrap();
-    assert!(cut.into_body().collect().await.is_err());
-    let res = sender.send_request(request()).await.unwrap();
-    assert_eq!(res.into_body().collect().await.unwrap().to_bytes(), "well");
-    assert_eq!(front.telemetry().metrics.panics.value(), 3);
 }
 
 #[tokio::test]
@@ -151,40 +138,6 @@ async fn a_date_is_that_of_the_clock_wherever_it_is_put() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_stream_whose_client_opens_no_window_is_reset() {
-    let front = front(|_| answer(Body::Full(vec![b'a'; 1 << 20].into()))).await;
-    let mut builder = h2::client::Builder::new();
-    builder.initial_window_size(65_535).initial_connection_window_size(1 << 20);
-    let stream = connect(&front, ConnectionProtocol::Http2);
-    let (mut sender, connection) = builder.handshake::<_, Bytes>(stream).await.unwrap();
-    front.tasks().spawn(connection);
-    let (stalled, _) = sender.send_request(request().map(|_| ()), true).unwrap();
-    let mut stalled = stalled.await.unwrap().into_body();
-    stalled.data().await.unwrap().unwrap();
-
-    let (other, _) = sender.send_request(request().map(|_| ()), true).unwrap();
-    let mut other = other.await.unwrap().into_body();
-    // Of the one nothing is taken, of the other more than the least rate asks for.
-    let mut taken = 0;
-    while let Some(data) = other.data().await {
-        let length = data.unwrap().len();
-        other.flow_control().release_capacity(length).unwrap();
-        taken += length;
-        tokio::time::sleep(Duration::from_secs_f64(length as f64 / 16_384.0)).await;
-    }
-    assert_eq!(taken, 1 << 20);
-    let reset = loop {
-        if let Err(error) = stalled.data().await.unwrap() {
-            break error;
-        }
-    };
-    assert_eq!(reset.reason(), Some(h2::Reason::CANCEL));
-    let metrics = &front.telemetry().metrics;
-    let bitten = Limit::ALL.iter().zip(&metrics.limits).filter(|(_, count)| count.value() > 0);
-    assert_eq!(bitten.map(|((limit, _), _)| *limit).collect::<Vec<_>>(), [Limit::WriteTimeout]);
-}
-
 #[tokio::test]
 async fn a_client_that_left_before_it_was_answered_counts_for_the_site_it_asked() {
     let front = front(|_| Handling::pending(std::future::pending())).await;
@@ -205,51 +158,6 @@ async fn a_client_that_left_before_it_was_answered_counts_for_the_site_it_asked(
     assert_eq!(counted, (1, 0));
     // No head was sent that could have been fast.
     metrics.with_site(Some(&label), |site| assert_eq!(site.head_time.snapshot().0.iter().sum::<u64>(), 0));
-}
-
-#[tokio::test]
-async fn a_client_that_gives_up_too_often_is_told_to_go() {
-    let front = front(|_| Handling::pending(std::future::pending())).await;
-    let stream = connect(&front, ConnectionProtocol::Http2);
-    let (mut sender, connection) = h2::client::handshake(stream).await.unwrap();
-    front.tasks().spawn(connection);
-    let mut given_up = 0;
-    // Each is given up once the edge has begun to answer it.
-    while let Ok(mut ready) = sender.clone().ready().await {
-        let Ok((_response, mut content)) = ready.send_request(request().map(|_| ()), false) else { break };
-        let _ = content.send_data(Bytes::from_static(b"a"), false);
-        tokio::task::yield_now().await;
-        content.send_reset(h2::Reason::CANCEL);
-        given_up += 1;
-        assert!(given_up < 200);
-        sender = ready;
-    }
-    assert!(given_up > 100, "{given_up}");
-    let metrics = &front.telemetry().metrics;
-    let counted = Limit::ALL.iter().zip(&metrics.limits).find(|((limit, _), _)| *limit == Limit::H2Resets);
-    assert_eq!(counted.unwrap().1.value(), 1);
-}
-
-/// RFC 9113 s5.2: a client decides how much it is sent.
-#[tokio::test]
-async fn what_a_client_gives_up_whole_in_its_midst_is_given_up() {
-    let front = front(|_| answer(Body::Full("well".into()))).await;
-    let stream = connect(&front, ConnectionProtocol::Http2);
-    let mut builder = h2::client::Builder::new();
-    let (mut sender, connection) =
-        builder.initial_window_size(0).handshake::<_, Bytes>(stream).await.unwrap();
-    front.tasks().spawn(connection);
-    let mut given_up = 0;
-    while let Ok(mut ready) = sender.clone().ready().await {
-        let Ok((res, mut content)) = ready.send_request(request().map(|_| ()), true) else { break };
-        let Ok(res) = res.await else { break };
-        content.send_reset(h2::Reason::CANCEL);
-        drop(res);
-        given_up += 1;
-        assert!(given_up < 200);
-        sender = ready;
-    }
-    assert!(given_up > 100, "{given_up}");
 }
 
 /// A piece and trailers, the end of which is not known before it is asked for.
@@ -481,28 +389,4 @@ async fn who_waits_has_to_go_where_memory_stays_short_and_nobody_else() {
     ending_who_waits(&front, busy.read_exact(&mut head)).await.unwrap();
     assert_eq!(&head, b"HTTP/1.1 200 OK");
     assert_eq!(front.telemetry().metrics.limits[Limit::Memory as usize].value(), 2);
-}
-
-#[tokio::test]
-async fn a_connection_that_has_as_many_streams_as_it_may_is_counted() {
-    let asked = Arc::new(AtomicUsize::new(0));
-    let counted = Arc::clone(&asked);
-    let front = front(move |_| {
-        counted.fetch_add(1, Relaxed);
-        Handling::pending(std::future::pending())
-    })
-    .await;
-    let io = TokioIo::new(connect(&front, ConnectionProtocol::Http2));
-    let (mut sender, connection) = http2::handshake(TokioExecutor::new(), io).await.unwrap();
-    front.tasks().spawn(connection);
-    let most = front.limits().h2_streams as usize;
-    for streams in 1..=most {
-        sender.ready().await.unwrap();
-        front.tasks().spawn(sender.send_request(request()));
-        while asked.load(Relaxed) < streams {
-            tokio::task::yield_now().await;
-        }
-        let bitten = front.telemetry().metrics.limits[Limit::H2Streams as usize].value();
-        assert_eq!(bitten, u64::from(streams == most), "{streams}");
-    }
 }

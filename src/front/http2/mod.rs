@@ -12,6 +12,9 @@ mod received;
 mod stream;
 mod tunnel;
 
+#[cfg(test)]
+mod tests;
+
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;

@@ -1,0 +1,209 @@
+//! HTTP/2 with clients that take what they are sent in their own way, or not at all.
+
+use std::future::poll_fn;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+use h2::SendStream;
+use http::{HeaderMap, HeaderValue, Request, StatusCode};
+use http_body_util::BodyExt;
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use proptest::prelude::*;
+
+use super::*;
+use crate::exchange::{Body, Handling};
+use crate::front::ConnectionProtocol;
+use crate::front::tests::{URL, answer, connect, connect_through, front, panicking_front, request};
+use crate::telemetry::metrics::Limit;
+
+#[tokio::test]
+async fn a_panic_costs_an_http2_connection_one_exchange() {
+    let front = panicking_front().await;
+    let io = TokioIo::new(connect(&front, ConnectionProtocol::Http2));
+    let (mut sender, connection) = http2::handshake(TokioExecutor::new(), io).await.unwrap();
+    front.tasks().spawn(connection);
+    for _ in 0..2 {
+        let res = sender.send_request(request()).await.unwrap();
+        assert_eq!(res.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    }
+    let cut = sender.send_request(request()).await.unwrap();
+    assert!(cut.into_body().collect().await.is_err());
+    let res = sender.send_request(request()).await.unwrap();
+    assert_eq!(res.into_body().collect().await.unwrap().to_bytes(), "well");
+    assert_eq!(front.telemetry().metrics.panics.value(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_whose_client_opens_no_window_is_reset() {
+    let front = front(|_| answer(Body::Full(vec![b'a'; 1 << 20].into()))).await;
+    let mut builder = h2::client::Builder::new();
+    builder.initial_window_size(65_535).initial_connection_window_size(1 << 20);
+    let stream = connect(&front, ConnectionProtocol::Http2);
+    let (mut sender, connection) = builder.handshake::<_, Bytes>(stream).await.unwrap();
+    front.tasks().spawn(connection);
+    let (stalled, _) = sender.send_request(request().map(|_| ()), true).unwrap();
+    let mut stalled = stalled.await.unwrap().into_body();
+    stalled.data().await.unwrap().unwrap();
+
+    let (other, _) = sender.send_request(request().map(|_| ()), true).unwrap();
+    let mut other = other.await.unwrap().into_body();
+    // Of the one nothing is taken, of the other more than the least rate asks for.
+    let mut taken = 0;
+    while let Some(data) = other.data().await {
+        let length = data.unwrap().len();
+        other.flow_control().release_capacity(length).unwrap();
+        taken += length;
+        tokio::time::sleep(Duration::from_secs_f64(length as f64 / 16_384.0)).await;
+    }
+    assert_eq!(taken, 1 << 20);
+    let reset = loop {
+        if let Err(error) = stalled.data().await.unwrap() {
+            break error;
+        }
+    };
+    assert_eq!(reset.reason(), Some(h2::Reason::CANCEL));
+    let metrics = &front.telemetry().metrics;
+    let bitten = Limit::ALL.iter().zip(&metrics.limits).filter(|(_, count)| count.value() > 0);
+    assert_eq!(bitten.map(|((limit, _), _)| *limit).collect::<Vec<_>>(), [Limit::WriteTimeout]);
+}
+
+#[tokio::test]
+async fn a_client_that_gives_up_too_often_is_told_to_go() {
+    let front = front(|_| Handling::pending(std::future::pending())).await;
+    let stream = connect(&front, ConnectionProtocol::Http2);
+    let (mut sender, connection) = h2::client::handshake(stream).await.unwrap();
+    front.tasks().spawn(connection);
+    let mut given_up = 0;
+    // Each is given up once the edge has begun to answer it.
+    while let Ok(mut ready) = sender.clone().ready().await {
+        let Ok((_response, mut content)) = ready.send_request(request().map(|_| ()), false) else { break };
+        let _ = content.send_data(Bytes::from_static(b"a"), false);
+        tokio::task::yield_now().await;
+        content.send_reset(h2::Reason::CANCEL);
+        given_up += 1;
+        assert!(given_up < 200);
+        sender = ready;
+    }
+    assert!(given_up > 100, "{given_up}");
+    let metrics = &front.telemetry().metrics;
+    let counted = Limit::ALL.iter().zip(&metrics.limits).find(|((limit, _), _)| *limit == Limit::H2Resets);
+    assert_eq!(counted.unwrap().1.value(), 1);
+}
+
+/// RFC 9113 s5.2: a client decides how much it is sent.
+#[tokio::test]
+async fn what_a_client_gives_up_whole_in_its_midst_is_given_up() {
+    let front = front(|_| answer(Body::Full("well".into()))).await;
+    let stream = connect(&front, ConnectionProtocol::Http2);
+    let mut builder = h2::client::Builder::new();
+    let (mut sender, connection) =
+        builder.initial_window_size(0).handshake::<_, Bytes>(stream).await.unwrap();
+    front.tasks().spawn(connection);
+    let mut given_up = 0;
+    while let Ok(mut ready) = sender.clone().ready().await {
+        let Ok((res, mut content)) = ready.send_request(request().map(|_| ()), true) else { break };
+        let Ok(res) = res.await else { break };
+        content.send_reset(h2::Reason::CANCEL);
+        drop(res);
+        given_up += 1;
+        assert!(given_up < 200);
+        sender = ready;
+    }
+    assert!(given_up > 100, "{given_up}");
+}
+
+#[tokio::test]
+async fn a_connection_that_has_as_many_streams_as_it_may_is_counted() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&asked);
+    let front = front(move |_| {
+        counted.fetch_add(1, Relaxed);
+        Handling::pending(std::future::pending())
+    })
+    .await;
+    let io = TokioIo::new(connect(&front, ConnectionProtocol::Http2));
+    let (mut sender, connection) = http2::handshake(TokioExecutor::new(), io).await.unwrap();
+    front.tasks().spawn(connection);
+    let most = front.limits().h2_streams as usize;
+    for streams in 1..=most {
+        sender.ready().await.unwrap();
+        front.tasks().spawn(sender.send_request(request()));
+        while asked.load(Relaxed) < streams {
+            tokio::task::yield_now().await;
+        }
+        let bitten = front.telemetry().metrics.limits[Limit::H2Streams as usize].value();
+        assert_eq!(bitten, u64::from(streams == most), "{streams}");
+    }
+}
+
+/// Sends as much at a time as the other end has room for.
+async fn send(stream: &mut SendStream<Bytes>, mut data: Bytes) {
+    while !data.is_empty() {
+        stream.reserve_capacity(data.len());
+        let room = poll_fn(|context| stream.poll_capacity(context)).await.unwrap().unwrap();
+        stream.send_data(data.split_to(room.min(data.len())), false).unwrap();
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Whatever comes in what pieces, and however little there is room for.
+    #[test]
+    fn what_a_client_sends_it_gets_back(
+        pieces in prop::collection::vec(0usize..40_000, 0..10),
+        window in 1u32..100_000,
+        through in 64usize..100_000,
+        taken in 1usize..50_000,
+        has_trailers in any::<bool>(),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let front = front(|req| answer(req.body)).await;
+            let stream = connect_through(&front, ConnectionProtocol::Http2, through);
+            let mut builder = h2::client::Builder::new();
+            let connected = builder.initial_window_size(window).handshake::<_, Bytes>(stream);
+            let (mut sender, connection) = connected.await.unwrap();
+            front.tasks().spawn(connection);
+            let length: usize = pieces.iter().sum();
+            let sent: Bytes = (0..length).map(|index| (index % 251) as u8).collect();
+            let put = Request::put(URL).header("content-length", length).body(()).unwrap();
+            let (res, mut content) = sender.send_request(put, false).unwrap();
+            let trailers = HeaderMap::from_iter([("etag".parse().unwrap(), HeaderValue::from_static("\"a\""))]);
+            let give = async {
+                let mut rest = sent.clone();
+                for piece in &pieces {
+                    send(&mut content, rest.split_to(*piece)).await;
+                    tokio::task::yield_now().await;
+                }
+                match has_trailers {
+                    true => content.send_trailers(trailers.clone()).unwrap(),
+                    false => content.send_data(Bytes::new(), true).unwrap(),
+                }
+            };
+            let take = async {
+                let res = res.await.unwrap();
+                assert_eq!(res.headers()["content-length"], length.to_string().as_str());
+                let (mut body, mut received, mut unreleased) = (res.into_body(), Vec::new(), 0);
+                while let Some(data) = body.data().await {
+                    received.extend_from_slice(&data.unwrap());
+                    let new = received.len() - unreleased;
+                    // A client that waits for what there is no window for waits for ever.
+                    if new >= taken.min(window as usize) {
+                        body.flow_control().release_capacity(new).unwrap();
+                        unreleased += new;
+                    }
+                }
+                (received, body.trailers().await.unwrap())
+            };
+            let ((), (received, got)) = tokio::time::timeout(Duration::from_secs(20), async {
+                tokio::join!(give, take)
+            })
+            .await
+            .unwrap();
+            assert!(received == sent);
+            assert_eq!(got, has_trailers.then_some(trailers.clone()));
+        });
+    }
+}
