@@ -20,6 +20,7 @@ pub mod media_type;
 pub mod proxy_status;
 pub mod range;
 pub mod retry_after;
+pub mod section;
 pub mod targeted;
 pub mod trailers;
 pub mod vary;

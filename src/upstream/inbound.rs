@@ -57,11 +57,6 @@ pub(super) fn pass_on(interim: &Interim, status: StatusCode, fields: &HeaderMap,
     interim.pass_on(status, &fields);
 }
 
-/// The bytes that HTTP/2 counts for these fields (RFC 9113 s6.5.2).
-pub(super) fn section_size(fields: &HeaderMap) -> usize {
-    fields.iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum()
-}
-
 /// Refuses what two recipients could frame differently (RFC 9112 s6.3).
 fn check_framing(fields: &HeaderMap) -> Result<(), FetchError> {
     let mut codings = fields.get_all(TRANSFER_ENCODING).iter();

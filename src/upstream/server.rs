@@ -30,6 +30,7 @@ use crate::config::model::{
 };
 use crate::exchange::{Body, Facts, FetchError, Host, RequestProgress, Response, Tunnel};
 use crate::fields::proxy_status::ProxyErrorType;
+use crate::fields::section;
 use crate::telemetry::metrics::Metrics;
 
 /// One origin server with its connections.
@@ -265,7 +266,7 @@ impl OriginServer {
     ) -> Result<Box<Response>, FetchError> {
         let (mut head, incoming) = received.into_parts();
         let is_http2 = head.version == Version::HTTP_2;
-        let is_large = is_http2 && inbound::section_size(&head.headers) > self.header_bytes;
+        let is_large = is_http2 && section::size(&head.headers) > self.header_bytes;
         if is_large || head.headers.len() > self.most_fields {
             let kind = ProxyErrorType::HttpResponseHeaderSectionSize;
             return Err(FetchError::new(kind, RequestProgress::Answered));

@@ -11,6 +11,7 @@ use h2::server::SendResponse;
 use http::{HeaderMap, Response, StatusCode};
 
 use crate::exchange::InterimClient;
+use crate::fields::section;
 
 /// The most that one stream is told, in bytes as HTTP/2 counts them (RFC 9113 s6.5.2),
 /// whether its client has taken it or not; what comes beyond it is dropped.
@@ -71,8 +72,8 @@ impl InterimResponses {
 
 impl InterimClient for InterimResponses {
     fn tell(&self, _: u64, status: StatusCode, fields: &HeaderMap) {
-        let fields_size = fields.iter().map(|(name, value)| name.as_str().len() + value.len() + 32);
-        let size = 64 + fields_size.sum::<usize>();
+        // The status is a line as well.
+        let size = section::size(fields) + 64;
         let mut waiting = self.lock();
         if waiting.is_over || waiting.taken + size > ROOM {
             return;

@@ -43,7 +43,8 @@ pub(super) fn serve(
         let received = || Received::new(receiving, &head.headers, &interim);
         (has_content.then(received), None, None)
     };
-    let exchange = service.exchange(head, content, client_end, Some(Interim::new(interim.clone(), 0)));
+    let exchange =
+        service.exchange(head, content, client_end, Some(Interim::new(Arc::clone(&interim) as _, 0)));
     async move {
         let mut respond = respond;
         let answered = answered(exchange, &mut respond, &interim).await;
