@@ -15,7 +15,7 @@ use super::inspect::Inspection;
 use super::succession::{Inheritance, Predecessor, Program, Scheme};
 use super::upgrade::Upgrade;
 use super::{memory, privileges, reload, service_manager};
-use crate::base::Tasks;
+use crate::base::{Tasks, provider};
 use crate::config::Loaded;
 use crate::config::model::Admin;
 use crate::control::{AdminSocket, ControlError, Inspect, MetricsEndpoint};
@@ -45,7 +45,7 @@ pub(super) fn run(
     // Not before: it makes a thread.
     memory::give_back_unused();
     // For libraries that ask the process; ours are told.
-    let _ = (*crate::certs::provider()).clone().install_default();
+    let _ = (*provider()).clone().install_default();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut signals = Signals::new()?;

@@ -12,9 +12,9 @@ use rustls_pki_types::UnixTime;
 
 use super::certificate::{Certificate, Validity};
 use super::error::{CertError, CertificateError};
-use super::provider::provider;
 use super::self_signed::parameters;
 use super::storage::{CertStorage, Item};
+use crate::base::provider;
 
 const NAME: &str = "Seawall local CA";
 const LIFETIME: Duration = Duration::from_secs(10 * 365 * 24 * 3600);

@@ -13,7 +13,7 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{ASN1Time, FromDer, X509Certificate};
 
 use super::error::CertificateError;
-use super::provider::provider;
+use crate::base::provider;
 
 /// A chain and its key.
 #[derive(Clone, Debug)]

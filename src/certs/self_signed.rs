@@ -10,7 +10,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
 use super::certificate::Certificate;
 use super::error::{CertError, CertificateError};
-use super::provider::provider;
+use crate::base::provider;
 
 const PLACEHOLDER_LIFETIME: Duration = Duration::from_secs(90 * 24 * 3600);
 const CHALLENGE_LIFETIME: Duration = Duration::from_secs(24 * 3600);

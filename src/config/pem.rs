@@ -7,13 +7,13 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::ParsedCertificate;
 use rustls::sign::CertifiedKey;
 
 use super::read::{Diagnostic, Fault, Files, Value};
+use crate::base::provider;
 
 /// No certificate or key comes near this size.
 const LARGEST_FILE: u64 = 4 << 20;
@@ -99,7 +99,7 @@ fn check_match(
     key_path: &Path,
 ) {
     let shown = key_path.display();
-    let reason = match CertifiedKey::from_der(chain, private, &aws_lc_rs::default_provider()) {
+    let reason = match CertifiedKey::from_der(chain, private, &provider()) {
         Ok(_) => return,
         Err(rustls::Error::InconsistentKeys(_)) => format!("{shown} is the key of another certificate"),
         Err(error) => format!("{shown} cannot be used: {error}"),

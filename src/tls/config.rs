@@ -11,8 +11,8 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{ConfigBuilder, ServerConfig, WantsVerifier};
 
 use super::tickets::Tickets;
-use crate::base::Clock;
-use crate::certs::{self, ACME_TLS_ALPN, CertError, Certificates, provider};
+use crate::base::{Clock, provider};
+use crate::certs::{self, ACME_TLS_ALPN, CertError, Certificates};
 use crate::config::model::ClientAuth;
 use crate::config::{ByHost, Config};
 

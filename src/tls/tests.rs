@@ -21,8 +21,8 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::*;
-use crate::base::{Clock, SystemClock, Tasks};
-use crate::certs::{Certificates, provider, testing};
+use crate::base::{Clock, SystemClock, Tasks, provider};
+use crate::certs::{Certificates, testing};
 use crate::config::Config;
 use crate::config::model::SiteTls;
 use crate::exchange::TlsSession;

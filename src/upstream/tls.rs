@@ -12,6 +12,7 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 
 use super::UpstreamError;
+use crate::base::provider;
 use crate::config::model::{OriginTls, PemPair};
 
 /// HTTP/2 over TLS (RFC 9113 s3.2).
@@ -23,7 +24,7 @@ const HTTP11: &[u8] = b"http/1.1";
 /// the system's, or else takes those of Mozilla's program; and the files of the
 /// certificate that is shown.
 pub fn client_config(tls: &OriginTls) -> Result<Arc<ClientConfig>, UpstreamError> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let provider = provider();
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .map_err(UpstreamError::Tls)?;

@@ -21,9 +21,8 @@ use rustls::ClientConfig;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use crate::base::Clock;
+use crate::base::{Clock, provider};
 use crate::certs::error::CertError;
-use crate::certs::provider::provider;
 use crate::certs::roots;
 use crate::config::model::{Secret, Webhook};
 

@@ -129,7 +129,7 @@ async fn finalize(order: &mut Order, identifiers: &[Identifier]) -> Result<(), E
 fn is_trusted(server: &AcmeServer, chain: &str, name: &'static str, when: SystemTime) -> bool {
     let mut roots = rustls::RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(server.issuer_pem().as_bytes()).unwrap()).unwrap();
-    let verifier = WebPkiServerVerifier::builder_with_provider(roots.into(), seawall::certs::provider());
+    let verifier = WebPkiServerVerifier::builder_with_provider(roots.into(), seawall::base::provider());
     let chain: Vec<_> = CertificateDer::pem_slice_iter(chain.as_bytes()).map(Result::unwrap).collect();
     let when = UnixTime::since_unix_epoch(when.duration_since(SystemTime::UNIX_EPOCH).unwrap());
     let name = ServerName::try_from(name).unwrap();

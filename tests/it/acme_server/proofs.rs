@@ -27,10 +27,10 @@ async fn prove_by_tls(
     let key = KeyPair::generate().unwrap();
     let leaf = parameters.self_signed(&key).unwrap();
     let key = PrivatePkcs8KeyDer::from(key.serialize_der()).into();
-    let config = rustls::ServerConfig::builder_with_provider(seawall::certs::provider());
+    let config = rustls::ServerConfig::builder_with_provider(seawall::base::provider());
     let config = config.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
     // Not `with_single_cert`: webpki cannot parse the critical extension.
-    let key = seawall::certs::provider().key_provider.load_private_key(key).unwrap();
+    let key = seawall::base::provider().key_provider.load_private_key(key).unwrap();
     let resolver = SingleCertAndKey::from(CertifiedKey::new(vec![leaf.into()], key));
     let mut config = config.with_cert_resolver(Arc::new(resolver));
     config.alpn_protocols = vec![alpn.to_vec()];

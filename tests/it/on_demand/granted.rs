@@ -144,7 +144,7 @@ async fn clients_may_have_to_show_a_certificate_there() {
     for is_known in [true, false] {
         let mut roots = rustls::RootCertStore::empty();
         roots.add(up.issuer.clone()).unwrap();
-        let client = rustls::ClientConfig::builder_with_provider(seawall::certs::provider());
+        let client = rustls::ClientConfig::builder_with_provider(seawall::base::provider());
         let client = client.with_safe_default_protocol_versions().unwrap().with_root_certificates(roots);
         let client = match is_known {
             true => client.with_client_auth_cert(vec![shown.clone()], key.clone_key().into()).unwrap(),

@@ -99,7 +99,7 @@ impl Client {
 
 /// The certificate that `to` shows for `name`, whatever that is worth.
 pub(crate) async fn shown(to: SocketAddr, name: &str) -> CertificateDer<'static> {
-    let provider = seawall::certs::provider();
+    let provider = seawall::base::provider();
     let config = ClientConfig::builder_with_provider(Arc::clone(&provider));
     let config = config.with_protocol_versions(&[&TLS13]).unwrap().dangerous();
     let config = config.with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)));

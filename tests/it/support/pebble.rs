@@ -146,7 +146,7 @@ impl Authority {
 pub(crate) fn trusting<const N: usize>(roots: [CertificateDer<'static>; N]) -> Arc<rustls::ClientConfig> {
     let mut store = RootCertStore::empty();
     store.add_parsable_certificates(roots);
-    let config = rustls::ClientConfig::builder_with_provider(seawall::certs::provider());
+    let config = rustls::ClientConfig::builder_with_provider(seawall::base::provider());
     let config = config.with_safe_default_protocol_versions().unwrap();
     Arc::new(config.with_root_certificates(store).with_no_client_auth())
 }

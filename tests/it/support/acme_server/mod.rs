@@ -197,7 +197,7 @@ fn own_certificate() -> (String, TlsAcceptor) {
     let key = KeyPair::generate().unwrap();
     let leaf = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap().signed_by(&key, &root).unwrap();
     let key = PrivatePkcs8KeyDer::from(key.serialize_der()).into();
-    let config = rustls::ServerConfig::builder_with_provider(seawall::certs::provider());
+    let config = rustls::ServerConfig::builder_with_provider(seawall::base::provider());
     let config = config.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
     let mut config = config.with_single_cert(vec![leaf.into()], key).unwrap();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];

@@ -132,7 +132,7 @@ impl Claim {
 
     /// RFC 8737 s3.
     async fn tls_alpn01(&self, address: SocketAddr) -> Result<(), Problem> {
-        let provider = seawall::certs::provider();
+        let provider = seawall::base::provider();
         let config = ClientConfig::builder_with_provider(Arc::clone(&provider));
         let config = config.with_protocol_versions(&[&TLS13]).unwrap().dangerous();
         let config = config.with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)));
