@@ -11,7 +11,7 @@ use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
 use http::header::CONTENT_LENGTH;
 use http::{HeaderValue, Method, Request, Response};
-use http_body::Body as HttpBody;
+use http_body::{Body as HttpBody, Frame};
 use tokio::sync::oneshot;
 
 use super::interim::InterimResponses;
@@ -156,49 +156,58 @@ impl Sending {
 
     fn poll(&mut self, patience: &mut Patience, context: &mut Context<'_>) -> Poll<Sent> {
         loop {
-            if let Some((piece, _)) = &self.piece
-                && !piece.is_empty()
-            {
-                match self.poll_room(context) {
-                    Poll::Ready(true) => patience.renew(),
-                    Poll::Ready(false) => return Poll::Ready(Sent::GivenUp),
-                    Poll::Pending => return patience.poll_end(context).map(|()| Sent::Stalled),
-                }
+            if let Some(sent) = ready!(self.poll_piece(patience, context)) {
+                return Poll::Ready(sent);
             }
-            if let Some((piece, is_last)) = self.piece.take() {
-                if self.stream.send_data(piece, is_last).is_err() {
-                    return Poll::Ready(Sent::GivenUp);
-                }
-                if is_last {
-                    return Poll::Ready(Sent::Over);
-                }
+            let frame = ready!(Pin::new(&mut self.content).poll_frame(context));
+            if let Some(sent) = self.take(frame) {
+                return Poll::Ready(sent);
             }
-            let frame = match ready!(Pin::new(&mut self.content).poll_frame(context)) {
-                Some(Ok(frame)) => frame,
-                Some(Err(error)) => {
-                    self.stream.send_reset(reason(&error));
-                    return Poll::Ready(Sent::Over);
-                }
-                None => {
-                    self.piece = Some((Bytes::new(), true));
-                    continue;
-                }
-            };
-            match frame.into_data() {
-                Ok(data) => {
-                    // h2 asks for as much as is sent; what is reserved before, for a piece
-                    // that waits, is kept from other streams.
-                    self.stream.reserve_capacity(usize::from(!data.is_empty()));
-                    self.piece = Some((data, self.content.is_end_stream()));
-                }
-                Err(frame) => {
-                    self.stream.reserve_capacity(0);
-                    let sent = frame.into_trailers().map(|trailers| self.stream.send_trailers(trailers));
-                    if !matches!(sent, Ok(Ok(()))) {
-                        return Poll::Ready(Sent::GivenUp);
-                    }
-                    return Poll::Ready(Sent::Over);
-                }
+        }
+    }
+
+    /// Sends the piece that waits, if one does, once there is room for it; says how all
+    /// ended, if it did.
+    fn poll_piece(&mut self, patience: &mut Patience, context: &mut Context<'_>) -> Poll<Option<Sent>> {
+        if self.piece.as_ref().is_some_and(|(piece, _)| !piece.is_empty()) {
+            match self.poll_room(context) {
+                Poll::Ready(true) => patience.renew(),
+                Poll::Ready(false) => return Poll::Ready(Some(Sent::GivenUp)),
+                Poll::Pending => return patience.poll_end(context).map(|()| Some(Sent::Stalled)),
+            }
+        }
+        let Some((piece, is_last)) = self.piece.take() else { return Poll::Ready(None) };
+        if self.stream.send_data(piece, is_last).is_err() {
+            return Poll::Ready(Some(Sent::GivenUp));
+        }
+        Poll::Ready(is_last.then_some(Sent::Over))
+    }
+
+    /// Has what comes next wait to be sent; says how all ended, if it did.
+    fn take(&mut self, frame: Option<Result<Frame<Bytes>, BodyError>>) -> Option<Sent> {
+        let frame = match frame {
+            Some(Ok(frame)) => frame,
+            Some(Err(error)) => {
+                self.stream.send_reset(reason(&error));
+                return Some(Sent::Over);
+            }
+            None => {
+                self.piece = Some((Bytes::new(), true));
+                return None;
+            }
+        };
+        match frame.into_data() {
+            Ok(data) => {
+                // h2 asks for as much as is sent; what is reserved before, for a piece
+                // that waits, is kept from other streams.
+                self.stream.reserve_capacity(usize::from(!data.is_empty()));
+                self.piece = Some((data, self.content.is_end_stream()));
+                None
+            }
+            Err(frame) => {
+                self.stream.reserve_capacity(0);
+                let sent = frame.into_trailers().map(|trailers| self.stream.send_trailers(trailers));
+                Some(if matches!(sent, Ok(Ok(()))) { Sent::Over } else { Sent::GivenUp })
             }
         }
     }
