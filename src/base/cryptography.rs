@@ -25,6 +25,14 @@ const SUITES: [CipherSuite; 9] = [
 const GROUPS: [&dyn SupportedKxGroup; 4] =
     [kx_group::X25519MLKEM768, kx_group::X25519, kx_group::SECP256R1, kx_group::SECP384R1];
 
+/// The longest record that clients are sent, in bytes of its fragment and the five
+/// before that. Sealed by TLS 1.3 it takes 16 KiB, for which the allocator has a size;
+/// with 22 bytes more, as it may be (RFC 8446 s5.2), the next size is 20 KiB.
+pub const RECORD: usize = FULL_RECORD + 5;
+
+/// What a full record has of content, in bytes.
+pub const FULL_RECORD: usize = (16 << 10) - 22;
+
 /// All of it is of AWS-LC, but for what encrypts on processors that ring has
 /// faster code for.
 pub fn provider() -> Arc<CryptoProvider> {

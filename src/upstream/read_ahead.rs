@@ -5,15 +5,22 @@
 use std::sync::Arc;
 
 use super::slots::Slots;
+use crate::base::FULL_RECORD;
 
 /// So many responses of one server at a time are few.
 const FEW: usize = 64;
 
-/// What one holds where there are many, in bytes.
-const LEAST: usize = 16 << 10;
+/// What one holds where there are many, in bytes: nothing is left of it for another
+/// record.
+const LEAST: usize = FULL_RECORD;
 
 /// What one holds where there are few, in bytes.
-pub(super) const MOST: usize = 32 << 10;
+const MOST: usize = 2 * FULL_RECORD;
+
+/// What hyper needs to have space for, in bytes. It doubles that while reads fill it,
+/// which none does.
+pub(super) const SPACE: usize = 32 << 10;
+const _: () = assert!(MOST < SPACE);
 
 /// Bounds the reads of a connection by the requests that its server is answering.
 #[derive(Debug)]
@@ -31,10 +38,9 @@ impl ReadAhead {
     }
 }
 
-/// The most that is read at once with so many responses at a time. hyper reads into
-/// space that it doubles while reads fill it, so that these never fill it.
+/// The most that is read at once with so many responses at a time.
 fn piece(responses: usize) -> usize {
-    (if responses > FEW { LEAST } else { MOST }) - 1
+    if responses > FEW { LEAST } else { MOST }
 }
 
 #[cfg(test)]
@@ -43,8 +49,8 @@ mod tests {
 
     #[test]
     fn the_more_responses_there_are_the_less_each_one_holds() {
-        for (responses, kibibytes) in [(0, 32), (1, 32), (64, 32), (65, 16), (100_000, 16)] {
-            assert_eq!(piece(responses), (kibibytes << 10) - 1, "{responses}");
+        for (responses, records) in [(0, 2), (1, 2), (64, 2), (65, 1), (100_000, 1)] {
+            assert_eq!(piece(responses), records * FULL_RECORD, "{responses}");
         }
     }
 }

@@ -85,7 +85,7 @@ impl OriginServer {
         if pool.headers != Limits::HEADERS_OF_HYPER {
             http1.max_headers(pool.headers);
         }
-        http1.max_header_size(pool.header_bytes).max_buf_size(pool.header_bytes.max(read_ahead::MOST));
+        http1.max_header_size(pool.header_bytes).max_buf_size(pool.header_bytes.max(read_ahead::SPACE));
         Ok(Arc::new(Self {
             endpoint,
             tls,

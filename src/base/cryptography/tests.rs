@@ -2,7 +2,9 @@
 
 use std::io::{Read, Write};
 
-use rcgen::{CertifiedKey, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256};
+use rcgen::{
+    CertificateParams, CertifiedKey, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256, SignatureAlgorithm,
+};
 use rustls::{
     ClientConfig, ClientConnection, ConnectionCommon, RootCertStore, ServerConfig, ServerConnection,
 };
@@ -23,17 +25,31 @@ fn every_library_has_all_suites_in_our_order() {
 
 #[test]
 fn what_one_library_seals_the_other_opens() {
-    let identities = [&PKCS_ECDSA_P256_SHA256, &PKCS_RSA_SHA256].map(|algorithm| {
-        let signing_key = KeyPair::generate_for(algorithm).unwrap();
-        let params = rcgen::CertificateParams::new(["edge.test".to_owned()]).unwrap();
-        CertifiedKey { cert: params.self_signed(&signing_key).unwrap(), signing_key }
-    });
+    let identities = [&PKCS_ECDSA_P256_SHA256, &PKCS_RSA_SHA256].map(identity);
+    let content: Vec<u8> = (0..CONTENT).map(|at| (at * 7 % 251) as u8).collect();
     for suite in SUITES {
         let is_rsa = format!("{suite:?}").contains("_RSA_");
-        for [server, client] in [[0, 1], [1, 0]].map(|pair| pair.map(|at| libraries()[at])) {
-            echo(suite, only(suite, server), only(suite, client), &identities[usize::from(is_rsa)]);
+        for pair in [[0, 1], [1, 0]] {
+            let [server, client] = pair.map(|at| only(suite, libraries()[at]));
+            let (mut server, mut client) = connected(server, client, &identities[usize::from(is_rsa)]);
+            assert_eq!(client.negotiated_cipher_suite().unwrap().suite(), suite);
+            client.writer().write_all(&content).unwrap();
+            let received = carry(&mut client, &mut server);
+            server.writer().write_all(&received).unwrap();
+            assert_eq!(carry(&mut server, &mut client), content, "{suite:?}");
         }
     }
+}
+
+#[test]
+fn a_full_record_takes_16_kib() {
+    let (mut server, _client) = connected(provider(), provider(), &identity(&PKCS_ECDSA_P256_SHA256));
+    let mut sealed = Vec::new();
+    server.writer().write_all(&[7; 2 * FULL_RECORD]).unwrap();
+    while server.wants_write() {
+        server.write_tls(&mut sealed).unwrap();
+    }
+    assert_eq!(sealed.len(), 2 * (16 << 10));
 }
 
 /// The other first.
@@ -51,21 +67,27 @@ fn only(suite: CipherSuite, library: &[SupportedCipherSuite]) -> Arc<CryptoProvi
     Arc::new(CryptoProvider { cipher_suites, ..(*provider()).clone() })
 }
 
-/// A client sends content to a server, which sends it back.
-fn echo(
-    suite: CipherSuite,
+fn identity(algorithm: &'static SignatureAlgorithm) -> CertifiedKey<KeyPair> {
+    let signing_key = KeyPair::generate_for(algorithm).unwrap();
+    let params = CertificateParams::new(["edge.test".to_owned()]).unwrap();
+    CertifiedKey { cert: params.self_signed(&signing_key).unwrap(), signing_key }
+}
+
+/// Both ends of a connection after their handshake.
+fn connected(
     server: Arc<CryptoProvider>,
     client: Arc<CryptoProvider>,
     identity: &CertifiedKey<KeyPair>,
-) {
+) -> (ServerConnection, ClientConnection) {
     let version = [server.cipher_suites[0].version()];
     let key = PrivatePkcs8KeyDer::from(identity.signing_key.serialize_der());
-    let config = ServerConfig::builder_with_provider(server)
+    let mut config = ServerConfig::builder_with_provider(server)
         .with_protocol_versions(&version)
         .unwrap()
         .with_no_client_auth()
         .with_single_cert(vec![identity.cert.der().clone()], key.into())
         .unwrap();
+    config.max_fragment_size = Some(RECORD);
     let mut server = ServerConnection::new(Arc::new(config)).unwrap();
     let mut roots = RootCertStore::empty();
     roots.add(identity.cert.der().clone()).unwrap();
@@ -79,13 +101,7 @@ fn echo(
         carry(&mut client, &mut server);
         carry(&mut server, &mut client);
     }
-    assert_eq!(client.negotiated_cipher_suite().unwrap().suite(), suite);
-    let content: Vec<u8> = (0..CONTENT).map(|at| (at * 7 % 251) as u8).collect();
-    client.writer().write_all(&content).unwrap();
-    let received = carry(&mut client, &mut server);
-    assert_eq!(received, content, "{suite:?}");
-    server.writer().write_all(&received).unwrap();
-    assert_eq!(carry(&mut server, &mut client), content, "{suite:?}");
+    (server, client)
 }
 
 /// Has `to` read all that `from` has to send; what of it is content.
