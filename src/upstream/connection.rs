@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use super::introduction::ClientEnds;
 use super::lifetime::Lifetime;
 use super::open::OpenConnection;
-use super::read_ahead::ReadAhead;
+use super::read_ahead::{ReadAhead, Reader};
 use super::server::OriginServer;
 use super::stream::{OriginStream, Traffic, Transport};
 use super::upload::RequestContent;
@@ -44,7 +44,8 @@ impl Connection {
         server: &OriginServer,
     ) -> Result<Box<Self>, hyper::Error> {
         let traffic = Arc::new(Traffic::default());
-        let stream = OriginStream::new(transport, Arc::clone(&traffic), ReadAhead::new(&server.slots));
+        let stream =
+            OriginStream::new(transport, Arc::clone(&traffic), ReadAhead::new(&server.slots, &server.unread));
         let (sender, connection) = server.http1.handshake(TokioIo::new(stream)).await?;
         let driver = server.tasks.spawn(async move {
             let _open = open;
@@ -76,6 +77,11 @@ impl Lease {
     pub(super) fn new(connection: Box<Connection>, server: Arc<OriginServer>) -> Self {
         connection.lifetime.count();
         Self { connection: Some(connection), server, is_last_use: false }
+    }
+
+    /// A reader of a response on it.
+    pub(super) fn reader(&self) -> Reader {
+        Reader::new(&self.server.unread)
     }
 
     /// Where is counted what its server does.

@@ -12,6 +12,7 @@ use tokio::time::{Sleep, sleep};
 
 use super::connection::Lease;
 use super::http2::Stream;
+use super::read_ahead::Reader;
 use super::slots::Slot;
 use crate::exchange::{Body, BodyError};
 use crate::fields::trailers::keep_harmless;
@@ -24,8 +25,10 @@ pub(super) fn content(incoming: Incoming, in_use: InUse, between_bytes: Duration
         in_use.give_back();
         return Body::Empty;
     }
+    let reader = in_use.reader();
     Body::boxed(ResponseContent {
         incoming,
+        reader,
         in_use: Some(in_use),
         between_bytes,
         silence: Silence::default(),
@@ -65,6 +68,14 @@ impl InUse {
         }
     }
 
+    /// What is told what the reader of the response has, where that bounds reads.
+    fn reader(&self) -> Option<Reader> {
+        match &self.carrier {
+            Carrier::Connection(lease) => Some(lease.reader()),
+            Carrier::Stream(_) => None,
+        }
+    }
+
     fn metrics(&self) -> &Metrics {
         match &self.carrier {
             Carrier::Connection(lease) => lease.metrics(),
@@ -97,6 +108,7 @@ impl InUse {
 
 struct ResponseContent {
     incoming: Incoming,
+    reader: Option<Reader>,
     /// `None` once the content has ended, well or not.
     in_use: Option<InUse>,
     between_bytes: Duration,
@@ -133,6 +145,7 @@ impl HttpBody for ResponseContent {
         if this.in_use.is_none() {
             return Poll::Ready(None);
         }
+        this.has(0);
         loop {
             match Pin::new(&mut this.incoming).poll_frame(context) {
                 Poll::Ready(Some(Ok(frame))) => {
@@ -146,6 +159,7 @@ impl HttpBody for ResponseContent {
                         }
                         Err(data) => data,
                     };
+                    this.has(frame.data_ref().map_or(0, Bytes::len));
                     // Behind trailers there is nothing, and nobody asks.
                     if frame.is_trailers() || this.incoming.is_end_stream() {
                         this.end();
@@ -189,6 +203,13 @@ impl HttpBody for ResponseContent {
 impl ResponseContent {
     fn is_stream(&self) -> bool {
         self.in_use.as_ref().is_some_and(|in_use| matches!(in_use.carrier, Carrier::Stream(_)))
+    }
+
+    /// The reader passed on what it had, and has so many bytes now.
+    fn has(&mut self, bytes: usize) {
+        if let Some(reader) = &mut self.reader {
+            reader.has(bytes);
+        }
     }
 
     fn end(&mut self) {

@@ -1,8 +1,9 @@
 //! How much of a response over HTTP/1.1 is read ahead of its reader: much where there
-//! are few at a time, which makes them cheap, and little where there are many, whose
-//! readers may all be slow.
+//! are few at a time that take what they are given, which makes them cheap, and little
+//! where there are many, whose readers may all be slow, or where some are.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use super::slots::Slots;
 use crate::base::FULL_RECORD;
@@ -10,37 +11,76 @@ use crate::base::FULL_RECORD;
 /// So many responses of one server at a time are few.
 const FEW: usize = 64;
 
-/// What one holds where there are many, in bytes: nothing is left of it for another
-/// record.
+/// So many bytes that their readers have not passed on are few.
+const FEW_BYTES: usize = 1 << 20;
+
+/// What is read at once where any of them is many, in bytes: nothing is left of it for
+/// another record.
 const LEAST: usize = FULL_RECORD;
 
-/// What one holds where there are few, in bytes.
-const MOST: usize = 2 * FULL_RECORD;
+/// What is read at once where both are few, in bytes.
+const MOST: usize = 4 * FULL_RECORD;
 
 /// What hyper needs to have space for, in bytes. It doubles that while reads fill it,
 /// which none does.
-pub(super) const SPACE: usize = 32 << 10;
+pub(super) const SPACE: usize = 64 << 10;
 const _: () = assert!(MOST < SPACE);
 
-/// Bounds the reads of a connection by the requests that its server is answering.
+/// What the readers of one server's responses were given and have not passed on.
+#[derive(Debug, Default)]
+pub(super) struct Unread(AtomicUsize);
+
+/// The part of that which one reader has.
 #[derive(Debug)]
-pub(super) struct ReadAhead(Arc<Slots>);
+pub(super) struct Reader {
+    all: Arc<Unread>,
+    bytes: usize,
+}
+
+impl Reader {
+    /// One that has nothing yet.
+    pub(super) fn new(all: &Arc<Unread>) -> Self {
+        Self { all: Arc::clone(all), bytes: 0 }
+    }
+
+    /// It passed on what it had, and was given so many bytes.
+    pub(super) fn has(&mut self, bytes: usize) {
+        if bytes != self.bytes {
+            self.all.0.fetch_add(bytes.wrapping_sub(self.bytes), Relaxed);
+            self.bytes = bytes;
+        }
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.has(0);
+    }
+}
+
+/// Bounds the reads of a connection by what goes on with its server.
+#[derive(Debug)]
+pub(super) struct ReadAhead {
+    slots: Arc<Slots>,
+    unread: Arc<Unread>,
+}
 
 impl ReadAhead {
-    /// For a server with these slots.
-    pub(super) fn new(slots: &Arc<Slots>) -> Self {
-        Self(Arc::clone(slots))
+    /// For a server with these slots and readers.
+    pub(super) fn new(slots: &Arc<Slots>, unread: &Arc<Unread>) -> Self {
+        Self { slots: Arc::clone(slots), unread: Arc::clone(unread) }
     }
 
     /// The most that is read at once now, in bytes.
     pub(super) fn most(&self) -> u64 {
-        piece(self.0.in_use()) as u64
+        piece(self.slots.in_use(), self.unread.0.load(Relaxed)) as u64
     }
 }
 
-/// The most that is read at once with so many responses at a time.
-fn piece(responses: usize) -> usize {
-    if responses > FEW { LEAST } else { MOST }
+/// The most that is read at once with so many responses at a time, of which so many
+/// bytes are unread.
+fn piece(responses: usize, unread: usize) -> usize {
+    if responses > FEW || unread > FEW_BYTES { LEAST } else { MOST }
 }
 
 #[cfg(test)]
@@ -49,8 +89,28 @@ mod tests {
 
     #[test]
     fn the_more_responses_there_are_the_less_each_one_holds() {
-        for (responses, records) in [(0, 2), (1, 2), (64, 2), (65, 1), (100_000, 1)] {
-            assert_eq!(piece(responses), records * FULL_RECORD, "{responses}");
+        for (responses, records) in [(0, 4), (1, 4), (64, 4), (65, 1), (100_000, 1)] {
+            assert_eq!(piece(responses, 0), records * FULL_RECORD, "{responses}");
         }
+    }
+
+    #[test]
+    fn what_readers_hold_counts_until_they_pass_it_on_or_leave() {
+        let all = Arc::default();
+        let most = || piece(1, all_of(&all));
+        let (mut one, mut other) = (Reader::new(&all), Reader::new(&all));
+        one.has(FEW_BYTES);
+        assert_eq!(most(), MOST);
+        other.has(1);
+        assert_eq!(most(), LEAST);
+        one.has(5);
+        assert_eq!((most(), all_of(&all)), (MOST, 6));
+        drop(one);
+        drop(other);
+        assert_eq!(all_of(&all), 0);
+    }
+
+    fn all_of(all: &Arc<Unread>) -> usize {
+        all.0.load(Relaxed)
     }
 }

@@ -22,6 +22,7 @@ use super::idle::IdleConnections;
 use super::lifetime::Lifetime;
 use super::open::OpenConnections;
 use super::opening::{Offer, Opened, OriginTlsClient};
+use super::read_ahead::Unread;
 use super::slots::{Room, Slot, Slots};
 use super::{OutboundRequest, UpstreamError, inbound, read_ahead};
 use crate::base::{Clock, Tasks, random_unit};
@@ -52,6 +53,8 @@ pub struct OriginServer {
     /// Number of fields of a response, which is not counted for HTTP/2.
     most_fields: usize,
     pub(super) slots: Arc<Slots>,
+    /// What readers of its responses hold.
+    pub(super) unread: Arc<Unread>,
     pub(super) open: OpenConnections,
     connection_life: ConnectionLife,
     pub(super) clock: Arc<dyn Clock>,
@@ -100,6 +103,7 @@ impl OriginServer {
             idle: IdleConnections::new(pool.timeouts.keep_alive, pool.max_connections),
             multiplexed: MultiplexedConnections::new(pool.timeouts.clone()),
             most_fields: pool.headers,
+            unread: Arc::default(),
             slots: Arc::new(Slots::new(most_requests, pool.queue.clone(), Arc::clone(&metrics))),
             open: OpenConnections::new(pool.max_connections),
             connection_life: pool.connection_life.clone(),
