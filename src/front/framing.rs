@@ -105,6 +105,13 @@ impl Framing {
         }
     }
 
+    /// True if the content of the request that is being served is still coming.
+    pub(super) fn is_amid_content(&self) -> bool {
+        let is_content =
+            matches!(self.at, At::Content(_) | At::ChunkLine | At::Chunk(_) | At::ChunkEnd | At::Trailer);
+        is_content && self.waiting == 0
+    }
+
     fn refuse(&mut self, fault: Failure) -> Result<(), Failure> {
         let in_head = matches!(self.at, At::RequestLine | At::Field);
         self.at = At::Lost;

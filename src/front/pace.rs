@@ -144,6 +144,11 @@ impl Pace {
         self.framing().is_some_and(|framing| framing.is_amid_request())
     }
 
+    /// True if an HTTP/1 client is still sending the content of its request.
+    pub(super) fn is_amid_content(&self) -> bool {
+        self.framing().is_some_and(|framing| framing.is_amid_content())
+    }
+
     pub(super) fn read(&self, bytes: &[u8]) -> io::Result<()> {
         let Some(mut framing) = self.framing() else { return Ok(()) };
         if self.is_idle() && self.head_since.load(Relaxed) == NEVER {

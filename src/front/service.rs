@@ -281,13 +281,20 @@ impl UnderWay {
         // That of hyper stands still after the clock was put back.
         let clock = &self.observation.front.clock;
         fields.entry(DATE).or_insert_with(|| date::value(clock.wall()));
-        if self.is_http1 && (close || self.observation.front.draining.is_cancelled()) {
+        let closes = close || self.observation.front.draining.is_cancelled() || self.is_early();
+        if self.is_http1 && closes {
             fields.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         let mut res = http::Response::new(Observed::new(body, self.observation, !self.is_http1));
         *res.status_mut() = status;
         *res.headers_mut() = fields;
         res
+    }
+
+    /// True if the answer comes before the end of the request's content: hyper reads no
+    /// more of that once nobody else does, and closes the connection (RFC 9112 s9.6).
+    fn is_early(&self) -> bool {
+        self.observation.bytes_in.is_some() && self.observation.pace.is_amid_content()
     }
 
     /// True if the client would take `status` for the agreement to a tunnel: to a

@@ -280,6 +280,47 @@ async fn an_http1_connection_that_rested_goes_on() {
     assert_eq!((SystemClock.now() - began).as_secs(), 73, "idle_timeout less the two seconds before");
 }
 
+#[tokio::test]
+async fn who_is_answered_before_the_end_of_its_content_is_told_of_the_close() {
+    // As with an origin server that answers while it is still sent content.
+    let tasks = Tasks::new();
+    let front = front(move |req| {
+        tasks.spawn(async move {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            drop(req);
+        });
+        answer(Body::Full("well".into()))
+    })
+    .await;
+    for (framing, content) in
+        [("Content-Length: 9", "all of it"), ("Transfer-Encoding: chunked", "9\r\nall of it\r\n0\r\n\r\n")]
+    {
+        let head = format!("POST / HTTP/1.1\r\nHost: a.test\r\n{framing}\r\n\r\n");
+        for length in [content.len(), content.len() - 1, 4, 0] {
+            let mut client = connect(&front, ConnectionProtocol::Http1);
+            client.write_all(format!("{head}{}", &content[..length]).as_bytes()).await.unwrap();
+            let answer = received(&mut client).await;
+            assert!(answer.ends_with("well"), "{answer}");
+            let is_told = answer.contains("connection: close\r\n");
+            assert_eq!(is_told, length < content.len(), "{framing}, {length} bytes");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_answer_and_the_content_that_it_comes_before_go_on_to_their_ends() {
+    let front = front(|req| answer(req.body)).await;
+    let mut client = connect(&front, ConnectionProtocol::Http1);
+    client.write_all(b"POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 9\r\n\r\nall").await.unwrap();
+    let answer = received(&mut client).await;
+    assert!(answer.contains("connection: close\r\n") && answer.ends_with("all"), "{answer}");
+    for piece in [" of", " it"] {
+        client.write_all(piece.as_bytes()).await.unwrap();
+        assert_eq!(received(&mut client).await, piece);
+    }
+    assert_eq!(received(&mut client).await, "");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_head_that_stops_in_its_midst_does_not_rest() {
     let front = front(|_| answer(Body::Full("well".into()))).await;
