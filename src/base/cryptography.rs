@@ -25,16 +25,16 @@ const SUITES: [CipherSuite; 9] = [
 const GROUPS: [&dyn SupportedKxGroup; 4] =
     [kx_group::X25519MLKEM768, kx_group::X25519, kx_group::SECP256R1, kx_group::SECP384R1];
 
-/// The longest record that clients are sent, in bytes of its fragment and the five
-/// before that. Sealed by TLS 1.3 it takes 16 KiB, for which the allocator has a size;
-/// with 22 bytes more, as it may be (RFC 8446 s5.2), the next size is 20 KiB.
-pub const RECORD: usize = FULL_RECORD + 5;
+/// What a full record that clients are sent has of content, in bytes: a little less than
+/// it may (RFC 8446 s5.1), so that with all that encryption adds it fits 16 KiB, after
+/// which the allocator's next size has 4 KiB more.
+pub const FULL_FRAGMENT: usize = (16 << 10) - 29;
 
-/// What a full record has of content, in bytes.
-pub const FULL_RECORD: usize = (16 << 10) - 22;
+/// The same as rustls has it, with the head of the record.
+pub const MAX_FRAGMENT_SIZE: usize = FULL_FRAGMENT + 5;
 
-/// All of it is of AWS-LC, but for what encrypts on processors that ring has
-/// faster code for.
+/// All of it is of AWS-LC, but for what encrypts, with the hashes of the cipher suites,
+/// on processors that ring has faster code for.
 pub fn provider() -> Arc<CryptoProvider> {
     let cipher_suites = suites_of(fastest());
     Arc::new(CryptoProvider { cipher_suites, kx_groups: GROUPS.to_vec(), ..default_provider() })

@@ -4,7 +4,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -29,6 +29,28 @@ pub(super) struct ContentPace {
     pub(super) min_rate: u64,
 }
 
+/// How far a request's content is read.
+#[derive(Debug)]
+pub(super) struct Reading {
+    /// To its end.
+    is_over: AtomicBool,
+    /// True if it was said how long it is.
+    pub(super) has_length: bool,
+}
+
+impl Reading {
+    /// Of content that nobody has read yet.
+    pub(super) fn begin(content: &impl HttpBody) -> Arc<Self> {
+        let has_length = content.size_hint().exact().is_some();
+        Arc::new(Self { is_over: AtomicBool::new(false), has_length })
+    }
+
+    /// True once all was read.
+    pub(super) fn is_over(&self) -> bool {
+        self.is_over.load(Relaxed)
+    }
+}
+
 /// Content as it comes from a client.
 pub(super) struct Content<B> {
     incoming: B,
@@ -36,19 +58,20 @@ pub(super) struct Content<B> {
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
     received: Arc<AtomicU64>,
+    reading: Arc<Reading>,
     waiting_since: Option<Instant>,
     waited: Duration,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl<B> Content<B> {
-    /// Counts what comes into `received`.
+    /// Counts what comes into `received`, and notes its end in `reading`.
     pub(super) fn new(
         incoming: B,
         pace: ContentPace,
         clock: Arc<dyn Clock>,
         metrics: Arc<Metrics>,
-        received: Arc<AtomicU64>,
+        (received, reading): (Arc<AtomicU64>, Arc<Reading>),
     ) -> Self {
         Self {
             incoming,
@@ -56,6 +79,7 @@ impl<B> Content<B> {
             clock,
             metrics,
             received,
+            reading,
             waiting_since: None,
             waited: Duration::ZERO,
             timer: None,
@@ -103,7 +127,11 @@ impl<B: HttpBody<Data = Bytes, Error = BodyError> + Unpin> HttpBody for Content<
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.get_mut();
-        match Pin::new(&mut this.incoming).poll_frame(context) {
+        let polled = Pin::new(&mut this.incoming).poll_frame(context);
+        if matches!(polled, Poll::Ready(None)) || this.incoming.is_end_stream() {
+            this.reading.is_over.store(true, Relaxed);
+        }
+        match polled {
             Poll::Ready(Some(Ok(frame))) => Poll::Ready(Some(this.arrived(&frame).map(|()| frame))),
             ended @ Poll::Ready(_) => ended,
             Poll::Pending => this.poll_timeout(context).map(|error| Some(Err(error))),

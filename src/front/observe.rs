@@ -11,6 +11,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::time::Instant;
 
 use super::Front;
+use super::content::Reading;
 use super::pace::Pace;
 use crate::exchange::{Body, BodyError, ExchangeEnd, ExchangeRecord};
 
@@ -25,6 +26,8 @@ pub(super) struct Observation {
     pub(super) received: Instant,
     /// Bytes of content received so far, where the request has content.
     pub(super) bytes_in: Option<Arc<AtomicU64>>,
+    /// How far that is read.
+    pub(super) reading: Option<Arc<Reading>>,
     pub(super) record: ExchangeRecord,
 }
 

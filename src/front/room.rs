@@ -7,8 +7,9 @@ use std::task::{Context, Poll};
 
 use futures_util::task::AtomicWaker;
 
-/// So many bytes are written before a client is given more.
-const MUCH: usize = 16 << 10;
+/// So many bytes are written before a client is given more: less than most pieces of
+/// long content have.
+const MUCH: usize = 4 << 10;
 
 /// Whether a client has room, which the task of its connection asks and tells.
 #[derive(Debug, Default)]

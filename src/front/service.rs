@@ -19,7 +19,7 @@ use http::{HeaderValue, Method, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::service::Service;
 
-use super::content::{Content, ContentPace};
+use super::content::{Content, ContentPace, Reading};
 use super::observe::{Observation, Observed};
 use super::pace::Pace;
 use super::respond::{self, Outgoing};
@@ -105,6 +105,7 @@ impl ConnectionService {
             pace: Arc::clone(&self.pace),
             received: clock.now(),
             bytes_in: None,
+            reading: None,
             record: ExchangeRecord {
                 started: clock.wall(),
                 head_time: None,
@@ -152,10 +153,12 @@ impl ConnectionService {
         record.host = normal.target.host.value().clone();
         let body = content.map_or(Body::Empty, |content| {
             let received = Arc::new(AtomicU64::new(0));
+            let reading = Reading::begin(&content);
             observation.bytes_in = Some(Arc::clone(&received));
+            observation.reading = Some(Arc::clone(&reading));
             let metrics = Arc::clone(&front.telemetry.metrics);
             let pace = content_pace(head, &serving.limits);
-            Body::boxed(Content::new(content, pace, Arc::clone(&front.clock), metrics, received))
+            Body::boxed(Content::new(content, pace, Arc::clone(&front.clock), metrics, (received, reading)))
         });
         Ok(Box::new(Request {
             method: std::mem::take(&mut head.method),
@@ -291,10 +294,12 @@ impl UnderWay {
         res
     }
 
-    /// True if the answer comes before the end of the request's content: hyper reads no
-    /// more of that once nobody else does, and closes the connection (RFC 9112 s9.6).
+    /// True if the answer comes before the end of the request's content, of which hyper
+    /// reads no more once nobody else does: it closes the connection (RFC 9112 s9.6),
+    /// unless the rest is there in one piece, as content of a known length is.
     fn is_early(&self) -> bool {
-        self.observation.bytes_in.is_some() && self.observation.pace.is_amid_content()
+        let may_close = |reading: &Reading| !reading.has_length || self.observation.pace.is_amid_content();
+        self.observation.reading.as_deref().is_some_and(|reading| !reading.is_over() && may_close(reading))
     }
 
     /// True if the client would take `status` for the agreement to a tunnel: to a

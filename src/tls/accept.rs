@@ -16,6 +16,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use super::config::{Guarded, H2, Tls};
 use super::plaintext::Plaintext;
 use super::subject;
+use crate::base::FULL_FRAGMENT;
 use crate::certs::{ACME_TLS_ALPN, is_challenge};
 use crate::exchange::{ClientCertificate, TlsClient, TlsSession};
 use crate::fields::client_cert;
@@ -24,7 +25,7 @@ use crate::telemetry::metrics::Limit;
 
 /// Plaintext that a connection takes before it has to be written, in bytes:
 /// four records of full size, so that large bodies go out in few writes.
-const BUFFER_LIMIT: usize = 64 * 1024;
+const BUFFER_LIMIT: usize = 4 * FULL_FRAGMENT;
 
 /// A fatal alert (RFC 8446 s6) of the kind unrecognized_name (RFC 6066 s3), in a
 /// record of its own: before a handshake it is not encrypted.

@@ -11,7 +11,7 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{ConfigBuilder, ServerConfig, WantsVerifier};
 
 use super::tickets::Tickets;
-use crate::base::{Clock, RECORD, provider};
+use crate::base::{Clock, MAX_FRAGMENT_SIZE, provider};
 use crate::certs::{self, ACME_TLS_ALPN, CertError, Certificates};
 use crate::config::model::ClientAuth;
 use crate::config::{ByHost, Config};
@@ -139,7 +139,7 @@ fn server_config(
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     config.max_early_data_size = 0;
-    config.max_fragment_size = Some(RECORD);
+    config.max_fragment_size = Some(MAX_FRAGMENT_SIZE);
     // RFC 8879, by what the features of rustls bring; each certificate once. What
     // is kept is compressed with great care, so nothing is if not all can be.
     let kept = certs.most() * config.cert_compressors.len();

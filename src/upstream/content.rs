@@ -142,10 +142,10 @@ impl HttpBody for ResponseContent {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.get_mut();
+        this.has(0);
         if this.in_use.is_none() {
             return Poll::Ready(None);
         }
-        this.has(0);
         loop {
             match Pin::new(&mut this.incoming).poll_frame(context) {
                 Poll::Ready(Some(Ok(frame))) => {

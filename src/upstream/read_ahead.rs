@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use super::slots::Slots;
-use crate::base::FULL_RECORD;
+use crate::base::FULL_FRAGMENT;
 
 /// So many responses of one server at a time are few.
 const FEW: usize = 64;
@@ -14,19 +14,20 @@ const FEW: usize = 64;
 /// So many bytes that their readers have not passed on are few.
 const FEW_BYTES: usize = 1 << 20;
 
-/// What is read at once where any of them is many, in bytes: nothing is left of it for
-/// another record.
-const LEAST: usize = FULL_RECORD;
+/// What is read at once where any of them is many, in bytes: of content alone no more
+/// than a record takes.
+const LEAST: usize = FULL_FRAGMENT;
 
 /// What is read at once where both are few, in bytes.
-const MOST: usize = 4 * FULL_RECORD;
+const MOST: usize = 4 * FULL_FRAGMENT;
 
-/// What hyper needs to have space for, in bytes. It doubles that while reads fill it,
-/// which none does.
+/// What hyper needs to have space for, in bytes. It doubles that while reads fill it, which
+/// the largest do not.
 pub(super) const SPACE: usize = 64 << 10;
 const _: () = assert!(MOST < SPACE);
 
-/// What the readers of one server's responses were given and have not passed on.
+/// What the readers of one server's responses were given, and have not asked for more
+/// since. Last pieces are not among it: with them a response is over here.
 #[derive(Debug, Default)]
 pub(super) struct Unread(AtomicUsize);
 
@@ -90,7 +91,7 @@ mod tests {
     #[test]
     fn the_more_responses_there_are_the_less_each_one_holds() {
         for (responses, records) in [(0, 4), (1, 4), (64, 4), (65, 1), (100_000, 1)] {
-            assert_eq!(piece(responses, 0), records * FULL_RECORD, "{responses}");
+            assert_eq!(piece(responses, 0), records * FULL_FRAGMENT, "{responses}");
         }
     }
 

@@ -42,14 +42,14 @@ fn what_one_library_seals_the_other_opens() {
 }
 
 #[test]
-fn a_full_record_takes_16_kib() {
+fn a_full_record_fits_16_kib() {
     let (mut server, _client) = connected(provider(), provider(), &identity(&PKCS_ECDSA_P256_SHA256));
     let mut sealed = Vec::new();
-    server.writer().write_all(&[7; 2 * FULL_RECORD]).unwrap();
+    server.writer().write_all(&[7; 2 * FULL_FRAGMENT]).unwrap();
     while server.wants_write() {
         server.write_tls(&mut sealed).unwrap();
     }
-    assert_eq!(sealed.len(), 2 * (16 << 10));
+    assert_eq!(sealed.len(), 2 * ((16 << 10) - 7));
 }
 
 /// The other first.
@@ -87,7 +87,7 @@ fn connected(
         .with_no_client_auth()
         .with_single_cert(vec![identity.cert.der().clone()], key.into())
         .unwrap();
-    config.max_fragment_size = Some(RECORD);
+    config.max_fragment_size = Some(MAX_FRAGMENT_SIZE);
     let mut server = ServerConnection::new(Arc::new(config)).unwrap();
     let mut roots = RootCertStore::empty();
     roots.add(identity.cert.der().clone()).unwrap();

@@ -183,7 +183,8 @@ impl Sending {
         Poll::Ready(is_last.then_some(Sent::Over))
     }
 
-    /// Has what comes next wait to be sent; says how all ended, if it did.
+    /// Has content that comes wait to be sent, and sends what ends it; says how all ended,
+    /// if it did.
     fn take(&mut self, frame: Option<Result<Frame<Bytes>, BodyError>>) -> Option<Sent> {
         let frame = match frame {
             Some(Ok(frame)) => frame,
