@@ -128,7 +128,13 @@ impl<B: HttpBody<Data = Bytes, Error = BodyError> + Unpin> HttpBody for Content<
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.get_mut();
         let polled = Pin::new(&mut this.incoming).poll_frame(context);
-        if matches!(polled, Poll::Ready(None)) || this.incoming.is_end_stream() {
+        let is_over = match &polled {
+            // Behind trailers there is nothing, and nobody asks.
+            Poll::Ready(Some(Ok(frame))) => frame.is_trailers() || this.incoming.is_end_stream(),
+            Poll::Ready(None) => true,
+            Poll::Ready(Some(Err(_))) | Poll::Pending => false,
+        };
+        if is_over {
             this.reading.is_over.store(true, Relaxed);
         }
         match polled {
