@@ -284,8 +284,7 @@ impl UnderWay {
         // That of hyper stands still after the clock was put back.
         let clock = &self.observation.front.clock;
         fields.entry(DATE).or_insert_with(|| date::value(clock.wall()));
-        let closes = close || self.observation.front.draining.is_cancelled() || self.is_early();
-        if self.is_http1 && closes {
+        if self.is_http1 && (close || self.observation.front.draining.is_cancelled() || self.is_early()) {
             fields.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         let mut res = http::Response::new(Observed::new(body, self.observation, !self.is_http1));
@@ -298,8 +297,8 @@ impl UnderWay {
     /// reads no more once nobody else does: it closes the connection (RFC 9112 s9.6),
     /// unless the rest is there in one piece, as content of a known length is.
     fn is_early(&self) -> bool {
-        let may_close = |reading: &Reading| !reading.has_length || self.observation.pace.is_amid_content();
-        self.observation.reading.as_deref().is_some_and(|reading| !reading.is_over() && may_close(reading))
+        let Some(reading) = &self.observation.reading else { return false };
+        !reading.is_over() && (!reading.has_length || self.observation.pace.is_amid_content())
     }
 
     /// True if the client would take `status` for the agreement to a tunnel: to a
