@@ -33,6 +33,10 @@ pub const FULL_FRAGMENT: usize = (16 << 10) - 29;
 /// The same as rustls has it, with the head of the record.
 pub const MAX_FRAGMENT_SIZE: usize = FULL_FRAGMENT + 5;
 
+/// What a client is sent at once, in bytes: full records enough for long content to go
+/// out in few writes.
+pub const SENT_AT_ONCE: usize = 4 * FULL_FRAGMENT;
+
 /// All of it is of AWS-LC, but for what encrypts, with the hashes of the cipher suites,
 /// on processors that ring has faster code for.
 pub fn provider() -> Arc<CryptoProvider> {

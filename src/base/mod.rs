@@ -17,7 +17,7 @@ mod tasks;
 pub use allocation::allocated;
 pub use backoff::Backoff;
 pub use clock::{Clock, ManualClock, SystemClock};
-pub use cryptography::{FULL_FRAGMENT, MAX_FRAGMENT_SIZE, provider};
+pub use cryptography::{FULL_FRAGMENT, MAX_FRAGMENT_SIZE, SENT_AT_ONCE, provider};
 pub use file_mark::FileMark;
 pub use memory::{Memory, MemoryUse};
 pub use random::{random_below, random_id, random_unit};

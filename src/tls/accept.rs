@@ -16,16 +16,12 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use super::config::{Guarded, H2, Tls};
 use super::plaintext::Plaintext;
 use super::subject;
-use crate::base::FULL_FRAGMENT;
+use crate::base::SENT_AT_ONCE;
 use crate::certs::{ACME_TLS_ALPN, is_challenge};
 use crate::exchange::{ClientCertificate, TlsClient, TlsSession};
 use crate::fields::client_cert;
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::Limit;
-
-/// Plaintext that a connection takes before it has to be written, in bytes:
-/// four records of full size, so that large bodies go out in few writes.
-const BUFFER_LIMIT: usize = 4 * FULL_FRAGMENT;
 
 /// A fatal alert (RFC 8446 s6) of the kind unrecognized_name (RFC 6066 s3), in a
 /// record of its own: before a handshake it is not encrypted.
@@ -127,7 +123,7 @@ where
         Asked::Challenge => None,
     };
     let config = guarded.map_or(tls.open(), |guarded| &guarded.config);
-    let limit_buffer = |connection: &mut ServerConnection| connection.set_buffer_limit(Some(BUFFER_LIMIT));
+    let limit_buffer = |connection: &mut ServerConnection| connection.set_buffer_limit(Some(SENT_AT_ONCE));
     let ended = begun.into_stream_with(Arc::clone(config), limit_buffer);
     let mut stream = Box::new(ended.await.map_err(HandshakeError::from_io)?);
     let connection = stream.get_ref().1;

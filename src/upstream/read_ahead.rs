@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use super::slots::Slots;
-use crate::base::FULL_FRAGMENT;
+use crate::base::{FULL_FRAGMENT, SENT_AT_ONCE};
 
 /// So many responses of one server at a time are few.
 const FEW: usize = 64;
@@ -18,8 +18,13 @@ const FEW_BYTES: usize = 1 << 20;
 /// than a record takes.
 const LEAST: usize = FULL_FRAGMENT;
 
-/// What is read at once where both are few, in bytes.
-const MOST: usize = 4 * FULL_FRAGMENT;
+/// What goes with content when it is passed on, in bytes at most: a head that is longer
+/// than the one it came with, or the size of a chunk.
+const AROUND: usize = 1 << 10;
+
+/// What is read at once where both are few, in bytes: with what goes with it, no more
+/// than a client is sent at once. What is over, a few bytes, would be written alone.
+const MOST: usize = SENT_AT_ONCE - AROUND;
 
 /// What hyper needs to have space for, in bytes. It doubles that while reads fill it, which
 /// the largest do not.
@@ -90,8 +95,8 @@ mod tests {
 
     #[test]
     fn the_more_responses_there_are_the_less_each_one_holds() {
-        for (responses, records) in [(0, 4), (1, 4), (64, 4), (65, 1), (100_000, 1)] {
-            assert_eq!(piece(responses, 0), records * FULL_FRAGMENT, "{responses}");
+        for (responses, most) in [(0, MOST), (1, MOST), (64, MOST), (65, LEAST), (100_000, LEAST)] {
+            assert_eq!(piece(responses, 0), most, "{responses}");
         }
     }
 
