@@ -127,9 +127,10 @@ impl Selected {
         rules: &CacheRules,
         (cache, age): (CacheStatus, Duration),
     ) -> Self {
-        let made = |coding| stored.encoded(coding).cloned();
-        let selected = Self::of(&stored.head, stored.head.response_fields(), content, cache);
-        selected.aged(age).represented(req, &stored.head, rules, made)
+        let representation = representation(req, &stored.head, &content, rules);
+        let fields = stored.head.response_fields(representation != Representation::Only);
+        let selected = Self::of(&stored.head, fields, content, cache).aged(age);
+        selected.represented(representation, |coding| stored.encoded(coding).cloned())
     }
 
     /// The same, of an age that the client is told (RFC 9111 s5.1).
@@ -142,21 +143,16 @@ impl Selected {
     /// there is of the content in a coding.
     fn represented(
         mut self,
-        req: &RequestHead<'_>,
-        head: &StoredHead,
-        rules: &CacheRules,
+        representation: Representation,
         made: impl FnOnce(Coding) -> Option<Made>,
     ) -> Self {
-        match self.representation(req, head, rules) {
-            Representation::Only => return self,
-            Representation::Identity => {}
-            Representation::Encoded(coding) => match made(coding) {
+        if let Representation::Encoded(coding) = representation {
+            match made(coding) {
                 Some(Made::Shorter(bytes)) => return self.encoded(coding, bytes),
                 Some(Made::NotShorter) => {}
                 None => self.coded_soon = Some(coding),
-            },
+            }
         }
-        head.add_vary(&mut self.fields);
         self
     }
 
@@ -169,15 +165,12 @@ impl Selected {
 
     /// The same content for a client that gets it as it came, where others may
     /// get it in a coding.
-    pub(super) fn varying(self, req: &RequestHead<'_>, head: &StoredHead, rules: &CacheRules) -> Self {
-        self.represented(req, head, rules, |_| None)
-    }
-
-    fn representation(&self, req: &RequestHead<'_>, head: &StoredHead, rules: &CacheRules) -> Representation {
-        match encode::is_encodable(&self.content) {
-            true => policy::representation(req, head, self.content.length(), rules),
-            false => Representation::Only,
+    pub(super) fn varying(mut self, req: &RequestHead<'_>, head: &StoredHead, rules: &CacheRules) -> Self {
+        let representation = representation(req, head, &self.content, rules);
+        if representation != Representation::Only {
+            head.add_vary(&mut self.fields);
         }
+        self.represented(representation, |_| None)
     }
 
     /// What `req` gets of it: all, a part, or the news that it has it already.
@@ -267,6 +260,18 @@ impl Selected {
     fn whole(self) -> Box<Response> {
         let Self { status, fields, content, facts, .. } = self;
         Box::new(Response { status, fields, body: content.whole(), facts, tunnel: None })
+    }
+}
+
+fn representation(
+    req: &RequestHead<'_>,
+    head: &StoredHead,
+    content: &Content,
+    rules: &CacheRules,
+) -> Representation {
+    match encode::is_encodable(content) {
+        true => policy::representation(req, head, content.length(), rules),
+        false => Representation::Only,
     }
 }
 

@@ -8,6 +8,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::cache_status::CACHE_STATUS;
+use super::vary;
 
 /// Maps that are made of stored fields have room for as many more, such as Age
 /// and Cache-Status.
@@ -84,14 +85,18 @@ impl CompactFields {
 
     /// The same with a place for Age and one for Cache-Status, which every response
     /// that is made of stored fields gets: an empty value, unless they have it already.
-    pub fn to_response_map(&self) -> HeaderMap {
-        recent::map_of(self)
+    /// Where the response `varies` on Accept-Encoding, they say so.
+    pub fn to_response_map(&self, varies: bool) -> HeaderMap {
+        recent::map_of(self, varies)
     }
 
-    fn make_response_map(&self) -> HeaderMap {
+    fn make_response_map(&self, varies: bool) -> HeaderMap {
         let mut map = self.to_map();
         for name in [header::AGE, CACHE_STATUS] {
             map.entry(name).or_insert(HeaderValue::from_static(""));
+        }
+        if varies {
+            vary::add_accept_encoding(&mut map);
         }
         map
     }
@@ -208,7 +213,7 @@ mod tests {
             let compact = CompactFields::of(&fields);
             prop_assert_eq!(compact.to_map(), fields.clone());
             for _ in 0..3 {
-                let mut response = compact.to_response_map();
+                let mut response = compact.to_response_map(false);
                 prop_assert_eq!(response.remove(header::AGE), Some(HeaderValue::from_static("")));
                 prop_assert_eq!(response.remove(CACHE_STATUS), Some(HeaderValue::from_static("")));
                 prop_assert_eq!(response, fields.clone());

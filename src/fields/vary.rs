@@ -1,7 +1,7 @@
 //! `Vary` (RFC 9110 s12.5.5), and the comparison of the fields it names
 //! (RFC 9111 s4.1).
 
-use http::{HeaderMap, HeaderName, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::accept_encoding::AcceptEncoding;
 use super::list;
@@ -31,6 +31,24 @@ impl Vary {
             None => Self::Unknown,
         }
     }
+}
+
+/// What depends on Accept-Encoding and nothing else.
+const ON_ACCEPT_ENCODING: HeaderValue = HeaderValue::from_static("Accept-Encoding");
+
+/// Says of a response that it depends on Accept-Encoding, besides what it says already.
+pub fn add_accept_encoding(fields: &mut HeaderMap) {
+    if !fields.contains_key(header::VARY) {
+        fields.insert(header::VARY, ON_ACCEPT_ENCODING);
+        return;
+    }
+    let names_it = |member: &[u8]| member == b"*" || member.eq_ignore_ascii_case(b"accept-encoding");
+    if list::field_members(fields, &header::VARY).any(names_it) {
+        return;
+    }
+    let lines: Vec<&[u8]> = fields.get_all(header::VARY).iter().map(HeaderValue::as_bytes).collect();
+    let value = HeaderValue::try_from([&lines.join(&b", "[..]), &b", Accept-Encoding"[..]].concat());
+    fields.insert(header::VARY, value.unwrap_or(ON_ACCEPT_ENCODING));
 }
 
 /// Longer lists are compared in the order in which they were sent.

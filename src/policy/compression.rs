@@ -8,7 +8,7 @@
 
 use http::header::{
     ACCEPT_ENCODING, ACCEPT_RANGES, AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH,
-    CONTENT_RANGE, CONTENT_TYPE, COOKIE, ETAG, IF_MATCH, RANGE, VARY,
+    CONTENT_RANGE, CONTENT_TYPE, COOKIE, ETAG, IF_MATCH, RANGE,
 };
 use http::{HeaderMap, HeaderValue, StatusCode};
 
@@ -20,7 +20,7 @@ use crate::fields::cache_control::{self, NoCache, ResponseDirectives};
 use crate::fields::client_cert::CLIENT_CERT_FIELDS;
 use crate::fields::coding::Coding;
 use crate::fields::entity_tag::EntityTag;
-use crate::fields::{list, media_type};
+use crate::fields::{media_type, vary};
 
 /// What a route says of compression.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,7 +105,7 @@ impl StoredHead {
     /// they depend on Accept-Encoding (RFC 9110 s12.5.5).
     pub fn add_vary(&self, fields: &mut HeaderMap) {
         if !self.selecting.names(&ACCEPT_ENCODING) {
-            add_vary(fields);
+            vary::add_accept_encoding(fields);
         }
     }
 }
@@ -117,7 +117,7 @@ impl StoredHead {
 /// not byte for byte (RFC 9110 s8.8.1); what is true only of the identity's
 /// bytes is taken out (s14.3, RFC 9530).
 pub fn encode_fields(fields: &mut HeaderMap, coding: Coding, length: Option<u64>) {
-    add_vary(fields);
+    vary::add_accept_encoding(fields);
     fields.insert(CONTENT_ENCODING, HeaderValue::from_static(coding.as_str()));
     match length {
         Some(length) => fields.insert(CONTENT_LENGTH, HeaderValue::from(length)),
@@ -135,23 +135,6 @@ pub fn encode_fields(fields: &mut HeaderMap, coding: Coding, length: Option<u64>
 fn weakened(tag: EntityTag<'_>) -> HeaderValue {
     let text = [b"W/\"", tag.opaque, b"\""].concat();
     HeaderValue::try_from(text).expect("a field value")
-}
-
-/// What depends on Accept-Encoding and nothing else.
-const VARYING: HeaderValue = HeaderValue::from_static("Accept-Encoding");
-
-fn add_vary(fields: &mut HeaderMap) {
-    if !fields.contains_key(VARY) {
-        fields.insert(VARY, VARYING);
-        return;
-    }
-    let names_it = |member: &[u8]| member == b"*" || member.eq_ignore_ascii_case(b"accept-encoding");
-    if list::field_members(fields, &VARY).any(names_it) {
-        return;
-    }
-    let lines: Vec<&[u8]> = fields.get_all(VARY).iter().map(HeaderValue::as_bytes).collect();
-    let value = HeaderValue::try_from([&lines.join(&b", "[..]), &b", Accept-Encoding"[..]].concat());
-    fields.insert(VARY, value.unwrap_or(VARYING));
 }
 
 #[cfg(test)]
@@ -265,7 +248,11 @@ mod tests {
             let head = stored_from(&lines, now());
             let mut sent = head.fields();
             head.add_vary(&mut sent);
-            assert!(sent.get_all("vary").iter().eq(expected), "{sent:?}");
+            for sent in [sent, head.response_fields(true), head.response_fields(true)] {
+                assert!(sent.get_all("vary").iter().eq(expected), "{sent:?}");
+            }
+            let stored: Vec<_> = lines.iter().map(|(_, line)| *line).collect();
+            assert!(head.response_fields(false).get_all("vary").iter().eq(stored));
         }
     }
 }

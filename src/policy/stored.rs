@@ -121,9 +121,10 @@ impl StoredHead {
     }
 
     /// The same for a response to a client: Age and Cache-Status have their place, with
-    /// an empty value.
-    pub fn response_fields(&self) -> HeaderMap {
-        self.fields.to_response_map()
+    /// an empty value. Where it `varies`, they say that they depend on Accept-Encoding
+    /// (RFC 9110 s12.5.5), as after [`StoredHead::add_vary`].
+    pub fn response_fields(&self, varies: bool) -> HeaderMap {
+        self.fields.to_response_map(varies && !self.selecting.names(&header::ACCEPT_ENCODING))
     }
 
     /// The first value of a stored field.

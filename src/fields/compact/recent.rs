@@ -23,12 +23,12 @@ thread_local! {
     static RECENT: RefCell<Recent> = RefCell::default();
 }
 
-/// The map of these fields.
-pub(super) fn map_of(fields: &CompactFields) -> HeaderMap {
+/// The map of these fields, for a response that `varies` on Accept-Encoding or not.
+pub(super) fn map_of(fields: &CompactFields, varies: bool) -> HeaderMap {
     if fields.text.len() > LONGEST || fields.count > MOST_FIELDS {
-        return fields.make_response_map();
+        return fields.make_response_map(varies);
     }
-    RECENT.with_borrow_mut(|recent| recent.map_of(fields))
+    RECENT.with_borrow_mut(|recent| recent.map_of(fields, varies))
 }
 
 #[derive(Default)]
@@ -40,36 +40,48 @@ struct Recent {
 /// Room for one map.
 #[derive(Default)]
 struct Place {
-    kept: Option<(Bytes, HeaderMap)>,
+    kept: Option<Kept>,
     /// The text that was asked for in vain since the kept one was used.
     asked: usize,
 }
 
+/// A map, with what it was made of.
+struct Kept {
+    text: Bytes,
+    varies: bool,
+    map: HeaderMap,
+}
+
+impl Kept {
+    fn is_of(&self, fields: &CompactFields, varies: bool) -> bool {
+        let place = |text: &Bytes| (text.as_ptr() as usize, text.len());
+        place(&self.text) == place(&fields.text) && self.varies == varies
+    }
+}
+
 impl Recent {
-    fn map_of(&mut self, fields: &CompactFields) -> HeaderMap {
+    fn map_of(&mut self, fields: &CompactFields, varies: bool) -> HeaderMap {
         if self.places.is_empty() {
             self.places.resize_with(KEPT, Place::default);
         }
         let address = fields.text.as_ptr() as usize;
         match self.places.get_mut(place_of(address)) {
-            Some(place) => place.map_of(fields, address),
-            None => fields.make_response_map(),
+            Some(place) => place.map_of(fields, varies, address),
+            None => fields.make_response_map(varies),
         }
     }
 }
 
 impl Place {
-    fn map_of(&mut self, fields: &CompactFields, address: usize) -> HeaderMap {
-        if let Some((text, map)) = &self.kept
-            && (text.as_ptr() as usize, text.len()) == (address, fields.text.len())
-        {
+    fn map_of(&mut self, fields: &CompactFields, varies: bool, address: usize) -> HeaderMap {
+        if let Some(kept) = self.kept.as_ref().filter(|kept| kept.is_of(fields, varies)) {
             self.asked = 0;
-            return map.clone();
+            return kept.map.clone();
         }
-        let map = fields.make_response_map();
+        let map = fields.make_response_map(varies);
         // What is asked for once displaces nothing.
         if self.asked == address {
-            self.kept = Some((fields.text.clone(), map.clone()));
+            self.kept = Some(Kept { text: fields.text.clone(), varies, map: map.clone() });
         }
         self.asked = address;
         map
@@ -98,7 +110,7 @@ mod tests {
         let address = fields.text.as_ptr() as usize;
         RECENT.with_borrow(|recent| {
             let kept = recent.places.get(place_of(address)).and_then(|place| place.kept.as_ref());
-            kept.is_some_and(|(text, _)| text.as_ptr() as usize == address)
+            kept.is_some_and(|kept| kept.text.as_ptr() as usize == address)
         })
     }
 
@@ -107,12 +119,12 @@ mod tests {
         let one = fields("1");
         assert!(!is_kept(&one));
         for kept in [false, true, true] {
-            assert_eq!(map_of(&one)[header::ETAG], "1");
+            assert_eq!(map_of(&one, false)[header::ETAG], "1");
             assert_eq!(is_kept(&one), kept);
         }
-        let mut changed = map_of(&one);
+        let mut changed = map_of(&one, false);
         changed.insert(header::AGE, HeaderValue::from_static("7"));
-        assert_eq!(map_of(&one)[header::AGE], "");
+        assert_eq!(map_of(&one, false)[header::AGE], "");
     }
 
     #[test]
@@ -120,7 +132,7 @@ mod tests {
         let all: Vec<_> = (0..4 * KEPT).map(|number| fields(&number.to_string())).collect();
         for _ in 0..3 {
             for (number, one) in all.iter().enumerate() {
-                let map = (map_of(one), map_of(one));
+                let map = (map_of(one, false), map_of(one, false));
                 assert_eq!(map.0[header::ETAG], number.to_string().as_str());
                 assert_eq!(map.0, map.1);
             }
@@ -129,7 +141,7 @@ mod tests {
         for number in 0..100 {
             let one = fields(&number.to_string());
             for _ in 0..3 {
-                assert_eq!(map_of(&one)[header::ETAG], number.to_string().as_str());
+                assert_eq!(map_of(&one, false)[header::ETAG], number.to_string().as_str());
             }
         }
     }
@@ -137,10 +149,10 @@ mod tests {
     #[test]
     fn what_is_asked_for_once_displaces_nothing() {
         let popular = fields("popular");
-        map_of(&popular);
-        map_of(&popular);
+        map_of(&popular, false);
+        map_of(&popular, false);
         let others: Vec<_> = (0..4 * KEPT).map(|number| fields(&number.to_string())).collect();
-        others.iter().for_each(|one| drop(map_of(one)));
+        others.iter().for_each(|one| drop(map_of(one, false)));
         assert!(is_kept(&popular));
     }
 
@@ -148,7 +160,7 @@ mod tests {
     fn what_is_large_is_not_kept() {
         let large = fields(&"x".repeat(LONGEST + 1));
         for _ in 0..3 {
-            map_of(&large);
+            map_of(&large, false);
             assert!(!is_kept(&large));
         }
     }
