@@ -13,6 +13,7 @@ use super::reader::Reader;
 use super::slices::SliceReader;
 use super::store::{FileBody, Sliced, StoredBody, StoredResponse};
 use crate::exchange::{Body, Facts, Response};
+use crate::fields::age;
 use crate::fields::cache_status::CacheStatus;
 use crate::fields::coding::Coding;
 use crate::fields::range::{ContentRange, Span};
@@ -135,7 +136,7 @@ impl Selected {
 
     /// The same, of an age that the client is told (RFC 9111 s5.1).
     pub(super) fn aged(mut self, age: Duration) -> Self {
-        self.fields.insert(AGE, HeaderValue::from(age.as_secs()));
+        self.fields.insert(AGE, age::value(age));
         self
     }
 

@@ -3,6 +3,7 @@
 
 use http::HeaderMap;
 
+use crate::fields::accept_encoding::AcceptEncoding;
 use crate::fields::cache_control::RequestDirectives;
 
 /// What a request asks of caches, and whether it may be one user's own.
@@ -10,6 +11,8 @@ use crate::fields::cache_control::RequestDirectives;
 pub struct Asks {
     /// Its directives (RFC 9111 s5.2.1).
     pub(super) directives: RequestDirectives,
+    /// The codings it takes (RFC 9110 s12.5.3); `None` if it says nothing of them.
+    pub(super) codings: Option<AcceptEncoding>,
     /// It has If-Match or If-Unmodified-Since (RFC 9110 s13.1.1, s13.1.4).
     pub(super) expects_a_state: bool,
     /// It has If-None-Match or If-Modified-Since (RFC 9110 s13.1.2, s13.1.3).
@@ -26,11 +29,12 @@ impl Asks {
     /// Reads them of the fields of a request.
     pub fn of(fields: &HeaderMap) -> Self {
         let mut asks = Self::default();
-        let mut has_directives = false;
+        let (mut has_directives, mut has_codings) = (false, false);
         // By their text: to compare with the name of each costs four times as much.
         for name in fields.keys() {
             match name.as_str() {
                 "cache-control" | "pragma" => has_directives = true,
+                "accept-encoding" => has_codings = true,
                 "if-match" | "if-unmodified-since" => asks.expects_a_state = true,
                 "if-none-match" | "if-modified-since" => asks.has_validators = true,
                 "range" | "if-range" => asks.has_range = true,
@@ -41,6 +45,9 @@ impl Asks {
         }
         if has_directives {
             asks.directives = RequestDirectives::of(fields);
+        }
+        if has_codings {
+            asks.codings = AcceptEncoding::of(fields);
         }
         asks
     }
@@ -55,9 +62,11 @@ mod tests {
     #[test]
     fn each_field_is_seen() {
         let plain = Asks::default();
+        let codings = AcceptEncoding::of(&fields(&[("accept-encoding", "gzip, br;q=0.5")])).unwrap();
         let no_cache = RequestDirectives { no_cache: true, ..RequestDirectives::default() };
         for (name, value, expected) in [
             ("accept", "*/*", plain),
+            ("accept-encoding", "gzip, br;q=0.5", Asks { codings: Some(codings), ..plain }),
             ("cache-control", "no-cache", Asks { directives: no_cache, ..plain }),
             ("pragma", "no-cache", Asks { directives: no_cache, ..plain }),
             ("if-match", "*", Asks { expects_a_state: true, ..plain }),

@@ -15,7 +15,6 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use super::digest::remove_digests;
 use super::vary::Selecting;
 use super::{CacheRules, RequestHead, StoredHead};
-use crate::fields::accept_encoding::AcceptEncoding;
 use crate::fields::cache_control::{self, NoCache, ResponseDirectives};
 use crate::fields::client_cert::CLIENT_CERT_FIELDS;
 use crate::fields::coding::Coding;
@@ -67,7 +66,7 @@ pub fn representation(
     if length.is_some_and(|length| length < rules.min) {
         return Representation::Only;
     }
-    let chosen = AcceptEncoding::of(req.fields).and_then(|accepted| accepted.choose(&rules.codings));
+    let chosen = req.asks.codings.and_then(|accepted| accepted.choose(&rules.codings));
     match chosen {
         Some(coding) if !wants_identity(req.fields) => Representation::Encoded(coding),
         _ => Representation::Identity,

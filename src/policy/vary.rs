@@ -93,7 +93,7 @@ pub fn select<'a, T>(
     variants
         .iter()
         .filter(|variant| head(variant).answers(req.fields) && has_wanted(req, head(variant)))
-        .max_by_key(|variant| head(variant).recency(now))
+        .max_by(|one, other| head(one).recency(now).cmp(&head(other).recency(now)))
 }
 
 /// Has the stored response all that the request wants of it?
