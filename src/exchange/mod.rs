@@ -10,6 +10,8 @@ mod limited;
 mod record;
 mod request;
 mod response;
+mod stream_content;
+mod tunnel;
 mod without_trailers;
 
 pub use body::{Body, BodyError};
@@ -21,4 +23,6 @@ pub use request::{
     ClientCertificate, ConnectionInfo, Host, InvalidHost, Request, RequestId, Scheme, Target, TlsClient,
     TlsSession,
 };
-pub use response::{Carrier, Facts, Response, Tunnel};
+pub use response::{Facts, Response};
+pub use stream_content::StreamContent;
+pub use tunnel::{OpenEnd, Tunnel, TunnelEnd};

@@ -1,14 +1,12 @@
 //! A response on its way to the client, and what the floors it passed know of
 //! how it came about. It is passed on in a box, as a request is.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, StatusCode};
-use hyper::upgrade::OnUpgrade;
 
-use super::Body;
+use super::{Body, Tunnel};
 use crate::fields::cache_status::CacheStatus;
 
 /// A response in normal form: hop-by-hop fields are gone.
@@ -24,21 +22,6 @@ pub struct Response {
     pub facts: Facts,
     /// The origin server's end of a tunnel, with a 101.
     pub tunnel: Option<Tunnel>,
-}
-
-/// The origin server's end of a tunnel.
-#[derive(Debug)]
-pub struct Tunnel {
-    /// Its bytes, once the protocols are changed.
-    pub upgrade: OnUpgrade,
-    /// What carries them beside others: held as long as they pass.
-    pub carrier: Option<Box<dyn Carrier>>,
-}
-
-/// A connection that carries a tunnel beside other things.
-pub trait Carrier: fmt::Debug + Send {
-    /// The tunnel was cut: what is left of it may hold up the connection.
-    fn cut(&self);
 }
 
 impl Response {

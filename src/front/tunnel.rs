@@ -10,16 +10,14 @@ use std::task::{Poll, ready};
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
-use hyper::upgrade::{OnUpgrade, Upgraded};
-use hyper_util::rt::TokioIo;
+use hyper::upgrade::OnUpgrade;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::observe::Observation;
 use crate::base::Clock;
-use crate::exchange::{ExchangeEnd, Tunnel};
+use crate::exchange::{ExchangeEnd, OpenEnd, Tunnel, TunnelEnd};
 use crate::telemetry::metrics::Limit;
 
 /// Bytes on their way in one direction.
@@ -36,23 +34,10 @@ pub(super) enum ClientEnd {
     Http2(oneshot::Receiver<OpenEnd>),
 }
 
-/// A client's end of a tunnel that is open.
-pub(super) struct OpenEnd {
-    pub(super) reader: Box<dyn AsyncRead + Send + Unpin>,
-    pub(super) writer: Box<dyn AsyncWrite + Send + Unpin>,
-    /// Ends when the client gives the whole up, which `reader` and `writer` may not see.
-    pub(super) leaves: BoxFuture<'static, ()>,
-}
-
 impl ClientEnd {
     async fn open(self) -> io::Result<OpenEnd> {
         match self {
-            Self::Http1(upgrade) => {
-                let upgraded = upgrade.await.map_err(io::Error::other)?;
-                let (reader, writer) = tokio::io::split(TokioIo::new(upgraded));
-                let leaves = std::future::pending().boxed();
-                Ok(OpenEnd { reader: Box::new(reader), writer: Box::new(writer), leaves })
-            }
+            Self::Http1(upgrade) => TunnelEnd::Connection(upgrade).open().await,
             Self::Http2(opened) => opened.await.map_err(io::Error::other),
         }
     }
@@ -62,9 +47,9 @@ impl ClientEnd {
 pub(super) async fn join(client: ClientEnd, origin: Tunnel, mut observation: Box<Observation>) {
     let front = Arc::clone(&observation.front);
     let metrics = &front.telemetry.metrics;
-    let Tunnel { upgrade: origin, carrier } = origin;
+    let Tunnel { end: origin, carrier: _carrier } = origin;
     let client = async { client.open().await.map_err(|error| (ExchangeEnd::ClientLeft, error)) };
-    let origin = async { origin.await.map_err(|error| (ExchangeEnd::Cut, io::Error::other(error))) };
+    let origin = async { origin.open().await.map_err(|error| (ExchangeEnd::Cut, error)) };
     let both = async { tokio::try_join!(client, origin) };
     let (client, origin) = match tokio::time::timeout(SWITCH_TIMEOUT, both).await {
         Ok(Ok(ends)) => ends,
@@ -86,23 +71,17 @@ pub(super) async fn join(client: ClientEnd, origin: Tunnel, mut observation: Box
         }
     };
     metrics.tunnels_open.add(-1);
-    if end == ExchangeEnd::Cut
-        && let Some(carrier) = carrier
-    {
-        carrier.cut();
-    }
     observation.record.end = end;
     observation.record.bytes_out = activity.to_client.load(Relaxed);
     observation.bytes_in = Some(Arc::clone(&activity.to_origin));
 }
 
-async fn pass(client: OpenEnd, origin: Upgraded, activity: &Activity, deadline: Duration) -> ExchangeEnd {
+async fn pass(client: OpenEnd, origin: OpenEnd, activity: &Activity, deadline: Duration) -> ExchangeEnd {
     let OpenEnd { reader, writer, mut leaves } = client;
-    let (origin_read, origin_write) = tokio::io::split(TokioIo::new(origin));
     let both = async {
         tokio::try_join!(
-            copy(reader, origin_write, activity, &activity.to_origin, deadline),
-            copy(origin_read, writer, activity, &activity.to_client, deadline),
+            copy(reader, origin.writer, activity, &activity.to_origin, deadline),
+            copy(origin.reader, writer, activity, &activity.to_client, deadline),
         )
     };
     tokio::select! {
@@ -114,6 +93,7 @@ async fn pass(client: OpenEnd, origin: Upgraded, activity: &Activity, deadline: 
             Err(_) => ExchangeEnd::Cut,
         },
         () = &mut leaves => ExchangeEnd::ClientLeft,
+        () = origin.leaves => ExchangeEnd::Cut,
     }
 }
 

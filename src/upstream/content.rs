@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::time::{Sleep, sleep};
 
 use super::connection::Lease;
@@ -20,7 +19,7 @@ use crate::telemetry::metrics::{Limit, Metrics};
 
 /// Makes the content of a response out of what the connection gives. The
 /// connection is given back at its end and closed if it is dropped before.
-pub(super) fn content(incoming: Incoming, in_use: InUse, between_bytes: Duration) -> Body {
+pub(super) fn content(incoming: Body, in_use: InUse, between_bytes: Duration) -> Body {
     if incoming.is_end_stream() {
         in_use.give_back();
         return Body::Empty;
@@ -107,7 +106,7 @@ impl InUse {
 }
 
 struct ResponseContent {
-    incoming: Incoming,
+    incoming: Body,
     reader: Option<Reader>,
     /// `None` once the content has ended, well or not.
     in_use: Option<InUse>,
@@ -168,12 +167,7 @@ impl HttpBody for ResponseContent {
                 }
                 Poll::Ready(Some(Err(error))) => {
                     this.in_use = None;
-                    return Poll::Ready(Some(Err(BodyError::Connection(error))));
-                }
-                // A stream that was reset without an error ends as well (RFC 9113 s8.1).
-                Poll::Ready(None) if this.is_stream() && !this.incoming.is_end_stream() => {
-                    this.in_use = None;
-                    return Poll::Ready(Some(Err(BodyError::Cut)));
+                    return Poll::Ready(Some(Err(error)));
                 }
                 Poll::Ready(None) => {
                     this.end();
@@ -201,10 +195,6 @@ impl HttpBody for ResponseContent {
 }
 
 impl ResponseContent {
-    fn is_stream(&self) -> bool {
-        self.in_use.as_ref().is_some_and(|in_use| matches!(in_use.carrier, Carrier::Stream(_)))
-    }
-
     /// The reader passed on what it had, and has so many bytes now.
     fn has(&mut self, bytes: usize) {
         if let Some(reader) = &mut self.reader {

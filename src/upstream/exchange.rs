@@ -4,6 +4,7 @@
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 
+use http::response::Parts;
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use hyper::ext::on_informational;
@@ -12,13 +13,13 @@ use tokio::time::sleep;
 
 use super::OutboundRequest;
 use super::connection::Lease;
-use super::failure::{fetch_error, is_go_away, progress_on_stream};
-use super::http2::Stream;
+use super::failure::{fetch_error, stream_error};
+use super::http2::{Stream, Unanswered};
 use super::inbound;
 use super::server::OriginServer;
 use super::stream::Traffic;
 use super::upload::{RequestContent, Upload};
-use crate::exchange::{Body, FetchError, Interim, RequestProgress, Scheme};
+use crate::exchange::{Body, FetchError, Interim, RequestProgress, Scheme, TunnelEnd};
 use crate::fields::proxy_status::ProxyErrorType;
 
 impl OriginServer {
@@ -27,7 +28,7 @@ impl OriginServer {
         &self,
         lease: &mut Lease,
         req: &mut OutboundRequest,
-    ) -> Result<http::Response<Incoming>, FetchError> {
+    ) -> Result<Received, FetchError> {
         let gone = || FetchError::new(ProxyErrorType::ProxyInternalError, RequestProgress::Sent);
         let connection = lease.connection().ok_or_else(gone)?;
         let (content, upload) = self.watched(req.take_content().ok_or_else(gone)?);
@@ -39,7 +40,10 @@ impl OriginServer {
             let progress = connection.traffic.progress();
             return Err(FetchError::new(ProxyErrorType::HttpResponseTimeout, progress));
         };
-        answer.map_err(|failed| unanswered(failed, req, &connection.traffic, upload.as_deref()))
+        match answer {
+            Ok(res) => Ok(Received::by_http1(res)),
+            Err(failed) => Err(unanswered(failed, req, &connection.traffic, upload.as_deref())),
+        }
     }
 
     /// The same beside others, by HTTP/2.
@@ -47,7 +51,7 @@ impl OriginServer {
         &self,
         stream: &mut Stream,
         req: &mut OutboundRequest,
-    ) -> Result<http::Response<Incoming>, FetchError> {
+    ) -> Result<Received, FetchError> {
         if req.upgrade().is_some() && !stream.connection.takes_connect {
             return Err(FetchError::new(ProxyErrorType::HttpUpgradeFailed, RequestProgress::NotSent));
         }
@@ -55,27 +59,25 @@ impl OriginServer {
         let gone = || FetchError::new(ProxyErrorType::ProxyInternalError, RequestProgress::Sent);
         let (content, upload) = self.watched(req.take_content().ok_or_else(gone)?);
         let message = req.message_for_http2(content, scheme).ok_or_else(gone)?;
-        stream.upload.clone_from(&upload);
         self.metrics.origin_requests.increment();
-        let answer = pin!(stream.sender.try_send_request(message));
+        let connection = Arc::clone(&stream.connection);
+        let interim = req.interim().cloned();
+        let answer = pin!(stream.ask(message, interim.as_ref()));
         let Some(answer) = self.in_time(answer, upload.as_deref()).await else {
             // Nobody knows whether anything still arrives there.
-            stream.connection.retire();
+            connection.retire();
             return Err(FetchError::new(ProxyErrorType::HttpResponseTimeout, RequestProgress::Sent));
         };
-        answer.map_err(|mut failed| match failed.take_message() {
-            Some(message) => {
-                req.put_back(message.into_body().into_body());
-                unsent(failed.into_error(), RequestProgress::NotSent, upload.as_deref())
+        answer.map_err(|Unanswered { error, unsent }| {
+            if error.is_go_away() {
+                connection.retire();
             }
-            None => {
-                let error = failed.into_error();
-                if is_go_away(&error) {
-                    stream.connection.retire();
-                }
-                let progress = progress_on_stream(&error);
-                unsent(error, progress, upload.as_deref())
+            let mut error = stream_error(error);
+            if let Some(content) = unsent {
+                error.progress = RequestProgress::NotSent;
+                req.put_back(content.into_body());
             }
+            blamed(error, upload.as_deref())
         })
     }
 
@@ -113,6 +115,22 @@ impl OriginServer {
     }
 }
 
+/// The head of a response as it came, and what comes behind it.
+pub(super) struct Received {
+    pub(super) head: Parts,
+    pub(super) content: Body,
+    /// There after a change of protocols, in the place of content.
+    pub(super) tunnel: Option<TunnelEnd>,
+}
+
+impl Received {
+    fn by_http1(res: http::Response<Incoming>) -> Self {
+        let (mut head, incoming) = res.into_parts();
+        let tunnel = head.extensions.remove().map(TunnelEnd::Connection);
+        Self { head, content: Body::Incoming(incoming), tunnel }
+    }
+}
+
 /// The message, interim responses to which are passed on if somebody wants them.
 fn with_interim(
     mut message: http::Request<RequestContent>,
@@ -140,13 +158,11 @@ fn unanswered(
         }
         None => traffic.progress(),
     };
-    unsent(failed.into_error(), progress, upload)
+    blamed(fetch_error(failed.into_error(), progress), upload)
 }
 
-/// The failure of a request that had come as far as `progress`; that of the
-/// client's content, if it was the reason.
-fn unsent(error: hyper::Error, progress: RequestProgress, upload: Option<&Upload>) -> FetchError {
-    let mut error = fetch_error(error, progress);
+/// The failure of a request; that of the client's content, if it was the reason.
+fn blamed(mut error: FetchError, upload: Option<&Upload>) -> FetchError {
     if let Some(reason) = upload.and_then(Upload::take_failure) {
         error.kind = ProxyErrorType::HttpRequestError;
         error.request_body = Some(reason);

@@ -9,7 +9,7 @@ use crate::fields::proxy_status::ProxyErrorType;
 pub(super) fn fetch_error(error: hyper::Error, progress: RequestProgress) -> FetchError {
     let kind = if error.is_parse_too_large() {
         ProxyErrorType::HttpResponseHeaderSectionSize
-    } else if error.is_parse() || is_broken_stream(&error) {
+    } else if error.is_parse() {
         ProxyErrorType::HttpProtocolError
     } else if progress == RequestProgress::Answered && !is_io(&error) {
         // The connection ended, or bytes came that belong to no response.
@@ -20,39 +20,28 @@ pub(super) fn fetch_error(error: hyper::Error, progress: RequestProgress) -> Fet
     FetchError::new(kind, progress).from_source(error)
 }
 
-/// How far a request had come whose stream failed like this before there was a
-/// response.
-pub(super) fn progress_on_stream(error: &hyper::Error) -> RequestProgress {
-    if is_refused(error) {
-        RequestProgress::NotSent
-    } else if is_broken_stream(error) {
-        RequestProgress::Answered
+/// Why a request that was sent by HTTP/2 got no response, and how far it had come.
+pub(super) fn stream_error(error: h2::Error) -> FetchError {
+    let (kind, progress) = if is_broken_stream(&error) {
+        (ProxyErrorType::HttpProtocolError, RequestProgress::Answered)
+    } else if is_refused(&error) {
+        (ProxyErrorType::ConnectionTerminated, RequestProgress::NotSent)
     } else {
-        RequestProgress::Sent
-    }
+        (ProxyErrorType::ConnectionTerminated, RequestProgress::Sent)
+    };
+    FetchError::new(kind, progress).from_source(error)
 }
 
 /// True where the server says that it has not processed the request: by a reset
 /// (RFC 9113 s8.7), or by a GOAWAY, which ends only streams above the last one that
 /// it may have processed (s6.8).
-fn is_refused(error: &hyper::Error) -> bool {
-    http2_error(error).is_some_and(|error| {
-        error.is_remote() && (error.is_go_away() || error.reason() == Some(h2::Reason::REFUSED_STREAM))
-    })
-}
-
-/// True where the connection takes no further requests.
-pub(super) fn is_go_away(error: &hyper::Error) -> bool {
-    http2_error(error).is_some_and(h2::Error::is_go_away)
+fn is_refused(error: &h2::Error) -> bool {
+    error.is_remote() && (error.is_go_away() || error.reason() == Some(h2::Reason::REFUSED_STREAM))
 }
 
 /// True where the library reset the stream, for what came on it was no response.
-fn is_broken_stream(error: &hyper::Error) -> bool {
-    http2_error(error).is_some_and(|error| error.is_library() && error.is_reset())
-}
-
-fn http2_error(error: &hyper::Error) -> Option<&h2::Error> {
-    std::error::Error::source(error)?.downcast_ref()
+fn is_broken_stream(error: &h2::Error) -> bool {
+    error.is_library() && error.is_reset()
 }
 
 fn is_io(error: &hyper::Error) -> bool {

@@ -2,31 +2,34 @@
 //! requests at a time, and another one is opened when all are full. Each worker
 //! has its own; whether the server speaks HTTP/2 at all is found out by `server`.
 
+mod ask;
+mod ping;
 mod pulse;
 
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 
+use bytes::Bytes;
 use futures_util::FutureExt;
-use hyper::client::conn::http2::{Builder, SendRequest};
-use hyper::rt::Executor;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use h2::client::{Builder, Connection, SendRequest};
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+pub(super) use self::ask::Unanswered;
+
 use self::pulse::Pulse;
-use super::failure::{fetch_error, not_sent};
+use super::failure::{not_sent, stream_error};
 use super::idle::{SHELVES, shelf_of_thread};
 use super::lifetime::Lifetime;
 use super::open::{Demand, OpenConnection};
 use super::server::OriginServer;
 use super::stream::{OriginStream, Traffic, Transport};
-use super::upload::{RequestContent, Upload};
 use crate::base::Tasks;
 use crate::config::model::OriginTimeouts;
-use crate::exchange::{Carrier, FetchError, Host, RequestProgress};
+use crate::exchange::{FetchError, Host, RequestProgress};
 use crate::telemetry::Metrics;
 
 /// Requests that a connection carries at a time, if the server allows so many.
@@ -43,40 +46,23 @@ const CONNECTION_WINDOW: u32 = 4 * STREAM_WINDOW * MOST_STREAMS as u32;
 /// How much of a request's content waits to be sent, in bytes.
 const SEND_BUFFER: usize = 64 << 10;
 
-/// Runs what moves the bytes of one HTTP/2 connection, as long as somebody holds it.
-#[derive(Clone, Debug)]
-pub(super) struct Spawner {
-    tasks: Tasks,
-    end: CancellationToken,
-}
-
-impl<F> Executor<F> for Spawner
-where
-    F: Future + Send + 'static,
-    F::Output: Send,
-{
-    fn execute(&self, task: F) {
-        let end = self.end.clone();
-        self.tasks.spawn(async move { end.run_until_cancelled(task).await });
-    }
-}
+/// Streams that the server made wrong and that were reset for it, before the
+/// connection ends.
+const WRONG_STREAMS: usize = 1024;
 
 /// The settings of HTTP/2 with `server`. Of the fields of a response up to twice as
 /// many bytes are read as they may have, so that it can be said what is wrong with
 /// them: h2 resets the stream without a word, and beyond that the connection.
-fn builder(server: &OriginServer, spawner: Spawner) -> Builder<Spawner> {
-    let mut builder = Builder::new(spawner);
+fn builder(server: &OriginServer) -> Builder {
+    let mut builder = Builder::new();
     builder
-        .initial_stream_window_size(STREAM_WINDOW)
+        .enable_push(false)
+        .initial_max_send_streams(MOST_STREAMS)
+        .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_send_buf_size(SEND_BUFFER)
+        .max_send_buffer_size(SEND_BUFFER)
+        .max_local_error_reset_streams(Some(WRONG_STREAMS))
         .max_header_list_size(u32::try_from(2 * server.header_bytes).unwrap_or(u32::MAX));
-    if let Some(ping) = server.timeouts.ping {
-        builder
-            .timer(TokioTimer::new())
-            .keep_alive_interval(ping)
-            .keep_alive_timeout(server.timeouts.connect);
-    }
     builder
 }
 
@@ -84,18 +70,17 @@ fn builder(server: &OriginServer, spawner: Spawner) -> Builder<Spawner> {
 /// it any more.
 #[derive(Debug)]
 pub(super) struct Multiplexed {
-    sender: SendRequest<RequestContent>,
+    sender: SendRequest<Bytes>,
     /// The host whose name the server proved, where that is said by requests.
     proven_host: Option<Host>,
-    /// So many requests at a time the server allows now.
-    allowed: Arc<AtomicUsize>,
+    state: Arc<State>,
     /// True if the server takes a CONNECT that names a protocol (RFC 8441 s3).
     pub(super) takes_connect: bool,
-    streams: AtomicUsize,
     is_retired: AtomicBool,
     lifetime: Lifetime,
     pulse: Pulse,
     demand: Arc<Demand>,
+    tasks: Tasks,
     pub(super) metrics: Arc<Metrics>,
     _end: DropGuard,
 }
@@ -111,46 +96,43 @@ impl Multiplexed {
         open: Option<OpenConnection>,
         server: &OriginServer,
     ) -> Result<Arc<Self>, FetchError> {
-        let end = CancellationToken::new();
-        let http = builder(server, Spawner { tasks: server.tasks.clone(), end: end.clone() });
-        let ends_on_failure = end.clone().drop_guard();
         let heard = CancellationToken::new();
         let traffic = Arc::<Traffic>::default();
         let stream = OriginStream::telling(transport, Arc::clone(&traffic), heard.clone().drop_guard(), open);
-        let started = http.handshake(TokioIo::new(stream)).await;
-        let (sender, mut connection) =
-            started.map_err(|error| fetch_error(error, RequestProgress::NotSent))?;
-        heard.cancelled().await;
-        // Whoever reads from the connection gets to what was said.
-        tokio::task::yield_now().await;
-        if (&mut connection).now_or_never().is_some() {
+        let (sender, mut connection) = builder(server)
+            .handshake(stream)
+            .await
+            .map_err(|error| FetchError { progress: RequestProgress::NotSent, ..stream_error(error) })?;
+        let ended = tokio::select! {
+            biased;
+            ended = &mut connection => Some(ended),
+            () = heard.cancelled() => (&mut connection).now_or_never(),
+        };
+        if ended.is_some() {
             return Err(not_sent("the server does not speak HTTP/2"));
         }
-        let allowed = Arc::new(AtomicUsize::new(connection.current_max_send_streams()));
-        let told = Arc::clone(&allowed);
-        let takes_connect = connection.is_extended_connect_protocol_enabled();
-        let ends = ends_on_failure.disarm();
-        server.tasks.spawn(async move {
-            let ended = poll_fn(|context| {
-                let polled = Pin::new(&mut connection).poll(context);
-                told.store(connection.current_max_send_streams(), Relaxed);
-                polled
-            });
-            if let Some(Err(error)) = ends.run_until_cancelled(ended).await {
-                // Whoever waits for a response is told by its sender.
-                tracing::debug!(error = &error as &dyn std::error::Error, "origin connection ended");
-            }
-        });
+        let takes_connect = sender.is_extended_connect_protocol_enabled();
+        let end = CancellationToken::new();
+        let state = Arc::new(State::default());
+        state.allowed.store(connection.max_concurrent_send_streams(), Relaxed);
+        let driven = drive(
+            connection,
+            sender.clone(),
+            Arc::clone(&state),
+            Arc::clone(&traffic),
+            server.timeouts.clone(),
+        );
+        server.tasks.spawn(end.clone().run_until_cancelled_owned(driven));
         Ok(Arc::new(Self {
             sender,
             proven_host,
-            allowed,
             takes_connect,
-            streams: AtomicUsize::new(0),
+            state,
             is_retired: AtomicBool::new(false),
             lifetime,
             pulse: Pulse::new(Arc::clone(&server.clock), traffic),
             demand: Arc::clone(server.open.demand()),
+            tasks: server.tasks.clone(),
             metrics: Arc::clone(&server.metrics),
             _end: end.drop_guard(),
         }))
@@ -163,17 +145,17 @@ impl Multiplexed {
 
     /// A stream for a request, if there is one left.
     pub(super) fn stream(self: &Arc<Self>) -> Option<Stream> {
-        let most = self.allowed.load(Relaxed).min(MOST_STREAMS);
+        let most = self.state.allowed.load(Relaxed).min(MOST_STREAMS);
         let one_more = |streams| (streams < most).then_some(streams + 1);
-        self.streams.fetch_update(SeqCst, SeqCst, one_more).ok()?;
+        self.state.streams.fetch_update(SeqCst, SeqCst, one_more).ok()?;
         self.lifetime.count();
         self.pulse.asked();
-        Some(Stream { connection: Arc::clone(self), sender: self.sender.clone(), upload: None })
+        Some(Stream { connection: Arc::clone(self), upload: None })
     }
 
     /// True as long as requests may be sent on it.
     pub(super) fn is_usable(&self) -> bool {
-        !self.is_retired.load(Relaxed) && !self.sender.is_closed()
+        !self.is_retired.load(Relaxed) && !self.state.is_over.load(Relaxed)
     }
 
     /// True as long as it is neither unusable nor used enough.
@@ -182,30 +164,65 @@ impl Multiplexed {
     }
 }
 
+/// What its driver and its users know of a connection.
+#[derive(Debug, Default)]
+struct State {
+    /// So many requests at a time the server allows now.
+    allowed: AtomicUsize,
+    /// So many there are.
+    streams: AtomicUsize,
+    /// It takes no further ones.
+    is_over: AtomicBool,
+}
+
+/// Moves the bytes of a connection until it ends, or its server is missed.
+async fn drive(
+    mut connection: Connection<OriginStream, Bytes>,
+    mut sender: SendRequest<Bytes>,
+    state: Arc<State>,
+    traffic: Arc<Traffic>,
+    timeouts: OriginTimeouts,
+) {
+    let pings = connection.ping_pong().zip(timeouts.ping);
+    let is_missed = async {
+        match pings {
+            Some((pings, every)) => {
+                let is_in_use = || state.streams.load(Relaxed) > 0;
+                ping::is_missed(pings, &traffic, is_in_use, (every, timeouts.connect)).await;
+            }
+            None => std::future::pending().await,
+        }
+    };
+    let ended = poll_fn(|context| {
+        let polled = Pin::new(&mut connection).poll(context);
+        state.allowed.store(connection.max_concurrent_send_streams(), Relaxed);
+        // So it is after a GOAWAY, too, while streams run to their end.
+        if let Poll::Ready(Err(_)) = sender.poll_ready(context) {
+            state.is_over.store(true, Relaxed);
+        }
+        polled
+    });
+    tokio::select! {
+        ended = ended => if let Err(error) = ended {
+            // Whoever waits for a response is told by its stream.
+            tracing::debug!(error = &error as &dyn std::error::Error, "origin connection ended");
+        },
+        () = is_missed => tracing::debug!("origin server answers no PING"),
+    }
+    state.is_over.store(true, Relaxed);
+}
+
 /// The right to send one request on a connection, until its response has ended.
 #[derive(Debug)]
 pub(super) struct Stream {
     pub(super) connection: Arc<Multiplexed>,
-    pub(super) sender: SendRequest<RequestContent>,
-    /// The request's content, where it is sent as it comes.
-    pub(super) upload: Option<Arc<Upload>>,
-}
-
-impl Carrier for Stream {
-    fn cut(&self) {
-        // What waits to be sent would do so for as long as the connection lives.
-        self.connection.retire();
-    }
+    /// Ends the sending of the request's content, where that goes on.
+    upload: Option<DropGuard>,
 }
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        // What is left of it would be held, and counted by the server, for as long as
-        // that does not read on.
-        if self.upload.as_ref().is_some_and(|upload| !upload.is_over()) {
-            self.connection.retire();
-        }
-        if self.connection.streams.fetch_sub(1, SeqCst) == 1 {
+        if self.connection.state.streams.fetch_sub(1, SeqCst) == 1 {
             self.connection.pulse.is_left();
         }
         self.connection.demand.stream_left();
@@ -288,7 +305,7 @@ impl MultiplexedConnections {
     pub(super) fn drop_one(&self) {
         for shelf in &self.shelves {
             let mut shelf = lock(shelf);
-            if let Some(idle) = shelf.iter().position(|it| it.streams.load(SeqCst) == 0) {
+            if let Some(idle) = shelf.iter().position(|it| it.state.streams.load(SeqCst) == 0) {
                 shelf.swap_remove(idle);
                 return;
             }

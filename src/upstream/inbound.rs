@@ -4,7 +4,6 @@
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING, VIA};
 use http::response::Parts;
 use http::{HeaderMap, StatusCode, Version};
-use hyper::upgrade::OnUpgrade;
 
 use super::failure::malformed;
 use super::outbound::is_decimal;
@@ -15,16 +14,19 @@ use crate::fields::hop_by_hop;
 use crate::fields::proxy_status::ProxyErrorType;
 
 /// Brings `head` into normal form, or refuses it. `upgrade` is the change of
-/// protocols the request asked for.
-pub(super) fn normalize(head: &mut Parts, upgrade: Option<&Upgrade>) -> Result<(), FetchError> {
+/// protocols the request asked for; by HTTP/2 the stream `is_connected` if it took place.
+pub(super) fn normalize(
+    head: &mut Parts,
+    upgrade: Option<&Upgrade>,
+    is_connected: bool,
+) -> Result<(), FetchError> {
     check_framing(&head.headers)?;
-    let is_tunnel = head.version == Version::HTTP_2 && head.extensions.get::<OnUpgrade>().is_some();
-    if is_tunnel {
+    if is_connected {
         // What a CONNECT that succeeds is in HTTP/1.1.
         head.status = StatusCode::SWITCHING_PROTOCOLS;
     }
     let is_switch = head.status == StatusCode::SWITCHING_PROTOCOLS;
-    let upgrade = if is_tunnel {
+    let upgrade = if is_connected {
         Some(connected(upgrade, &mut head.headers)?)
     } else if is_switch {
         Some(agreed(upgrade, &head.headers)?)
@@ -118,7 +120,7 @@ mod tests {
         asked.insert(SEC_WEBSOCKET_KEY, HeaderValue::from_static("dGhlIHNhbXBsZSBub25jZQ=="));
         let upgrade = upgrade
             .map(|protocol| Upgrade::new(HeaderValue::from_static(protocol), Protocol::Http11, &asked));
-        normalize(&mut head, upgrade.as_ref()).map_err(|error| error.kind)?;
+        normalize(&mut head, upgrade.as_ref(), false).map_err(|error| error.kind)?;
         Ok(head.headers)
     }
 
@@ -178,7 +180,7 @@ mod tests {
     fn via_names_the_protocol_of_the_response() {
         let (mut head, ()) =
             http::Response::builder().version(Version::HTTP_10).body(()).unwrap().into_parts();
-        normalize(&mut head, None).unwrap();
+        normalize(&mut head, None, false).unwrap();
         assert_eq!(head.headers[VIA], "1.0 seawall");
     }
 }

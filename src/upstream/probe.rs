@@ -3,15 +3,17 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::header::{CONNECTION, HOST, USER_AGENT};
 use http::{HeaderValue, StatusCode};
+use http_body::Body as HttpBody;
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use memchr::memmem;
 use tokio::time::timeout;
 
 use super::connect::{ConnectError, connect};
 use super::endpoint::Endpoint;
+use super::exchange::Received;
 use super::opening::{Offer, Opened};
 use super::server::OriginServer;
 use super::upload::RequestContent;
@@ -39,6 +41,9 @@ pub enum ProbeError {
     /// The answer was no HTTP response.
     #[error("no HTTP response")]
     Http(#[from] hyper::Error),
+    /// The answer was no HTTP/2 response.
+    #[error("no HTTP/2 response")]
+    Http2(#[source] Box<h2::Error>),
     /// The server lets nobody send a request.
     #[error("the server takes no requests on its connection")]
     NoStream,
@@ -92,8 +97,11 @@ impl OriginServer {
                 let scheme = if self.tls.is_some() { "https" } else { "http" };
                 let message = message.uri(format!("{scheme}://{asked}{path}"));
                 let message = message.body(content).map_err(ProbeError::Request)?;
-                let stream = connection.stream().ok_or(ProbeError::NoStream)?;
-                judge(stream.sender.clone().send_request(message).await?, check).await
+                let mut stream = connection.stream().ok_or(ProbeError::NoStream)?;
+                let answer = stream.ask(message, None).await;
+                let Received { head, content, .. } =
+                    answer.map_err(|failed| ProbeError::Http2(Box::new(failed.error)))?;
+                judge(http::Response::from_parts(head, content), check).await
             }
         }
     }
@@ -126,7 +134,10 @@ impl OriginServer {
 }
 
 /// Whether `answer` is what `check` expects.
-async fn judge(answer: http::Response<Incoming>, check: &HealthCheck) -> Result<(), ProbeError> {
+async fn judge<B>(answer: http::Response<B>, check: &HealthCheck) -> Result<(), ProbeError>
+where
+    B: HttpBody<Data = Bytes> + Unpin,
+{
     let (head, content) = answer.into_parts();
     let (least, most) = check.expect;
     if !(least..=most).contains(&head.status.as_u16()) {
@@ -143,7 +154,7 @@ async fn judge(answer: http::Response<Incoming>, check: &HealthCheck) -> Result<
 }
 
 /// The first bytes of `content`; whether it comes whole does not matter.
-async fn beginning(mut content: Incoming) -> Vec<u8> {
+async fn beginning(mut content: impl HttpBody<Data = Bytes> + Unpin) -> Vec<u8> {
     let mut read = Vec::new();
     while read.len() < MOST_CONTENT
         && let Some(Ok(frame)) = content.frame().await

@@ -8,14 +8,13 @@ use std::time::Duration;
 
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Version};
-use hyper::body::Incoming;
 use hyper::client::conn;
 use rustls::ClientConfig;
 
 use super::connection::{Connection, Lease};
 use super::content::{InUse, content};
 use super::endpoint::Endpoint;
-use super::exchange::may_use_new_connection;
+use super::exchange::{Received, may_use_new_connection};
 use super::failure::not_sent;
 use super::http2::MultiplexedConnections;
 use super::idle::IdleConnections;
@@ -264,18 +263,18 @@ impl OriginServer {
 
     fn response(
         &self,
-        received: http::Response<Incoming>,
+        received: Received,
         mut in_use: InUse,
         req: &OutboundRequest,
     ) -> Result<Box<Response>, FetchError> {
-        let (mut head, incoming) = received.into_parts();
+        let Received { mut head, content: incoming, tunnel } = received;
         let is_http2 = head.version == Version::HTTP_2;
         let is_large = is_http2 && section::size(&head.headers) > self.header_bytes;
         if is_large || head.headers.len() > self.most_fields {
             let kind = ProxyErrorType::HttpResponseHeaderSectionSize;
             return Err(FetchError::new(kind, RequestProgress::Answered));
         }
-        inbound::normalize(&mut head, req.upgrade())?;
+        inbound::normalize(&mut head, req.upgrade(), is_http2 && tunnel.is_some())?;
         let mut response = Box::new(Response {
             status: head.status,
             fields: head.headers,
@@ -283,9 +282,9 @@ impl OriginServer {
             facts: Facts::default(),
             tunnel: None,
         });
-        if let Some(upgrade) = head.extensions.remove() {
+        if let Some(end) = tunnel {
             let carrier = in_use.detach().map(|stream| Box::new(stream) as _);
-            response.tunnel = Some(Tunnel { upgrade, carrier });
+            response.tunnel = Some(Tunnel { end, carrier });
             return Ok(response);
         }
         if head.version == Version::HTTP_10 {

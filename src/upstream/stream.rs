@@ -24,6 +24,8 @@ use crate::exchange::RequestProgress;
 pub(super) struct Traffic {
     sent: AtomicBool,
     received: AtomicBool,
+    /// The same as `received`, for whoever asks whether the server is there.
+    spoken: AtomicBool,
 }
 
 impl Traffic {
@@ -36,6 +38,12 @@ impl Traffic {
     /// Notes that something came.
     pub(super) fn note_received(&self) {
         self.received.store(true, Relaxed);
+        self.spoken.store(true, Relaxed);
+    }
+
+    /// True if something came since this was asked last.
+    pub(super) fn take_spoken(&self) -> bool {
+        self.spoken.swap(false, Relaxed)
     }
 
     /// True if something came since that was last taken note of.

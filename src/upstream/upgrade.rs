@@ -58,7 +58,7 @@ impl Upgrade {
     /// needed (RFC 8441 s4, s5).
     pub(super) fn ask_by_connect<B>(message: &mut http::Request<B>) {
         *message.method_mut() = Method::CONNECT;
-        message.extensions_mut().insert(hyper::ext::Protocol::from_static("websocket"));
+        message.extensions_mut().insert(h2::ext::Protocol::from_static("websocket"));
         for name in [UPGRADE, SEC_WEBSOCKET_KEY] {
             message.headers_mut().remove(name);
         }

@@ -3,7 +3,7 @@
 //! keeps a failure of the client's apart from one of the server's.
 
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -26,21 +26,13 @@ pub(super) struct Upload {
     begun: Instant,
     quiet_since: AtomicU64,
     failure: Mutex<Option<BodyError>>,
-    /// Set once all of it was given away, or it failed.
-    is_over: AtomicBool,
 }
 
 impl Upload {
     /// An upload that begins now.
     pub(super) fn begin(clock: Arc<dyn Clock>) -> Arc<Self> {
         let begun = clock.now();
-        Arc::new(Self {
-            clock,
-            begun,
-            quiet_since: AtomicU64::new(0),
-            failure: Mutex::default(),
-            is_over: AtomicBool::new(false),
-        })
+        Arc::new(Self { clock, begun, quiet_since: AtomicU64::new(0), failure: Mutex::default() })
     }
 
     /// How long the origin server has been the one that is waited for; `None`
@@ -55,11 +47,6 @@ impl Upload {
     /// Why the client's content ended too early, if it did.
     pub(super) fn take_failure(&self) -> Option<BodyError> {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-
-    /// True once all of it was given away, or it failed.
-    pub(super) fn is_over(&self) -> bool {
-        self.is_over.load(Relaxed)
     }
 
     fn elapsed(&self) -> Duration {
@@ -115,11 +102,7 @@ impl HttpBody for RequestContent {
         if let Some(upload) = &this.upload {
             match &polled {
                 Poll::Pending => upload.quiet_since.store(WAITING_FOR_CLIENT, Relaxed),
-                Poll::Ready(frame) => {
-                    upload.note_progress();
-                    let is_last = !matches!(frame, Some(Ok(_))) || this.body.is_end_stream();
-                    upload.is_over.fetch_or(is_last, Relaxed);
-                }
+                Poll::Ready(_) => upload.note_progress(),
             }
         }
         polled.map(|frame| match frame? {

@@ -10,7 +10,6 @@ mod interim;
 mod patience;
 mod received;
 mod stream;
-mod tunnel;
 
 #[cfg(test)]
 mod tests;

@@ -17,11 +17,10 @@ use tokio::sync::oneshot;
 use super::interim::InterimResponses;
 use super::patience::Patience;
 use super::received::Received;
-use super::tunnel;
-use crate::exchange::{BodyError, Interim};
+use crate::exchange::{BodyError, Interim, OpenEnd};
 use crate::front::observe::Observed;
 use crate::front::service::{ConnectionService, Exchange};
-use crate::front::tunnel::{ClientEnd, OpenEnd};
+use crate::front::tunnel::ClientEnd;
 use crate::telemetry::metrics::Limit;
 
 /// Serves a request, which ends when its response was handed to h2 or its client gave
@@ -116,7 +115,7 @@ fn send_head(
     };
     if let Some(Tunnel { receiving, opened }) = tunnel {
         // Nobody waits for it if the edge has given the exchange up, and then it is reset.
-        let _ = opened.send(tunnel::open(receiving, stream));
+        let _ = opened.send(OpenEnd::of_stream(receiving, stream));
         return None;
     }
     (!is_whole).then_some(Sending { content, stream, piece: None })

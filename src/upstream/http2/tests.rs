@@ -22,7 +22,7 @@ use tokio::time::timeout;
 use super::*;
 use crate::base::{Clock, ManualClock};
 use crate::config::model::{OriginProtocol, PoolConfig};
-use crate::exchange::{Body, BodyError, FetchError, RequestProgress, Response};
+use crate::exchange::{Body, BodyError, FetchError, Interim, InterimClient, RequestProgress, Response};
 use crate::fields::proxy_status::ProxyErrorType;
 use crate::upstream::OriginServer;
 use crate::upstream::test_origin::{self, Silent, TestOrigin, content, request, request_with, send};
@@ -176,6 +176,54 @@ async fn both_sides_may_speak_at_once() {
     }
     drop(say);
     assert!(res.frame().await.is_none_or(|frame| frame.unwrap().into_data().unwrap().is_empty()));
+}
+
+/// A client that keeps what it is told.
+#[derive(Debug, Default)]
+struct Told(Mutex<Vec<(StatusCode, HeaderMap)>>);
+
+impl InterimClient for Told {
+    fn tell(&self, _: u64, status: StatusCode, fields: &HeaderMap) {
+        self.0.lock().unwrap().push((status, fields.clone()));
+    }
+}
+
+#[tokio::test]
+async fn interim_responses_pass_as_they_come() {
+    let go_on = Arc::new(Notify::new());
+    let goes_on = Arc::clone(&go_on);
+    let origin = answering(100, move |_, mut respond| {
+        let go_on = Arc::clone(&goes_on);
+        async move {
+            for status in [100, 102, 103] {
+                let mut interim = head(status);
+                interim.headers_mut().insert("link", HeaderValue::from_static("</style.css>; rel=preload"));
+                respond.send_informational(interim).unwrap();
+            }
+            go_on.notified().await;
+            respond.send_informational(head(103)).unwrap();
+            respond.send_response(head(204), true).unwrap();
+        }
+    })
+    .await;
+    let told = Arc::new(Told::default());
+    let mut req = request(Method::GET, "/");
+    req.interim = Some(Interim::new(Arc::clone(&told) as _, 0));
+    let server = server(&origin);
+    let answer = send(&server, req);
+    let hints = async {
+        while told.0.lock().unwrap().len() < 2 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        go_on.notify_one();
+    };
+    let (answer, ()) = timeout(Duration::from_secs(30), async { tokio::join!(answer, hints) }).await.unwrap();
+    assert_eq!(answer.unwrap().status, StatusCode::NO_CONTENT);
+    let told = told.0.lock().unwrap();
+    // 100 is about this connection alone.
+    assert_eq!(told.iter().map(|(status, _)| status.as_u16()).collect::<Vec<_>>(), [102, 103, 103]);
+    assert_eq!(told[1].1["link"], "</style.css>; rel=preload");
+    assert_eq!(told[1].1["via"], "2 seawall");
 }
 
 async fn failure(server: &Arc<OriginServer>, req: Box<crate::exchange::Request>) -> FetchError {

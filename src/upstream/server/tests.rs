@@ -375,10 +375,11 @@ async fn a_switch_of_protocols_makes_a_tunnel() {
     req.upgrade = Some(HeaderValue::from_static("websocket"));
     let response = send(&origin.server(), req).await.unwrap();
     assert_eq!(response.status, StatusCode::SWITCHING_PROTOCOLS);
-    let mut tunnel = hyper_util::rt::TokioIo::new(response.tunnel.unwrap().upgrade.await.unwrap());
-    tunnel.write_all(b"ping").await.unwrap();
+    let mut tunnel = response.tunnel.unwrap().end.open().await.unwrap();
+    tunnel.writer.write_all(b"ping").await.unwrap();
+    tunnel.writer.flush().await.unwrap();
     let mut heard = [0; 9];
-    tunnel.read_exact(&mut heard).await.unwrap();
+    tunnel.reader.read_exact(&mut heard).await.unwrap();
     assert_eq!(&heard, b"firstping");
 }
 

@@ -1,0 +1,29 @@
+//! Whether a server that says nothing is still there: it is sent a PING, which every one
+//! that speaks HTTP/2 answers at once (RFC 9113 s6.7).
+
+use std::time::Duration;
+
+use h2::{Ping, PingPong};
+use tokio::time::{sleep, timeout};
+
+use crate::upstream::stream::Traffic;
+
+/// Ends once a PING was not answered `within` its time. One is sent where the server has
+/// said nothing for as long as `every`, or twice that, while requests are under way.
+pub(super) async fn is_missed(
+    mut pings: PingPong,
+    traffic: &Traffic,
+    is_in_use: impl Fn() -> bool,
+    (every, within): (Duration, Duration),
+) {
+    loop {
+        sleep(every).await;
+        let has_spoken = traffic.take_spoken();
+        if !has_spoken
+            && is_in_use()
+            && !matches!(timeout(within, pings.ping(Ping::opaque())).await, Ok(Ok(_)))
+        {
+            return;
+        }
+    }
+}
