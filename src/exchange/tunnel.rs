@@ -63,13 +63,13 @@ impl TunnelEnd {
 }
 
 impl OpenEnd {
-    /// The end at which a stream of HTTP/2 is. Where one of the directions does not come
-    /// to its end, the stream is reset: what waits to be sent would wait on.
+    /// The end at which a stream of HTTP/2 is. What is not written to its end is reset, for
+    /// what waits to be sent would wait on; behind an end it is left to be sent.
     pub fn of_stream(receiving: RecvStream, sending: SendStream<Bytes>) -> Self {
         let sending = Shared(Arc::new(Mutex::new(Sending { stream: sending, is_cut: false })));
-        let (own, leaving) = (sending.clone(), sending.clone());
+        let leaving = sending.clone();
         Self {
-            reader: Box::new(Reader { stream: receiving, data: Bytes::new(), own, is_over: false }),
+            reader: Box::new(Reader { stream: receiving, data: Bytes::new() }),
             writer: Box::new(Writer { stream: sending, is_over: false }),
             // Who has ended its direction is not read from any more, and has the other one
             // all the same.
@@ -94,8 +94,6 @@ struct Reader {
     stream: RecvStream,
     /// What is left of the last frame.
     data: Bytes,
-    own: Shared,
-    is_over: bool,
 }
 
 impl AsyncRead for Reader {
@@ -108,10 +106,7 @@ impl AsyncRead for Reader {
         while this.data.is_empty() {
             match ready!(this.stream.poll_data(context)) {
                 Some(data) => this.data = data.map_err(io::Error::other)?,
-                None => {
-                    this.is_over = true;
-                    return Poll::Ready(Ok(()));
-                }
+                None => return Poll::Ready(Ok(())),
             }
         }
         let length = this.data.len().min(into.remaining());
@@ -119,14 +114,6 @@ impl AsyncRead for Reader {
         this.data.advance(length);
         let released = this.stream.flow_control().release_capacity(length);
         Poll::Ready(released.map_err(io::Error::other))
-    }
-}
-
-impl Drop for Reader {
-    fn drop(&mut self) {
-        if !self.is_over {
-            self.own.cut();
-        }
     }
 }
 
@@ -152,11 +139,9 @@ impl Shared {
 
     fn cut(&self) {
         let mut sending = self.lock();
-        if !sending.is_cut {
-            // What was given up there stays so.
-            sending.is_cut = sending.stream.poll_reset(&mut Context::from_waker(Waker::noop())).is_pending();
-            sending.stream.send_reset(Reason::CANCEL);
-        }
+        // What was given up there stays so.
+        sending.is_cut = sending.stream.poll_reset(&mut Context::from_waker(Waker::noop())).is_pending();
+        sending.stream.send_reset(Reason::CANCEL);
     }
 }
 

@@ -93,7 +93,6 @@ async fn pass(client: OpenEnd, origin: OpenEnd, activity: &Activity, deadline: D
             Err(_) => ExchangeEnd::Cut,
         },
         () = &mut leaves => ExchangeEnd::ClientLeft,
-        () = origin.leaves => ExchangeEnd::Cut,
     }
 }
 

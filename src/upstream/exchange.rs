@@ -69,7 +69,7 @@ impl OriginServer {
             return Err(FetchError::new(ProxyErrorType::HttpResponseTimeout, RequestProgress::Sent));
         };
         answer.map_err(|Unanswered { error, unsent }| {
-            if error.is_go_away() {
+            if error.is_go_away() || error.is_io() {
                 connection.retire();
             }
             let mut error = stream_error(error);

@@ -46,9 +46,10 @@ pub(super) fn normalize(
 }
 
 /// Passes an interim response on, unless it is about this connection alone: 100 answers
-/// an expectation that the edge has met itself (RFC 9110 s10.1.1).
+/// an expectation that the edge has met itself (RFC 9110 s10.1.1), and 101 is none that
+/// HTTP/2 has (RFC 9113 s8.6).
 pub(super) fn pass_on(interim: &Interim, status: StatusCode, fields: &HeaderMap, version: Version) {
-    if status == StatusCode::CONTINUE {
+    if [StatusCode::CONTINUE, StatusCode::SWITCHING_PROTOCOLS].contains(&status) {
         return;
     }
     let mut fields = fields.clone();

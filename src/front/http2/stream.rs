@@ -226,7 +226,18 @@ impl Sending {
 
 /// Why a response is cut: as its origin server says, where that speaks HTTP/2, too.
 fn reason(error: &BodyError) -> Reason {
-    let mut causes = std::iter::successors(std::error::Error::source(error), |error| error.source());
-    let reason = causes.find_map(|cause| cause.downcast_ref::<h2::Error>()?.reason());
-    reason.unwrap_or(Reason::INTERNAL_ERROR)
+    let said = if let BodyError::Stream(error) = error { error.reason() } else { None };
+    said.unwrap_or(Reason::INTERNAL_ERROR)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reason_is_that_of_the_origin_server() {
+        let reset = BodyError::Stream(Box::new(Reason::ENHANCE_YOUR_CALM.into()));
+        assert_eq!(reason(&reset), Reason::ENHANCE_YOUR_CALM);
+        assert_eq!(reason(&BodyError::Cut), Reason::INTERNAL_ERROR);
+    }
 }

@@ -195,7 +195,7 @@ async fn interim_responses_pass_as_they_come() {
     let origin = answering(100, move |_, mut respond| {
         let go_on = Arc::clone(&goes_on);
         async move {
-            for status in [100, 102, 103] {
+            for status in [100, 101, 102, 103] {
                 let mut interim = head(status);
                 interim.headers_mut().insert("link", HeaderValue::from_static("</style.css>; rel=preload"));
                 respond.send_informational(interim).unwrap();
@@ -220,7 +220,7 @@ async fn interim_responses_pass_as_they_come() {
     let (answer, ()) = timeout(Duration::from_secs(30), async { tokio::join!(answer, hints) }).await.unwrap();
     assert_eq!(answer.unwrap().status, StatusCode::NO_CONTENT);
     let told = told.0.lock().unwrap();
-    // 100 is about this connection alone.
+    // The others are about this connection alone.
     assert_eq!(told.iter().map(|(status, _)| status.as_u16()).collect::<Vec<_>>(), [102, 103, 103]);
     assert_eq!(told[1].1["link"], "</style.css>; rel=preload");
     assert_eq!(told[1].1["via"], "2 seawall");

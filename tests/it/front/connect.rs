@@ -330,7 +330,8 @@ async fn origin_of_http2(takes_connect: bool) -> (SocketAddr, mpsc::UnboundedRec
     let answer = move |mut req: Request<Incoming>| {
         let tunnel = (req.method() == Method::CONNECT).then(|| hyper::upgrade::on(&mut req));
         let is_deaf = req.uri().path() == "/deaf";
-        let is_welcome = is_deaf || req.uri().path() == "/ws";
+        let leaves = req.uri().path() == "/leaves";
+        let is_welcome = is_deaf || leaves || req.uri().path() == "/ws";
         arrived.send(req.map(|_| ())).unwrap();
         if let Some(tunnel) = tunnel.filter(|_| is_welcome) {
             tokio::spawn(async move {
@@ -339,6 +340,10 @@ async fn origin_of_http2(takes_connect: bool) -> (SocketAddr, mpsc::UnboundedRec
                     std::future::pending::<()>().await;
                 }
                 let (mut read, mut write) = tokio::io::split(TokioIo::new(tunnel));
+                if leaves {
+                    write.write_all(&[7; LAST_WORDS]).await.unwrap();
+                    return write.shutdown().await.unwrap();
+                }
                 let _ = tokio::io::copy(&mut read, &mut write).await;
                 let _ = write.shutdown().await;
             });
@@ -358,6 +363,9 @@ async fn origin_of_http2(takes_connect: bool) -> (SocketAddr, mpsc::UnboundedRec
     });
     (address, arrivals)
 }
+
+/// What a server says before it leaves, in bytes.
+const LAST_WORDS: usize = 100_000;
 
 async fn edge_before_http2(origin: SocketAddr) -> Seawall {
     Seawall::start(&format!(
@@ -414,6 +422,23 @@ async fn a_client_of_http1_gets_the_proof_that_it_wants() {
     let (mut client, _) = within("a handshake", handshake).await.unwrap();
     client.close(None).await.unwrap();
     assert!(within("the echo", client.next()).await.is_some());
+}
+
+/// It says all that it has to say and leaves, which is an end and then a reset.
+#[tokio::test]
+async fn what_a_server_said_last_is_passed_on() {
+    let (origin, _arrivals) = origin_of_http2(true).await;
+    let seawall = edge_before_http2(origin).await;
+    let mut sender = connection(&seawall).await;
+    for _ in 0..20 {
+        let mut asks = connect("websocket");
+        *asks.uri_mut() = "https://site.test/leaves".parse().unwrap();
+        let mut res = ask(&mut sender, asks).await;
+        let mut tunnel = TokioIo::new(within("the tunnel", hyper::upgrade::on(&mut res)).await.unwrap());
+        let mut heard = Vec::new();
+        within("the end", tunnel.read_to_end(&mut heard)).await.unwrap();
+        assert_eq!(heard.len(), LAST_WORDS);
+    }
 }
 
 /// What was given to it would wait there for as long as the connection lives.
