@@ -7,7 +7,7 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
 use futures_util::FutureExt;
@@ -66,14 +66,14 @@ impl OpenEnd {
     /// The end at which a stream of HTTP/2 is. What is not written to its end is reset, for
     /// what waits to be sent would wait on; behind an end it is left to be sent.
     pub fn of_stream(receiving: RecvStream, sending: SendStream<Bytes>) -> Self {
-        let sending = Shared(Arc::new(Mutex::new(Sending { stream: sending, is_cut: false })));
+        let sending = Shared(Arc::new(Mutex::new(sending)));
         let leaving = sending.clone();
         Self {
             reader: Box::new(Reader { stream: receiving, data: Bytes::new() }),
             writer: Box::new(Writer { stream: sending, is_over: false }),
             // Who has ended its direction is not read from any more, and has the other one
             // all the same.
-            leaves: poll_fn(move |context| leaving.lock().poll_left(context)).boxed(),
+            leaves: poll_fn(move |context| leaving.lock().poll_reset(context).map(|_| ())).boxed(),
         }
     }
 }
@@ -118,30 +118,11 @@ impl AsyncRead for Reader {
 }
 
 #[derive(Clone)]
-struct Shared(Arc<Mutex<Sending>>);
-
-struct Sending {
-    stream: SendStream<Bytes>,
-    /// It was reset from here.
-    is_cut: bool,
-}
-
-impl Sending {
-    fn poll_left(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        if self.is_cut { Poll::Pending } else { self.stream.poll_reset(context).map(|_| ()) }
-    }
-}
+struct Shared(Arc<Mutex<SendStream<Bytes>>>);
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Sending> {
+    fn lock(&self) -> MutexGuard<'_, SendStream<Bytes>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn cut(&self) {
-        let mut sending = self.lock();
-        // What was given up there stays so.
-        sending.is_cut = sending.stream.poll_reset(&mut Context::from_waker(Waker::noop())).is_pending();
-        sending.stream.send_reset(Reason::CANCEL);
     }
 }
 
@@ -152,8 +133,7 @@ struct Writer {
 
 impl AsyncWrite for Writer {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let mut sending = self.stream.lock();
-        let stream = &mut sending.stream;
+        let mut stream = self.stream.lock();
         // No more than is there: what is reserved is kept from other streams.
         stream.reserve_capacity(bytes.len().min(PIECE));
         while stream.capacity() == 0 {
@@ -174,14 +154,14 @@ impl AsyncWrite for Writer {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.is_over = true;
-        Poll::Ready(self.stream.lock().stream.send_data(Bytes::new(), true).map_err(io::Error::other))
+        Poll::Ready(self.stream.lock().send_data(Bytes::new(), true).map_err(io::Error::other))
     }
 }
 
 impl Drop for Writer {
     fn drop(&mut self) {
         if !self.is_over {
-            self.stream.cut();
+            self.stream.lock().send_reset(Reason::CANCEL);
         }
     }
 }

@@ -76,12 +76,13 @@ pub(super) async fn join(client: ClientEnd, origin: Tunnel, mut observation: Box
     observation.bytes_in = Some(Arc::clone(&activity.to_origin));
 }
 
-async fn pass(client: OpenEnd, origin: OpenEnd, activity: &Activity, deadline: Duration) -> ExchangeEnd {
-    let OpenEnd { reader, writer, mut leaves } = client;
+async fn pass(client: OpenEnd, mut origin: OpenEnd, activity: &Activity, deadline: Duration) -> ExchangeEnd {
+    // Kept to the end: to drop a writer resets its stream, too, which is no leaving.
+    let OpenEnd { mut reader, mut writer, mut leaves } = client;
     let both = async {
         tokio::try_join!(
-            copy(reader, origin.writer, activity, &activity.to_origin, deadline),
-            copy(origin.reader, writer, activity, &activity.to_client, deadline),
+            copy(&mut reader, &mut origin.writer, activity, &activity.to_origin, deadline),
+            copy(&mut origin.reader, &mut writer, activity, &activity.to_client, deadline),
         )
     };
     tokio::select! {

@@ -61,8 +61,7 @@ impl OriginServer {
         let message = req.message_for_http2(content, scheme).ok_or_else(gone)?;
         self.metrics.origin_requests.increment();
         let connection = Arc::clone(&stream.connection);
-        let interim = req.interim().cloned();
-        let answer = pin!(stream.ask(message, interim.as_ref()));
+        let answer = pin!(stream.ask(message, req.interim().cloned()));
         let Some(answer) = self.in_time(answer, upload.as_deref()).await else {
             // Nobody knows whether anything still arrives there.
             connection.retire();

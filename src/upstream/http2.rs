@@ -76,7 +76,6 @@ pub(super) struct Multiplexed {
     state: Arc<State>,
     /// True if the server takes a CONNECT that names a protocol (RFC 8441 s3).
     pub(super) takes_connect: bool,
-    is_retired: AtomicBool,
     lifetime: Lifetime,
     pulse: Pulse,
     demand: Arc<Demand>,
@@ -128,7 +127,6 @@ impl Multiplexed {
             proven_host,
             takes_connect,
             state,
-            is_retired: AtomicBool::new(false),
             lifetime,
             pulse: Pulse::new(Arc::clone(&server.clock), traffic),
             demand: Arc::clone(server.open.demand()),
@@ -140,7 +138,7 @@ impl Multiplexed {
 
     /// Has no further request sent on it.
     pub(super) fn retire(&self) {
-        self.is_retired.store(true, Relaxed);
+        self.state.is_over.store(true, Relaxed);
     }
 
     /// A stream for a request, if there is one left.
@@ -155,7 +153,7 @@ impl Multiplexed {
 
     /// True as long as requests may be sent on it.
     pub(super) fn is_usable(&self) -> bool {
-        !self.is_retired.load(Relaxed) && !self.state.is_over.load(Relaxed)
+        !self.state.is_over.load(Relaxed)
     }
 
     /// True as long as it is neither unusable nor used enough.
@@ -171,8 +169,17 @@ struct State {
     allowed: AtomicUsize,
     /// So many there are.
     streams: AtomicUsize,
-    /// It takes no further ones.
+    /// It takes, or gets, no further ones.
     is_over: AtomicBool,
+}
+
+/// Whatever ends the driver, a panic as well, the connection is over.
+struct Ending(Arc<State>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.0.is_over.store(true, Relaxed);
+    }
 }
 
 /// Moves the bytes of a connection until it ends, or its server is missed.
@@ -183,12 +190,13 @@ async fn drive(
     traffic: Arc<Traffic>,
     timeouts: OriginTimeouts,
 ) {
+    let _ending = Ending(Arc::clone(&state));
     let pings = connection.ping_pong().zip(timeouts.ping);
-    let is_missed = async {
+    let missed = async {
         match pings {
             Some((pings, every)) => {
                 let is_in_use = || state.streams.load(Relaxed) > 0;
-                ping::is_missed(pings, &traffic, is_in_use, (every, timeouts.connect)).await;
+                ping::until_missed(pings, &traffic, is_in_use, (every, timeouts.connect)).await;
             }
             None => std::future::pending().await,
         }
@@ -207,9 +215,8 @@ async fn drive(
             // Whoever waits for a response is told by its stream.
             tracing::debug!(error = &error as &dyn std::error::Error, "origin connection ended");
         },
-        () = is_missed => tracing::debug!("origin server answers no PING"),
+        () = missed => tracing::debug!("origin server answers no PING"),
     }
-    state.is_over.store(true, Relaxed);
 }
 
 /// The right to send one request on a connection, until its response has ended.

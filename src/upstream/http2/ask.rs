@@ -35,7 +35,7 @@ impl Stream {
     pub(in crate::upstream) async fn ask(
         &mut self,
         message: Request<RequestContent>,
-        interim: Option<&Interim>,
+        interim: Option<Interim>,
     ) -> Result<Received, Unanswered> {
         let (head, content) = message.into_parts();
         let is_connect = head.method == Method::CONNECT;
@@ -47,15 +47,13 @@ impl Stream {
             Ok(sent) => sent,
             Err(error) => return Err(Unanswered { error, unsent: Some(content) }),
         };
-        let tunnel = if is_connect {
-            Some(sending)
-        } else {
-            if !is_whole {
-                self.upload(content, sending);
-            }
-            None
-        };
-        let answer = answered(answer, interim).await;
+        let mut tunnel = None;
+        if is_connect {
+            tunnel = Some(sending);
+        } else if !is_whole {
+            self.upload(content, sending);
+        }
+        let answer = answered(answer, interim.as_ref()).await;
         let (head, content) = answer.map_err(|error| Unanswered { error, unsent: None })?.into_parts();
         let (content, tunnel) = match tunnel.filter(|_| head.status.is_success()) {
             Some(sending) => (Body::Empty, Some(TunnelEnd::Open(OpenEnd::of_stream(content, sending)))),
@@ -128,30 +126,27 @@ impl Sending {
     }
 
     async fn send(&mut self, frame: Frame<Bytes>, is_last: bool) -> Option<()> {
-        let frame = match frame.into_data() {
-            Ok(data) => {
-                if !data.is_empty() {
-                    // h2 asks for as much as is sent; what is reserved before, for data that
-                    // waits, is kept from other streams.
-                    self.stream.reserve_capacity(1);
-                    self.room().await?;
-                }
-                self.is_over = is_last;
-                return self.stream.send_data(data, is_last).ok();
+        match frame.into_data() {
+            // It says nothing, and no window bounds how many there are.
+            Ok(data) if data.is_empty() && !is_last => Some(()),
+            Ok(data) => self.send_data(data, is_last).await,
+            Err(frame) => {
+                self.stream.reserve_capacity(0);
+                self.is_over = true;
+                self.stream.send_trailers(frame.into_trailers().ok()?).ok()
             }
-            Err(frame) => frame,
-        };
-        self.stream.reserve_capacity(0);
-        self.is_over = true;
-        self.stream.send_trailers(frame.into_trailers().ok()?).ok()
+        }
     }
 
-    /// Waits for room for a part of what is sent next, at least.
-    async fn room(&mut self) -> Option<()> {
-        while self.stream.capacity() == 0 {
+    async fn send_data(&mut self, data: Bytes, is_last: bool) -> Option<()> {
+        // h2 asks for as much as is sent; what is reserved before, for data that waits, is
+        // kept from other streams.
+        self.stream.reserve_capacity(usize::from(!data.is_empty()));
+        while !data.is_empty() && self.stream.capacity() == 0 {
             poll_fn(|context| self.stream.poll_capacity(context)).await?.ok()?;
         }
-        Some(())
+        self.is_over = is_last;
+        self.stream.send_data(data, is_last).ok()
     }
 }
 

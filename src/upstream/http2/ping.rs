@@ -10,7 +10,7 @@ use crate::upstream::stream::Traffic;
 
 /// Ends once a PING was not answered `within` its time. One is sent where the server has
 /// said nothing for as long as `every`, or twice that, while requests are under way.
-pub(super) async fn is_missed(
+pub(super) async fn until_missed(
     mut pings: PingPong,
     traffic: &Traffic,
     is_in_use: impl Fn() -> bool,
@@ -18,11 +18,11 @@ pub(super) async fn is_missed(
 ) {
     loop {
         sleep(every).await;
-        let has_spoken = traffic.take_spoken();
-        if !has_spoken
-            && is_in_use()
-            && !matches!(timeout(within, pings.ping(Ping::opaque())).await, Ok(Ok(_)))
-        {
+        if traffic.take_spoken() || !is_in_use() {
+            continue;
+        }
+        let answer = timeout(within, pings.ping(Ping::opaque())).await;
+        if !matches!(answer, Ok(Ok(_))) {
             return;
         }
     }
