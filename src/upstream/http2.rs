@@ -120,8 +120,9 @@ impl Multiplexed {
             Arc::clone(&state),
             Arc::clone(&traffic),
             server.timeouts.clone(),
+            end.clone(),
         );
-        server.tasks.spawn(end.clone().run_until_cancelled_owned(driven));
+        server.tasks.spawn(driven);
         Ok(Arc::new(Self {
             sender,
             proven_host,
@@ -182,13 +183,15 @@ impl Drop for Ending {
     }
 }
 
-/// Moves the bytes of a connection until it ends, or its server is missed.
+/// Moves the bytes of a connection until it ends, its server is missed, or it is `left`
+/// by all who held it.
 async fn drive(
     mut connection: Connection<OriginStream, Bytes>,
     mut sender: SendRequest<Bytes>,
     state: Arc<State>,
     traffic: Arc<Traffic>,
     timeouts: OriginTimeouts,
+    left: CancellationToken,
 ) {
     let _ending = Ending(Arc::clone(&state));
     let pings = connection.ping_pong().zip(timeouts.ping);
@@ -216,6 +219,12 @@ async fn drive(
             tracing::debug!(error = &error as &dyn std::error::Error, "origin connection ended");
         },
         () = missed => tracing::debug!("origin server answers no PING"),
+        () = left.cancelled() => {
+            // h2 closes it once nobody can send a request on it: behind what is still to
+            // be sent, which may be the last words of a tunnel.
+            drop(sender);
+            let _closed = tokio::time::timeout(timeouts.connect, connection).await;
+        }
     }
 }
 

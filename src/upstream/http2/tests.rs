@@ -22,7 +22,9 @@ use tokio::time::timeout;
 use super::*;
 use crate::base::{Clock, ManualClock};
 use crate::config::model::{OriginProtocol, PoolConfig};
-use crate::exchange::{Body, BodyError, FetchError, Interim, InterimClient, RequestProgress, Response};
+use crate::exchange::{
+    Body, BodyError, FetchError, Interim, InterimClient, RequestProgress, Response, Tunnel,
+};
 use crate::fields::proxy_status::ProxyErrorType;
 use crate::upstream::OriginServer;
 use crate::upstream::test_origin::{self, Silent, TestOrigin, content, request, request_with, send};

@@ -137,6 +137,51 @@ async fn a_reset_without_an_error_is_no_end() {
     assert!(matches!(reset_in_the_middle(Reason::NO_ERROR).await, BodyError::Cut));
 }
 
+/// More than the sockets between it and its client hold.
+const WIDE: u32 = 64 << 20;
+
+#[tokio::test]
+async fn the_last_words_of_a_tunnel_are_sent_though_nobody_holds_its_connection() {
+    let (reads, (say, mut said)) = (Arc::new(Notify::new()), mpsc::unbounded_channel());
+    let read = Arc::clone(&reads);
+    let origin = TestOrigin::start(move |_, stream| {
+        let (read, say) = (Arc::clone(&read), say.clone());
+        async move {
+            let mut builder = Builder::new();
+            builder.enable_connect_protocol().initial_window_size(WIDE).initial_connection_window_size(WIDE);
+            let mut connection = builder.handshake::<_, Bytes>(stream).await.unwrap();
+            let (req, mut respond) = connection.accept().await.unwrap().unwrap();
+            respond.send_response(head(200), true).unwrap();
+            let _waiting =
+                timeout(Duration::from_millis(50), poll_fn(|context| connection.poll_closed(context))).await;
+            read.notified().await;
+            let (heard, _closed) =
+                tokio::join!(received(req.into_body()), poll_fn(|context| connection.poll_closed(context)));
+            say.send(heard.0.len()).unwrap();
+        }
+    })
+    .await;
+    let server = server_of(&origin, |pool| pool.connection_life.requests = Some(1));
+    let mut req = request_with(Method::GET, &[("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")]);
+    req.upgrade = Some(HeaderValue::from_static("websocket"));
+    let Tunnel { end, carrier } = send(&server, req).await.unwrap().tunnel.unwrap();
+    // It is on no shelf any more.
+    server.sweep_idle();
+    let mut end = end.open().await.unwrap();
+    assert_eq!(end.reader.read(&mut [0]).await.unwrap(), 0);
+    let mut length = 0;
+    let words = [0; 64 << 10];
+    while let Ok(written) = timeout(Duration::from_millis(200), end.writer.write(&words)).await {
+        length += written.unwrap();
+    }
+    end.writer.shutdown().await.unwrap();
+    drop((end, carrier));
+    tokio::task::yield_now().await;
+    reads.notify_one();
+    let heard = timeout(Duration::from_secs(30), said.recv()).await.unwrap();
+    assert_eq!(heard, Some(length));
+}
+
 /// A server that answers and reads no further holds neither content nor streams.
 #[tokio::test]
 async fn what_is_still_sent_after_the_answer_ends_with_it() {
