@@ -52,6 +52,8 @@ impl HttpBody for StreamContent {
         let this = self.get_mut();
         if this.has_data {
             match ready!(this.poll_data(context)) {
+                // Whatever became of the stream behind its last byte, the content is whole.
+                Some(Err(_)) if this.left == Some(0) => return Poll::Ready(None),
                 Some(data) => return Poll::Ready(Some(data.map(Frame::data).map_err(failed))),
                 None => this.has_data = false,
             }

@@ -106,14 +106,16 @@ async fn what_came_after_a_goaway_goes_out_on_a_new_connection() {
     assert_eq!(origin.accepted(), 2);
 }
 
-/// What becomes of content whose stream is reset for this `reason` in the middle.
-async fn reset_in_the_middle(reason: Reason) -> BodyError {
+/// What becomes of content behind whose first part, `half`, the stream is reset.
+async fn reset_behind_half(fields: HeaderMap, reason: Reason) -> Result<Bytes, BodyError> {
     let is_read = Arc::new(Notify::new());
     let cut = Arc::clone(&is_read);
     let origin = answering(100, move |_, mut respond| {
-        let cut = Arc::clone(&cut);
+        let (fields, cut) = (fields.clone(), Arc::clone(&cut));
         async move {
-            let mut body = respond.send_response(head(200), false).unwrap();
+            let mut answer = head(200);
+            *answer.headers_mut() = fields;
+            let mut body = respond.send_response(answer, false).unwrap();
             body.send_data(Bytes::from_static(b"half"), false).unwrap();
             cut.notified().await;
             body.send_reset(reason);
@@ -123,18 +125,28 @@ async fn reset_in_the_middle(reason: Reason) -> BodyError {
     let mut res = send(&server(&origin), request(Method::GET, "/")).await.unwrap();
     assert_eq!(res.body.frame().await.unwrap().unwrap().into_data().unwrap(), "half");
     is_read.notify_one();
-    content(res).await.unwrap_err()
+    content(res).await
 }
 
 #[tokio::test]
 async fn content_that_was_cut_never_ends_as_if_it_were_whole() {
-    assert!(matches!(reset_in_the_middle(Reason::CANCEL).await, BodyError::Stream(_)));
+    for fields in [HeaderMap::new(), field("content-length", "8")] {
+        let cut = reset_behind_half(fields, Reason::CANCEL).await;
+        assert!(matches!(cut.unwrap_err(), BodyError::Stream(_)));
+    }
 }
 
 /// RFC 9113 s8.1
 #[tokio::test]
 async fn a_reset_without_an_error_is_no_end() {
-    assert!(matches!(reset_in_the_middle(Reason::NO_ERROR).await, BodyError::Cut));
+    let cut = reset_behind_half(HeaderMap::new(), Reason::NO_ERROR).await;
+    assert!(matches!(cut.unwrap_err(), BodyError::Cut));
+}
+
+#[tokio::test]
+async fn content_of_its_whole_length_is_whole_however_its_stream_ends() {
+    let rest = reset_behind_half(field("content-length", "4"), Reason::CANCEL).await;
+    assert_eq!(rest.unwrap(), "");
 }
 
 /// More than the sockets between it and its client hold.
