@@ -31,9 +31,13 @@ impl StreamContent {
     }
 
     fn poll_data(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, h2::Error>>> {
-        let data = match ready!(self.stream.poll_data(context)) {
-            Some(Ok(data)) => data,
-            end => return Poll::Ready(end),
+        let data = loop {
+            match ready!(self.stream.poll_data(context)) {
+                // It says nothing, and no window bounds how many there are.
+                Some(Ok(data)) if data.is_empty() => {}
+                Some(Ok(data)) => break data,
+                end => return Poll::Ready(end),
+            }
         };
         self.left = self.left.map(|left| left.saturating_sub(data.len() as u64));
         let released = self.stream.flow_control().release_capacity(data.len());

@@ -127,8 +127,6 @@ impl Sending {
 
     async fn send(&mut self, frame: Frame<Bytes>, is_last: bool) -> Option<()> {
         match frame.into_data() {
-            // It says nothing, and no window bounds how many there are.
-            Ok(data) if data.is_empty() && !is_last => Some(()),
             Ok(data) => self.send_data(data, is_last).await,
             Err(frame) => {
                 self.stream.reserve_capacity(0);
