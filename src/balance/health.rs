@@ -39,7 +39,7 @@ pub(super) enum Outcome {
     Passed,
     /// A check failed.
     Failed,
-    /// A request of a client was answered while the server was down.
+    /// A request that was sent while the server was down was answered.
     Served,
 }
 

@@ -20,6 +20,7 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use choose::{Picked, Wish};
+use outcome::Asked;
 use roster::Roster;
 use succession::Legacy;
 
@@ -226,10 +227,11 @@ impl Pool {
                 self.metrics.origin_retries.increment();
             }
             let number = u32::try_from(tried.len()).unwrap_or(u32::MAX).saturating_add(1);
-            let sent = now;
+            let was_down = member.standing() == Standing::Down;
+            let asked = Asked { number, sent: now, is_trial: trial.is_some(), was_down };
             let mut result = member.origin.send(req).await;
             now = self.now();
-            self.observe(member, &mut result, number, (sent, now), trial.is_some());
+            self.observe(member, &mut result, &asked, now);
             drop(trial);
             // Nobody is tied to a server that fails.
             if let Ok(response) = &mut result

@@ -15,17 +15,29 @@ use crate::exchange::{FetchError, RequestProgress, Response};
 use crate::fields::proxy_status::ProxyErrorType;
 use crate::telemetry::metrics::Limit;
 
+/// How a server was asked.
+pub(super) struct Asked {
+    /// How many were asked, it among them.
+    pub(super) number: u32,
+    /// When, by the pool's time.
+    pub(super) sent: Duration,
+    /// It decides whether the server is ejected once more.
+    pub(super) is_trial: bool,
+    /// The server was down already: what was sent before proves nothing.
+    pub(super) was_down: bool,
+}
+
 impl Pool {
     /// Learns from what came of asking `member`, and notes in it who was asked.
     pub(super) fn observe(
         &self,
         member: &Member,
         result: &mut Result<Box<Response>, FetchError>,
-        number: u32,
-        (sent, now): (Duration, Duration),
-        is_trial: bool,
+        asked: &Asked,
+        now: Duration,
     ) {
-        let took = now.saturating_sub(sent);
+        let Asked { number, is_trial, .. } = *asked;
+        let took = now.saturating_sub(asked.sent);
         match result {
             Ok(response) => {
                 response.facts.origin_server = Some(Arc::clone(&member.label));
@@ -44,7 +56,7 @@ impl Pool {
                         let (pool, server) = (&self.config.name, &member.label);
                         tracing::info!(%pool, %server, "origin server is no longer ejected");
                     }
-                    if member.standing() == Standing::Down {
+                    if asked.was_down && member.standing() == Standing::Down {
                         self.observe_health(member, Outcome::Served);
                     }
                 }

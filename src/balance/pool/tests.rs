@@ -285,6 +285,32 @@ async fn with_all_down_one_request_a_second_sees_whether_they_are_back() {
 }
 
 #[tokio::test]
+async fn what_was_sent_before_a_server_went_down_does_not_bring_it_back() {
+    let gate = Arc::new(Semaphore::new(0));
+    let answers = Arc::clone(&gate);
+    let origin = TestOrigin::start(move |_, mut stream| {
+        let answers = Arc::clone(&answers);
+        async move {
+            read_request(&mut stream).await;
+            answers.acquire().await.unwrap().forget();
+            stream.write_all(OK.as_bytes()).await.unwrap();
+        }
+    })
+    .await;
+    let pool = pool(PoolConfig { health: Some(health(None)), ..config(&[&origin]) });
+    let member = member(&pool, 0);
+    pool.observe_health(&member, Outcome::Passed);
+    let mut sent = Box::pin(get(&pool));
+    until(|| sent.as_mut().now_or_never().is_none() && origin.accepted() == 1).await;
+    while member.standing() == Standing::Up {
+        pool.observe_health(&member, Outcome::Failed);
+    }
+    gate.add_permits(1);
+    assert_eq!(sent.await.unwrap().status, StatusCode::OK);
+    assert_eq!(member.standing(), Standing::Down);
+}
+
+#[tokio::test]
 async fn without_panic_mode_nobody_is_let_through() {
     let mut config = test_origin::pool(&[nobody()]);
     config.health = Some(health(None));
