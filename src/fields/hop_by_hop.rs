@@ -65,24 +65,28 @@ pub fn remove(fields: &mut HeaderMap) {
         return;
     }
     let takes_trailers = present.contains(&TE) && fields.get_all(TE).iter().any(names_trailers);
-    let lines = fields.get_all(CONNECTION).iter();
-    // What most of these lines say goes anyway.
-    let lines = lines.filter(|line| !line.as_bytes().eq_ignore_ascii_case(b"keep-alive"));
-    for line in lines.cloned().collect::<SmallVec<[HeaderValue; 1]>>() {
-        for option in line.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
-            if let Ok(name) = HeaderName::from_bytes(option)
-                && !NEVER.contains(&name)
-            {
-                fields.remove(name);
-            }
-        }
-    }
-    for name in present {
+    let named: SmallVec<[HeaderName; 2]> = named(fields).collect();
+    for name in named.into_iter().chain(present) {
         fields.remove(name);
     }
     if takes_trailers {
         fields.insert(TE, TRAILERS);
     }
+}
+
+/// True if `Connection` takes away a field that is there and means something beyond this
+/// connection.
+pub fn takes_any(fields: &HeaderMap) -> bool {
+    named(fields).any(|name| !ALWAYS.contains(&name) && fields.contains_key(&name))
+}
+
+/// What `Connection` names and may take away.
+fn named(fields: &HeaderMap) -> impl Iterator<Item = HeaderName> {
+    let lines = fields.get_all(CONNECTION).iter().map(HeaderValue::as_bytes);
+    // What most of these lines say goes anyway.
+    let lines = lines.filter(|line| !line.eq_ignore_ascii_case(b"keep-alive"));
+    let options = lines.flat_map(|line| line.split(|byte| *byte == b',').map(<[u8]>::trim_ascii));
+    options.filter_map(|option| HeaderName::from_bytes(option).ok()).filter(|name| !NEVER.contains(name))
 }
 
 /// What `TE` says of who takes trailers.
@@ -118,6 +122,24 @@ mod tests {
             ("x-kept", "3"),
         ]);
         assert_eq!(left, ["x-kept"]);
+    }
+
+    #[test]
+    fn it_is_told_whether_connection_takes_something_away() {
+        for (connection, expected) in [
+            ("accept", true),
+            ("close, X-Private", true),
+            ("keep-alive", false),
+            ("keep-alive, Upgrade", false),
+            ("close, x-absent", false),
+            ("cookie", false),
+        ] {
+            let fields = ["accept", "x-private", "cookie", "upgrade"]
+                .map(|name| (HeaderName::from_static(name), HeaderValue::from_static("1")));
+            let mut fields = HeaderMap::from_iter(fields);
+            fields.insert(CONNECTION, HeaderValue::from_static(connection));
+            assert_eq!(takes_any(&fields), expected, "{connection}");
+        }
     }
 
     #[test]

@@ -41,6 +41,9 @@ impl Origin for Edited {
             let dropped = forwarding::drop_untrusted(Arc::make_mut(fields), &self.kept, is_trusted_proxy);
             self.metrics.fields_dropped.add(dropped as u64);
         }
+        if hop_by_hop::takes_any(fields) {
+            hop_by_hop::remove(Arc::make_mut(fields));
+        }
     }
 
     fn fetch(

@@ -81,6 +81,18 @@ async fn what_no_client_may_send_makes_no_variants_and_is_counted() {
     assert_eq!(origin.requests(), before);
 }
 
+/// What `Connection` names does not reach the origin server: a response that was chosen
+/// without it is none of those that were asked for with it.
+#[tokio::test]
+async fn what_connection_takes_away_selects_nothing() {
+    let (seawall, origin) = site("", "Cache-Control: max-age=60\r\nVary: Accept-Language\r\n").await;
+    get(&seawall, "/x", "Accept-Language: de\r\nConnection: Accept-Language\r\n").await;
+    let german = get(&seawall, "/x", "Accept-Language: de\r\n").await;
+    assert!(!cache_status(&german).contains("hit"), "{}", cache_status(&german));
+    assert!(cache_status(&get(&seawall, "/x", "").await).contains("hit"));
+    assert_eq!(origin.requests(), 2);
+}
+
 #[tokio::test]
 async fn a_field_that_the_site_passes_on_is_part_of_the_key() {
     let keys = "forward_fields = [\"X-Forwarded-Prefix\"]\n";
