@@ -12,9 +12,17 @@ use super::store::{StoredBody, StoredResponse};
 use crate::fields::range::Span;
 use crate::policy::{self, CacheKey};
 
+/// Parts are put together up to so many bytes, however short they are.
+const SHORT: u64 = 8 << 20;
+
+/// What is longer is copied only for at least this part of it: who asks for a few bytes
+/// at a time would have it copied as often.
+const LEAST_ADDED: u64 = 16;
+
 impl Cache {
     /// The response that is to be kept: `new`, together with the parts that are
-    /// stored of the same representation and meet it, up to `max_object` bytes.
+    /// stored of the same representation and meet it, up to `max_object` bytes, and
+    /// as long as running fills leave room for what is copied.
     pub(super) async fn put_together(
         &self,
         key: &CacheKey,
@@ -26,12 +34,14 @@ impl Cache {
         }
         let Some(kept) = self.store.memory.look_again(key).await else { return new };
         let mut new = new;
+        let mut share = self.budget.share();
         for other in kept.responses() {
             // A part that began sooner may end later.
             let (newer, older) = if other.received > new.received { (other, &new) } else { (&new, other) };
             let Some(head) = policy::combined(&newer.head, &older.head) else { continue };
             let (Some(one), Some(two)) = (lies(&new), lies(other)) else { continue };
-            if length_of(one.0, two.0) > max_object {
+            let length = length_of(one.0, two.0);
+            if length > max_object || !is_worth_it(one.0, two.0) || !share.grow(length) {
                 continue;
             }
             let union = union(one, two).await;
@@ -39,6 +49,13 @@ impl Cache {
         }
         new
     }
+}
+
+/// True if what one span adds to the other is worth a copy of both.
+fn is_worth_it(one: Span, other: Span) -> bool {
+    let length = length_of(one, other);
+    let added = length - one.length().max(other.length());
+    length <= SHORT || added >= length / LEAST_ADDED
 }
 
 /// How many bytes two spans have without what they share.
@@ -67,6 +84,21 @@ async fn union(one: (Span, &Bytes), other: (Span, &Bytes)) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_long_is_not_copied_for_a_few_bytes() {
+        let span = |first, length| Span { first, last: first + length - 1 };
+        for (one, other, expected) in [
+            (span(0, SHORT - 1), span(SHORT - 1, 1), true),
+            (span(0, SHORT), span(SHORT, 1), false),
+            (span(0, SHORT), span(SHORT - 9, 10), false),
+            (span(0, 15 * SHORT), span(15 * SHORT, SHORT), true),
+            (span(15 * SHORT, SHORT), span(0, 15 * SHORT), true),
+            (span(0, 16 * SHORT), span(16 * SHORT, SHORT), false),
+        ] {
+            assert_eq!(is_worth_it(one, other), expected, "{one:?} {other:?}");
+        }
+    }
 
     #[tokio::test]
     async fn spans_that_meet_are_one() {

@@ -316,6 +316,24 @@ async fn a_digest_of_the_content_goes_with_that_content_only() {
 }
 
 #[tokio::test]
+async fn what_is_put_together_stays_within_the_budget_of_fills() {
+    let mut edge = Edge::new();
+    edge.part((0, 4), &[TAG]).await;
+    let mut others = edge.cache.budget.share();
+    while others.grow(1 << 20) {}
+    while others.grow(1) {}
+    others.shrink(9);
+    edge.part((5, 9), &[TAG]).await;
+    let key = Cache::key(&edge.request(Method::GET, "/", &[]).target);
+    let kept = edge.cache.store.memory.look_again(&key).await.unwrap();
+    assert_eq!(kept.responses().len(), 2, "parts of ten bytes together");
+    drop((others, kept));
+    edge.part((4, 6), &[TAG]).await;
+    assert_eq!(edge.stored_part("bytes=0-9").await.1, WHOLE);
+    assert_eq!(edge.cache.budget.taken(), 0);
+}
+
+#[tokio::test]
 async fn what_is_put_together_is_no_larger_than_the_route_keeps() {
     let mut edge = Edge::new();
     edge.rules = Arc::new(CacheRules { max_object: 8, ..CacheRules::default() });
