@@ -116,6 +116,12 @@ impl Tiers {
         self.disk.get().is_none_or(|disk| disk.is_read())
     }
 
+    /// Has the disk do nothing that has to be waited for, as long as it is held.
+    #[cfg(test)]
+    pub(in crate::cache) async fn hang_disk(&self) -> Option<tokio::sync::OwnedSemaphorePermit> {
+        Some(self.disk.get()?.hang().await)
+    }
+
     /// How full the disk tier is, if there is one.
     pub(in crate::cache) fn disk_usage(&self) -> Option<DiskUsage> {
         self.disk.get().map(|disk| disk.usage())
@@ -298,7 +304,12 @@ impl Tiers {
     /// not stored; says how many there were in each tier.
     pub(in crate::cache) async fn invalidate(&self, key: &CacheKey) -> Removed {
         self.generations.advance(key);
-        self.remove(key).await
+        let mut removed = self.remove(key).await;
+        if self.has_disk() {
+            self.generations.advance(key);
+            removed.memory += self.memory.remove(key).await;
+        }
+        removed
     }
 
     /// The same on behalf of what began in the generation `since` and is to be
@@ -309,13 +320,24 @@ impl Tiers {
         key: &CacheKey,
         since: &Generation,
     ) -> (Removed, Generation) {
-        let next = self.generations.follow(key, since).unwrap_or_else(|| {
-            self.generations.advance(key);
-            since.clone()
-        });
-        (self.remove(key).await, next)
+        let mut next = self.follow(key, since);
+        let mut removed = self.remove(key).await;
+        if self.has_disk() {
+            next = self.follow(key, &next);
+            removed.memory += self.memory.remove(key).await;
+        }
+        (removed, next)
     }
 
+    fn follow(&self, key: &CacheKey, since: &Generation) -> Generation {
+        self.generations.follow(key, since).unwrap_or_else(|| {
+            self.generations.advance(key);
+            since.clone()
+        })
+    }
+
+    /// Where there is a disk, what was read from it meanwhile may be in memory again, and
+    /// valid: both have to be done once more.
     async fn remove(&self, key: &CacheKey) -> Removed {
         let memory = self.memory.remove(key).await;
         match self.disk.get() {

@@ -264,3 +264,30 @@ async fn variants_are_chosen_among_on_the_disk() {
     edge.exchange().await.respond_whole(200, varying, "three");
     assert_eq!(text(answer(other).await).await.unwrap(), "three");
 }
+
+/// What is found on the disk while an invalidation waits for it is valid as of then.
+#[tokio::test]
+async fn what_was_read_while_an_invalidation_waited_is_not_found_in_memory() {
+    let directory = TempDir::new().unwrap();
+    let mut edge = Edge::over(directory.path());
+    edge.store("/", FRESH, "old").await;
+    let mut edge = edge.restarted(directory.path(), 1).await;
+    edge.found("/").await;
+    let hang = edge.cache.store.hang_disk().await.unwrap();
+    let post = edge.clients.spawn(edge.ask(edge.request(Method::POST, "/", &[])));
+    edge.exchange().await.respond_whole(204, &[], "");
+    let gets = [edge.get("/", &[]), edge.get("/", &[])];
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    drop(hang);
+    soon(post).await.unwrap().unwrap();
+    edge.exchange().await.respond_whole(200, FRESH, "new");
+    for get in gets {
+        assert_eq!(text(answer(get).await).await.unwrap(), "new");
+    }
+    // What began before the invalidation was done is not kept.
+    let last = edge.get("/", &[]);
+    edge.exchange().await.respond_whole(200, FRESH, "newer");
+    assert_eq!(text(answer(last).await).await.unwrap(), "newer");
+}

@@ -230,6 +230,13 @@ impl Disk {
         (0..name::LEAVES).all(|leaf| self.index.is_read(name::Leaf(leaf)))
     }
 
+    /// Keeps every thread from it.
+    #[cfg(test)]
+    pub(in crate::cache) async fn hang(&self) -> tokio::sync::OwnedSemaphorePermit {
+        let all = u32::try_from(READERS).unwrap();
+        Arc::clone(&self.readers).acquire_many_owned(all).await.unwrap()
+    }
+
     /// How full it is, as far as its directory was read.
     pub(in crate::cache) fn usage(&self) -> DiskUsage {
         DiskUsage {

@@ -1,6 +1,7 @@
 //! Storing and removing. A record is published only if its key was not
 //! invalidated since it was asked for and nothing newer stands in its place.
 
+use std::collections::BTreeSet;
 use std::io::{self, Write as _};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -106,13 +107,19 @@ impl Disk {
         if is_idle && self.index.is_read(id.leaf()) && self.index.of(id).is_empty() {
             return Ok(0);
         }
+        // However long the disk takes, and if it never does it.
+        let known: Vec<Name> = self.index.of(id).into_iter().map(|record| record.name).collect();
+        known.iter().for_each(|name| {
+            self.index.remove(*name);
+        });
         let removed = self.wait(REMOVE_WAIT, move |disk| {
             let read = disk.read_leaf(id.leaf());
             // Who publishes now has seen the key's new generation, or is waited
             // for here and seen in the index.
             drop(disk.alone_with(id));
-            let records = disk.index.of(id);
-            let deleted = records.iter().map(|record| disk.try_delete(record.name));
+            let meanwhile = disk.index.of(id).into_iter().map(|record| record.name);
+            let records: BTreeSet<Name> = known.into_iter().chain(meanwhile).collect();
+            let deleted = records.iter().map(|name| disk.try_delete(*name));
             deleted.fold(Ok(()), io::Result::and).and(read).map(|()| records.len() as u64)
         });
         removed.await.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()))

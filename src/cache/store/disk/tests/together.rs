@@ -4,7 +4,6 @@ use std::os::unix::fs::FileExt as _;
 
 use futures_util::future::join_all;
 
-use super::super::READERS;
 use super::*;
 use crate::base::SystemClock;
 
@@ -42,7 +41,7 @@ async fn a_crowd_reads_what_is_cold_once() {
     tier.store("/", &whole).await;
     tier.forget_pages(directory.path());
     // Nothing is read before all of them ask.
-    let turns = tier.disk.readers.clone().acquire_many_owned(READERS as u32).await.unwrap();
+    let turns = tier.disk.hang().await;
     let bodies = join_all((0..100).map(|_| async {
         let found = tier.find("/").await;
         let Some((StoredBody::Memory(bytes), _)) = tier.disk.load(&found[0]).await else { panic!() };
@@ -101,7 +100,7 @@ async fn found_after_another_left() -> Option<usize> {
     };
     tier.disk.know_leaf(super::super::name::KeyId::of(&key("/")).leaf());
     tier.forget_pages(directory.path());
-    let turns = tier.disk.readers.clone().acquire_many_owned(READERS as u32).await.unwrap();
+    let turns = tier.disk.hang().await;
     let (path, other) = (key("/"), key("/"));
     let mut first = Box::pin(tier.disk.find(&path));
     let mut second = Box::pin(tier.disk.find(&other));
@@ -129,7 +128,7 @@ async fn what_is_in_the_page_cache_needs_no_thread() {
         return;
     }
     // Nobody may wait for the disk any more.
-    let _turns = tier.disk.readers.clone().acquire_many_owned(READERS as u32).await.unwrap();
+    let _turns = tier.disk.hang().await;
     for length in [1_000, 100_000, 1 << 20, 3 << 20] {
         let found = tier.content(&format!("/{length}")).await.unwrap().unwrap();
         assert!(found == content(length as u64, length), "{length}");
@@ -144,7 +143,7 @@ async fn a_disk_that_hangs_costs_a_second_and_then_nothing() {
         tier.end();
         Tier::unread(directory.path())
     };
-    let turns = tier.disk.readers.clone().acquire_many_owned(READERS as u32).await.unwrap();
+    let turns = tier.disk.hang().await;
     let begun = SystemClock.now();
     let (one, other) = (key("/1"), key("/2"));
     assert!(tier.disk.find(&one).await.is_empty());
@@ -156,4 +155,19 @@ async fn a_disk_that_hangs_costs_a_second_and_then_nothing() {
     tier.clock.advance(Duration::from_secs(2));
     assert!(tier.disk.find(&other).await.is_empty());
     assert_eq!(tier.metrics.disk_errors.value(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_removed_is_not_found_though_the_disk_hung_for_too_long() {
+    let directory = TempDir::new().unwrap();
+    let tier = Tier::open(directory.path());
+    tier.store("/", b"old").await;
+    tier.read();
+    let hang = tier.disk.hang().await;
+    tier.generations.advance(&key("/"));
+    let removed = tier.disk.remove(&key("/")).await;
+    assert_eq!(removed.unwrap_err().kind(), std::io::ErrorKind::TimedOut);
+    drop(hang);
+    tier.clock.advance(Duration::from_secs(60));
+    assert!(tier.find("/").await.is_empty());
 }
