@@ -61,8 +61,9 @@ impl Candidate {
             (Fitness::Unchecked, false, false) => 1,
             (Fitness::Fit, false, true) => 2,
             (Fitness::Unchecked, false, true) => 3,
-            (Fitness::Fit | Fitness::Unchecked, true, _) => 4,
-            (Fitness::Ejected, false, _) => 5,
+            // Who was ejected may be back; who has just failed this request is not.
+            (Fitness::Ejected, false, _) => 4,
+            (Fitness::Fit | Fitness::Unchecked, true, _) => 5,
             (Fitness::Ejected, true, _) => 6,
             (Fitness::Down | Fitness::Draining | Fitness::Withdrawn, ..) => return None,
         };

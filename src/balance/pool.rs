@@ -14,12 +14,13 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use futures_util::future::BoxFuture;
+use http::header::RETRY_AFTER as RETRY_AFTER_FIELD;
 use rustls::ClientConfig;
 use tokio::sync::SetOnce;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-use choose::{Picked, Wish};
+use choose::{Picked, Wish, is_among};
 use outcome::Asked;
 use roster::Roster;
 use succession::Legacy;
@@ -219,7 +220,9 @@ impl Pool {
         loop {
             // Anew for each try: who failed may be one of a list that is over.
             let members = self.members();
-            let Some(Picked { member, trial }) = self.pick(&members, wish, &tried, now) else {
+            let picked = self.pick(&members, wish, &tried, now);
+            let picked = picked.filter(|it| !asks_for_pause(last.as_deref()) || !is_among(&tried, it.member));
+            let Some(Picked { member, trial }) = picked else {
                 // What there is is better than nothing.
                 return last.map_or_else(|| Err(self.nobody(&members)), |last| *last);
             };
@@ -275,6 +278,11 @@ impl Pool {
         }
         taken
     }
+}
+
+/// True if who was asked last wants to be asked later, if at all.
+fn asks_for_pause(last: Option<&Result<Box<Response>, FetchError>>) -> bool {
+    last.is_some_and(|last| last.as_ref().is_ok_and(|res| res.fields.contains_key(RETRY_AFTER_FIELD)))
 }
 
 impl Origin for Pool {

@@ -76,10 +76,11 @@ proptest! {
             };
             prop_assert!(may_serve(&picked) || picked.fitness == Fitness::Ejected);
             if picked.fitness == Fitness::Ejected {
-                prop_assert!(!has(may_serve));
-            }
-            if may_serve(&picked) && picked.was_tried {
                 prop_assert!(!has(|server| may_serve(server) && !server.was_tried));
+            }
+            if picked.was_tried {
+                prop_assert!(!has(|server| may_serve(server) && !server.was_tried));
+                prop_assert!(!has(|server| server.fitness == Fitness::Ejected && !server.was_tried));
             }
             if may_serve(&picked) && picked.is_backup && !picked.was_tried {
                 let is_better =

@@ -126,6 +126,6 @@ impl Pool {
     }
 }
 
-fn is_among(tried: &[Arc<Member>], member: &Arc<Member>) -> bool {
+pub(super) fn is_among(tried: &[Arc<Member>], member: &Arc<Member>) -> bool {
     tried.iter().any(|other| Arc::ptr_eq(other, member))
 }

@@ -38,6 +38,17 @@ const PAUSE: &str = "HTTP/1.1 503 Later\r\nRetry-After: 20\r\nContent-Length: 2\
 const LONG_PAUSE: &str = "HTTP/1.1 503 Later\r\nRetry-After: 3600\r\nContent-Length: 2\r\n\r\nno";
 
 #[tokio::test]
+async fn who_asks_for_a_pause_is_not_asked_for_the_same_once_more() {
+    for (answer, attempts) in [(PAUSE, 1), (BROKEN, 3)] {
+        let origin = TestOrigin::always(answer).await;
+        let mut config = config(&[&origin]);
+        config.retry.on = [500, 503].map(|status| RetryOn::Status(status.try_into().unwrap())).into();
+        let response = get(&pool(config)).await.unwrap();
+        assert_eq!((response.status.is_server_error(), response.facts.attempts), (true, attempts));
+    }
+}
+
+#[tokio::test]
 async fn who_asks_for_a_pause_gets_it_up_to_a_bound() {
     for (answer, rules, pause) in [
         (PAUSE, RULES, 20),
