@@ -35,6 +35,8 @@ pub struct FetchError {
     pub progress: RequestProgress,
     /// The client's own content was the reason (too large, too slow, cut).
     pub request_body: Option<BodyError>,
+    /// What was asked for was the reason, and no other server is any better.
+    pub is_requests_fault: bool,
     /// Ask again after this long.
     pub retry_after: Option<Duration>,
     /// The origin server that was asked last, as the config writes it.
@@ -53,6 +55,7 @@ impl FetchError {
             kind,
             progress,
             request_body: None,
+            is_requests_fault: false,
             retry_after: None,
             origin_server: None,
             attempts: 0,

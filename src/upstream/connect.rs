@@ -5,6 +5,7 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
+use rustls::CertificateError;
 use rustls_pki_types::ServerName;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::AsyncWriteExt;
@@ -52,6 +53,15 @@ impl ConnectError {
                 _ => ProxyErrorType::TlsProtocolError,
             },
         }
+    }
+}
+
+impl ConnectError {
+    /// True if the server has a certificate, but of another name.
+    pub(super) fn is_wrong_name(&self) -> bool {
+        let Self::Tls(error) = self else { return false };
+        let Some(rustls::Error::InvalidCertificate(error)) = tls_error(error) else { return false };
+        matches!(error, CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. })
     }
 }
 

@@ -91,7 +91,9 @@ impl IdleConnections {
             index -= 1;
             let idle = shelf.get(index)?;
             let is_usable = self.is_young(idle, now) && idle.connection.is_ready();
-            let is_theirs = idle.connection.proven_host.as_ref() == host && idle.connection.client == client;
+            let proven = idle.connection.proven_host.as_ref();
+            let is_theirs =
+                proven.map(Host::name) == host.map(Host::name) && idle.connection.client == client;
             if is_usable && is_theirs {
                 return Some(shelf.remove(index).connection);
             }

@@ -130,7 +130,12 @@ impl OriginServer {
             None => None,
         };
         let header = self.introduction(client);
-        let connected = connect(&self.endpoint, &header, tls, self.timeouts.connect).await?;
+        let is_name_asked_for = self.tls.as_ref().is_some_and(|tls| tls.server_name.is_none());
+        let connected = connect(&self.endpoint, &header, tls, self.timeouts.connect).await;
+        let connected = connected.map_err(|error| {
+            let is_requests_fault = is_name_asked_for && proven_host.is_some() && error.is_wrong_name();
+            FetchError { is_requests_fault, ..error.into() }
+        })?;
         self.metrics.origin_connections.increment();
         let mut opened = self.speak(connected, proven_host, Some(open), offer).await?;
         if let Opened::Alone(connection) = &mut opened {
@@ -209,7 +214,9 @@ impl OriginTlsClient {
         }
         let name = asked.map_or(own, Host::name).trim_start_matches('[').trim_end_matches(']');
         ServerName::try_from(name.to_owned()).map_err(|error| {
-            FetchError::new(ProxyErrorType::TlsCertificateError, RequestProgress::NotSent).from_source(error)
+            let kind = ProxyErrorType::TlsCertificateError;
+            let error = FetchError::new(kind, RequestProgress::NotSent).from_source(error);
+            FetchError { is_requests_fault: asked.is_some(), ..error }
         })
     }
 }

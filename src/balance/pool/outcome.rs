@@ -111,12 +111,13 @@ fn limit_of(kind: ProxyErrorType) -> Option<Limit> {
 }
 
 /// True if a failure says something about the server: not if the client's
-/// content was the reason, nor if the request never came as far.
+/// content or what it asked for was the reason, nor if the request never came as far.
 fn is_servers_fault(error: &FetchError) -> bool {
     let was_asked =
         error.kind != ProxyErrorType::HttpUpgradeFailed || error.progress != RequestProgress::NotSent;
     was_asked
         && error.request_body.is_none()
+        && !error.is_requests_fault
         && !matches!(
             error.kind,
             ProxyErrorType::ConnectionLimitReached

@@ -119,9 +119,14 @@ async fn the_host_of_the_request_must_be_proven() {
     let server = origin.server(trusting(origin.ca.path()));
     assert!(get(&server, "site.test:8443").await.unwrap().contains("host: site.test:8443"));
     assert!(get(&server, "site.test").await.is_ok());
-    assert_eq!(origin.origin.accepted(), 2, "a connection is one host's");
-    let error = get(&server, "wrong.test").await.unwrap_err();
-    assert_eq!((error.kind, error.progress), (ProxyErrorType::TlsCertificateError, RequestProgress::NotSent));
+    assert!(get(&server, "other.test").await.is_ok());
+    assert_eq!(origin.origin.accepted(), 2, "a connection is one host's, at all of its ports");
+    for wrong in ["wrong.test", "wrong-.test"] {
+        let error = get(&server, wrong).await.unwrap_err();
+        let failed = (ProxyErrorType::TlsCertificateError, RequestProgress::NotSent);
+        assert_eq!((error.kind, error.progress), failed);
+        assert!(error.is_requests_fault, "{wrong}");
+    }
 }
 
 #[tokio::test]
@@ -140,7 +145,7 @@ async fn an_unknown_ca_is_refused_unless_nothing_is_verified() {
     let origin = TlsOrigin::start(&["site.test"]).await;
     let stranger = TlsOrigin::start(&["site.test"]).await;
     let error = get(&origin.server(trusting(stranger.ca.path())), "site.test").await.unwrap_err();
-    assert_eq!(error.kind, ProxyErrorType::TlsCertificateError);
+    assert_eq!((error.kind, error.is_requests_fault), (ProxyErrorType::TlsCertificateError, false));
     let any = untrusting();
     assert!(get(&origin.server(any), "elsewhere.test").await.is_ok());
 }

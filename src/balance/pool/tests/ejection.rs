@@ -74,6 +74,36 @@ async fn failures_in_a_row_eject_a_server_but_never_the_last() {
     );
 }
 
+/// It may be back; who has just failed the request is not.
+#[tokio::test]
+async fn who_was_ejected_is_asked_before_who_failed_the_same_request() {
+    let (broken, is_broken) = switched().await;
+    let cut = cutting().await;
+    let pool = turning(&clock(), &[&broken, &cut]);
+    // Of those that are cut, each is tried twice more.
+    while states(&pool) != [ServerState::Ejected, ServerState::Up] {
+        let _ = Arc::clone(&pool).fetch(request(Method::POST, "/")).await;
+    }
+    is_broken.store(false, SeqCst);
+    let response = get(&pool).await.unwrap();
+    assert_eq!((response.status, response.facts.attempts), (StatusCode::OK, 2));
+}
+
+#[tokio::test]
+async fn a_certificate_of_another_name_is_no_fault_of_the_server() {
+    let broken = TestOrigin::always(BROKEN).await;
+    let pool = turning(&clock(), &[&broken, &broken]);
+    let unproven = || {
+        let error = FetchError::new(ProxyErrorType::TlsCertificateError, RequestProgress::NotSent);
+        FetchError { is_requests_fault: true, ..error }
+    };
+    let asked = Asked { number: 1, sent: Duration::ZERO, is_trial: false, was_down: false };
+    for _ in 0..4 {
+        pool.observe(&member(&pool, 0), &mut Err(unproven()), &asked, Duration::ZERO);
+    }
+    assert_eq!(states(&pool), [ServerState::Up; 2]);
+}
+
 #[tokio::test]
 async fn never_more_than_half_of_a_pool_is_ejected() {
     let broken = TestOrigin::always(BROKEN).await;
