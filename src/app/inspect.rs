@@ -27,6 +27,7 @@ const ORIGIN_UP: Family =
     Family::gauge("seawall_origin_up", "1 if the origin server may be asked, 0 if it is down.");
 const ORIGIN_IN_FLIGHT: Family =
     Family::gauge("seawall_origin_in_flight", "Requests the origin server has not answered yet.");
+const ORIGIN_TUNNELS: Family = Family::gauge("seawall_origin_tunnels", "WebSockets to the origin server.");
 const ORIGIN_REQUESTS: Family =
     Family::counter("seawall_origin_server_requests_total", "Requests sent to the origin server.");
 const ORIGIN_FAILURES: Family =
@@ -169,6 +170,7 @@ impl Inspect for Inspection {
                 for (family, value) in [
                     (ORIGIN_UP, f64::from(u8::from(is_up(server.state)))),
                     (ORIGIN_IN_FLIGHT, server.in_flight as f64),
+                    (ORIGIN_TUNNELS, server.tunnels as f64),
                     (ORIGIN_REQUESTS, server.requests as f64),
                     (ORIGIN_FAILURES, server.failures as f64),
                 ] {

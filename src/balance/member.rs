@@ -321,6 +321,7 @@ impl Member {
             weight: self.weight(),
             backup: self.is_backup.load(Relaxed),
             in_flight: self.origin.in_flight(),
+            tunnels: self.origin.tunnels(),
             latency_ms: (self.latency.last().as_secs_f64() * 1e6).round() / 1e3,
             requests: self.requests.value(),
             failures: self.failures.value(),

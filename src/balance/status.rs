@@ -27,6 +27,8 @@ pub struct ServerStatus {
     pub backup: bool,
     /// Requests under way, those that wait for a connection included.
     pub in_flight: usize,
+    /// WebSockets that are open.
+    pub tunnels: usize,
     /// The average time to the head of a response, in milliseconds.
     pub latency_ms: f64,
     /// Requests that were sent to it and ended.

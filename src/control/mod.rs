@@ -53,7 +53,7 @@ pub trait Inspect: Send + Sync + 'static {
     fn router(&self) -> Arc<Router>;
 
     /// An array of pools: `{ name, servers: [{ label, state, is_down, in_flight,
-    /// latency_ms, requests, failures, last_error }] }`. A name that no server was
+    /// tunnels, latency_ms, requests, failures, last_error }] }`. A name that no server was
     /// found under is a server whose state is `unresolved`.
     fn origins(&self) -> Value;
 

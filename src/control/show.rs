@@ -44,6 +44,7 @@ pub fn origins(pools: &Value) -> String {
                 cell(&server["label"]),
                 state(server),
                 cell(&server["in_flight"]),
+                cell(&server["tunnels"]),
                 cell(&server["latency_ms"]),
                 cell(&server["requests"]),
                 cell(&server["failures"]),
@@ -59,6 +60,7 @@ pub fn origins(pools: &Value) -> String {
         ("SERVER", Align::Left),
         ("STATE", Align::Left),
         ("IN FLIGHT", Align::Right),
+        ("TUNNELS", Align::Right),
         ("LATENCY MS", Align::Right),
         ("REQUESTS", Align::Right),
         ("FAILURES", Align::Right),
@@ -242,7 +244,7 @@ draining     no
     #[test]
     fn the_servers_of_all_pools() {
         let server = |label: &str, state: &str, requests: u32, error: Value| {
-            json!({ "label": label, "state": state, "is_down": error != Value::Null, "in_flight": 3,
+            json!({ "label": label, "state": state, "is_down": error != Value::Null, "in_flight": 3, "tunnels": 2,
                     "latency_ms": 1.5, "requests": requests, "failures": 0, "last_error": error })
         };
         let pools = json!([
@@ -256,11 +258,11 @@ draining     no
             ] },
         ]);
         let expected = "\
-POOL              SERVER                 STATE           IN FLIGHT  LATENCY MS  REQUESTS  FAILURES  LAST ERROR
-app               10.0.0.1:8080          up                      3         1.5     12345         0  -
-app               https://10.0.0.2:8443  down                    3         1.5         7         0  connection refused\u{fffd}[2J
-site:example.com  10.0.0.3:80            -                       -           -         -         -  -
-site:example.com  10.0.0.4:80            draining, down          3         1.5         7         0  timeout
+POOL              SERVER                 STATE           IN FLIGHT  TUNNELS  LATENCY MS  REQUESTS  FAILURES  LAST ERROR
+app               10.0.0.1:8080          up                      3        2         1.5     12345         0  -
+app               https://10.0.0.2:8443  down                    3        2         1.5         7         0  connection refused\u{fffd}[2J
+site:example.com  10.0.0.3:80            -                       -        -           -         -         -  -
+site:example.com  10.0.0.4:80            draining, down          3        2         1.5         7         0  timeout
 ";
         assert_eq!(origins(&pools), expected);
     }

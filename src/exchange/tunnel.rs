@@ -24,8 +24,8 @@ const PIECE: usize = 8 << 10;
 pub struct Tunnel {
     /// Its bytes.
     pub end: TunnelEnd,
-    /// What carries them beside others: held as long as they pass.
-    pub carrier: Option<Box<dyn Any + Send>>,
+    /// What carries and counts them: held as long as they pass.
+    pub carrier: Box<dyn Any + Send>,
 }
 
 /// One end of a tunnel.

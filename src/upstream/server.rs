@@ -3,13 +3,14 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Version};
 use hyper::client::conn;
 use rustls::ClientConfig;
+use tokio::time::Instant;
 
 use super::connection::{Connection, Lease};
 use super::content::{InUse, content};
@@ -55,6 +56,7 @@ pub struct OriginServer {
     /// What readers of its responses hold.
     pub(super) unread: Arc<Unread>,
     pub(super) open: OpenConnections,
+    tunnels: Arc<AtomicUsize>,
     connection_life: ConnectionLife,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) metrics: Arc<Metrics>,
@@ -105,6 +107,7 @@ impl OriginServer {
             unread: Arc::default(),
             slots: Arc::new(Slots::new(most_requests, pool.queue.clone(), Arc::clone(&metrics))),
             open: OpenConnections::new(pool.max_connections),
+            tunnels: Arc::default(),
             connection_life: pool.connection_life.clone(),
             clock,
             metrics,
@@ -214,6 +217,11 @@ impl OriginServer {
         self.slots.in_use()
     }
 
+    /// Connections and streams that became tunnels, which are no requests any more.
+    pub fn tunnels(&self) -> usize {
+        self.tunnels.load(Relaxed)
+    }
+
     /// What would become of another request.
     pub fn room(&self) -> Room {
         self.slots.room()
@@ -283,8 +291,8 @@ impl OriginServer {
             tunnel: None,
         });
         if let Some(end) = tunnel {
-            let carrier = in_use.detach().map(|stream| Box::new(stream) as _);
-            response.tunnel = Some(Tunnel { end, carrier });
+            let carrier = (in_use.detach(), Counted::new(&self.tunnels));
+            response.tunnel = Some(Tunnel { end, carrier: Box::new(carrier) });
             return Ok(response);
         }
         if head.version == Version::HTTP_10 {
@@ -305,6 +313,22 @@ impl OriginServer {
 fn is_stream(fields: &HeaderMap) -> bool {
     let Some(kind) = fields.get(CONTENT_TYPE) else { return false };
     [&b"application/grpc"[..], b"text/event-stream"].iter().any(|stream| kind.as_bytes().starts_with(stream))
+}
+
+/// Counts one as long as it is held.
+struct Counted(Arc<AtomicUsize>);
+
+impl Counted {
+    fn new(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Relaxed);
+        Self(Arc::clone(count))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
 }
 
 #[cfg(test)]

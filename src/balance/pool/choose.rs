@@ -91,6 +91,10 @@ impl Pool {
         let of = |index: ServerIndex| members.get(index);
         let load = |index| of(index).map_or(f64::MAX, |member| member.load(now));
         let in_flight = |index| of(index).map_or(usize::MAX, |member| member.origin.in_flight());
+        let connections = |index| {
+            let tunnels = of(index).map_or(0, |member| member.origin.tunnels());
+            in_flight(index).saturating_add(tunnels)
+        };
         let identity = |index| of(index).map_or(0, |member| member.identity);
         let has_session = |index| {
             let tie = of(index).and_then(|member| member.tie.as_ref());
@@ -98,7 +102,7 @@ impl Pool {
         };
         match (&self.config.balance, wish.key) {
             (Balance::RoundRobin, _) => members.turns().pick(candidates),
-            (Balance::LeastConnections, _) => least_connections(candidates, in_flight, random_below),
+            (Balance::LeastConnections, _) => least_connections(candidates, connections, random_below),
             (Balance::Hash(_), Some(key)) => rendezvous(candidates, key, identity, in_flight),
             (Balance::Sticky(_), _) => of_session(candidates.clone(), has_session)
                 .or_else(|| power_of_two(candidates, load, random_below)),

@@ -256,6 +256,7 @@ fn unresolved(config: &ServerConfig, last_error: Option<String>) -> ServerStatus
         weight: config.weight,
         backup: config.backup,
         in_flight: 0,
+        tunnels: 0,
         latency_ms: 0.0,
         requests: 0,
         failures: 0,
