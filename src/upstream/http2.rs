@@ -6,15 +6,17 @@ mod ask;
 mod ping;
 mod pulse;
 
+use std::collections::HashMap;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Poll;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
 use h2::client::{Builder, Connection, SendRequest};
+use tokio::sync::OwnedMutexGuard;
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -30,6 +32,7 @@ use super::stream::{OriginStream, Traffic, Transport};
 use crate::base::Tasks;
 use crate::config::model::OriginTimeouts;
 use crate::exchange::{FetchError, Host, RequestProgress};
+use crate::fields::proxy_status::ProxyErrorType;
 use crate::telemetry::Metrics;
 
 /// Requests that a connection carries at a time, if the server allows so many.
@@ -107,8 +110,15 @@ impl Multiplexed {
             ended = &mut connection => Some(ended),
             () = heard.cancelled() => (&mut connection).now_or_never(),
         };
-        if ended.is_some() {
-            return Err(not_sent("the server does not speak HTTP/2"));
+        match ended {
+            None => {}
+            Some(Err(error)) if !error.is_io() => {
+                return Err(not_sent("the server does not speak HTTP/2"));
+            }
+            Some(_) => {
+                let kind = ProxyErrorType::ConnectionTerminated;
+                return Err(FetchError::new(kind, RequestProgress::NotSent));
+            }
         }
         let takes_connect = sender.is_extended_connect_protocol_enabled();
         let end = CancellationToken::new();
@@ -160,6 +170,11 @@ impl Multiplexed {
     /// True as long as it is neither unusable nor used enough.
     fn is_wanted(&self, now: Instant) -> bool {
         self.is_usable() && !self.lifetime.is_over(now)
+    }
+
+    /// True if requests for `host` may be sent on it.
+    fn is_for(&self, host: Option<&Host>) -> bool {
+        self.is_usable() && self.proven_host.as_ref().map(Host::name) == host.map(Host::name)
     }
 }
 
@@ -257,9 +272,36 @@ pub(super) struct MultiplexedConnections {
 #[derive(Debug, Default)]
 #[repr(align(64))]
 struct Shelf {
-    connections: Mutex<Vec<Arc<Multiplexed>>>,
-    /// Held while a connection is opened: those who come meanwhile use it.
-    opening: tokio::sync::Mutex<()>,
+    connections: Mutex<Connections>,
+    openings: Openings,
+}
+
+#[derive(Debug, Default)]
+struct Connections {
+    kept: Vec<Arc<Multiplexed>>,
+    /// Those that are too old or used enough: they end with their last stream.
+    leaving: Vec<Weak<Multiplexed>>,
+}
+
+impl Connections {
+    fn sweep(&mut self, is_kept: impl Fn(&Multiplexed) -> bool) {
+        self.leaving.retain(|connection| connection.strong_count() > 0);
+        let dropped = self.kept.extract_if(.., |connection| !is_kept(connection));
+        self.leaving.extend(dropped.map(|connection| Arc::downgrade(&connection)));
+    }
+}
+
+/// By the host whose name is to be proven, what is held while a connection is opened:
+/// those who come meanwhile use it.
+#[derive(Debug, Default)]
+struct Openings(Mutex<HashMap<Option<Box<str>>, Arc<tokio::sync::Mutex<()>>>>);
+
+impl Openings {
+    fn of(&self, host: Option<&Host>) -> Arc<tokio::sync::Mutex<()>> {
+        let mut openings = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        openings.retain(|_, opening| Arc::strong_count(opening) > 1);
+        Arc::clone(openings.entry(host.map(|host| host.name().into())).or_default())
+    }
 }
 
 impl MultiplexedConnections {
@@ -284,31 +326,43 @@ impl MultiplexedConnections {
 
     fn stream_of(&self, shelf: &Shelf, host: Option<&Host>, now: Instant) -> Option<Stream> {
         let mut shelf = lock(shelf);
-        shelf.retain(|connection| self.is_kept(connection, now));
+        shelf.sweep(|connection| self.is_kept(connection, now));
         shelf
+            .kept
             .iter()
-            .filter(|connection| connection.proven_host.as_ref() == host)
+            .filter(|connection| connection.is_for(host))
             .filter(|connection| connection.pulse.silent_for() <= self.timeouts.connect)
             .find_map(Multiplexed::stream)
+    }
+
+    /// A stream of any connection for `host`, be it too old, used enough or silent: for
+    /// where nothing else is left but to wait.
+    pub(super) fn take_last_resort(&self, host: Option<&Host>) -> Option<Stream> {
+        self.shelves.iter().find_map(|shelf| {
+            let shelf = lock(shelf);
+            let leaving = shelf.leaving.iter().filter_map(Weak::upgrade);
+            let all = shelf.kept.iter().cloned().chain(leaving);
+            all.filter(|connection| connection.is_for(host)).find_map(|connection| connection.stream())
+        })
     }
 
     /// Keeps `connection` for further requests.
     pub(super) fn put(&self, connection: Arc<Multiplexed>) {
         let mut shelf = lock(self.own());
         if !self.is_closed.load(Relaxed) {
-            shelf.push(connection);
+            shelf.kept.push(connection);
         }
     }
 
-    /// Waits until no other request of this worker opens a connection.
-    pub(super) async fn open(&self) -> tokio::sync::MutexGuard<'_, ()> {
-        self.own().opening.lock().await
+    /// Waits until no other request of this worker opens a connection for `host`.
+    pub(super) async fn open(&self, host: Option<&Host>) -> OwnedMutexGuard<()> {
+        self.own().openings.of(host).lock_owned().await
     }
 
     /// Drops those that are closed, too old or used enough, on every shelf.
     pub(super) fn sweep(&self, now: Instant) {
         for shelf in &self.shelves {
-            lock(shelf).retain(|connection| self.is_kept(connection, now));
+            lock(shelf).sweep(|connection| self.is_kept(connection, now));
         }
     }
 
@@ -317,21 +371,20 @@ impl MultiplexedConnections {
         is_young && connection.is_wanted(now)
     }
 
-    /// Drops one that carries nothing, to make room for another connection.
-    pub(super) fn drop_one(&self) {
-        for shelf in &self.shelves {
+    /// Drops one that carries nothing, to make room for another connection; false if
+    /// there is none.
+    pub(super) fn drop_one(&self) -> bool {
+        self.shelves.iter().any(|shelf| {
             let mut shelf = lock(shelf);
-            if let Some(idle) = shelf.iter().position(|it| it.state.streams.load(SeqCst) == 0) {
-                shelf.swap_remove(idle);
-                return;
-            }
-        }
+            let idle = shelf.kept.iter().position(|it| it.state.streams.load(SeqCst) == 0);
+            idle.map(|idle| shelf.kept.swap_remove(idle)).is_some()
+        })
     }
 
     /// Drops them all, and keeps none from now on.
     pub(super) fn close(&self) {
         self.is_closed.store(true, Relaxed);
-        self.shelves.iter().for_each(|shelf| lock(shelf).clear());
+        self.shelves.iter().for_each(|shelf| lock(shelf).sweep(|_| false));
     }
 
     fn own(&self) -> &Shelf {
@@ -339,7 +392,7 @@ impl MultiplexedConnections {
     }
 }
 
-fn lock(shelf: &Shelf) -> MutexGuard<'_, Vec<Arc<Multiplexed>>> {
+fn lock(shelf: &Shelf) -> MutexGuard<'_, Connections> {
     shelf.connections.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

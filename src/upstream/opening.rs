@@ -58,7 +58,7 @@ impl OriginServer {
         &self,
         host: Option<&Host>,
     ) -> Result<Result<Stream, Box<Connection>>, FetchError> {
-        let Ok(opening) = timeout(self.timeouts.connect, self.multiplexed.open()).await else {
+        let Ok(opening) = timeout(self.timeouts.connect, self.multiplexed.open(host)).await else {
             // Somebody else has been at it for as long as one may be, or waits as well.
             let is_full = self.open.demand().is_any();
             return Err(if is_full { self.slots.refusal() } else { ConnectError::TimedOut.into() });
@@ -66,7 +66,8 @@ impl OriginServer {
         if let Some(stream) = self.multiplexed.take(host, self.clock.now()) {
             return Ok(Ok(stream));
         }
-        let open = match self.make_room(|| self.multiplexed.take_any(host, self.clock.now())).await? {
+        let look = || self.multiplexed.take_any(host, self.clock.now());
+        let open = match self.make_room(look, || self.multiplexed.take_last_resort(host)).await? {
             Ok(open) => open,
             Err(stream) => return Ok(Ok(stream)),
         };
@@ -95,20 +96,19 @@ impl OriginServer {
     }
 
     /// The right to open a connection, in the place of one that is idle if need be, or
-    /// what `look` finds among those that are open; within `queue.timeout`. Cancel safe.
+    /// what `look` finds among those that are open, or where none is idle `last_resort`;
+    /// within `queue.timeout`. Cancel safe.
     pub(super) async fn make_room<T>(
         &self,
         mut look: impl FnMut() -> Option<T>,
+        mut last_resort: impl FnMut() -> Option<T>,
     ) -> Result<Result<OpenConnection, T>, FetchError> {
         if let Some(open) = self.open.try_open() {
             return Ok(Ok(open));
         }
         let opening = self.open.open(|| {
             let found = look();
-            if found.is_none() {
-                self.close_one_idle();
-            }
-            found
+            if found.is_none() && !self.close_one_idle() { last_resort() } else { found }
         });
         let open = timeout(self.slots.patience(), opening).await.ok().flatten();
         open.ok_or_else(|| self.slots.refusal())

@@ -141,20 +141,21 @@ impl OriginServer {
         let client = self.proxy_protocol.map(|_| req.client());
         let proven_host = self.proven_host(req);
         let look = || self.idle.take_any(proven_host, client, self.clock.now());
-        let open = match self.idle.take(proven_host, client, self.clock.now()) {
+        let asked = self.clock.now();
+        let open = match self.idle.take(proven_host, client, asked) {
             Some(kept) => Err(kept),
-            None => Box::pin(self.make_room(look)).await?,
+            None => Box::pin(self.make_room(look, || None)).await?,
         };
         let open = match open {
             Ok(open) => open,
             Err(kept) => {
                 let mut lease = Lease::new(kept, Arc::clone(self));
                 match self.exchange(&mut lease, req).await {
-                    Err(error) if may_use_new_connection(&error, req) => drop(lease),
+                    Err(error) if self.may_use_new_connection(&error, req, asked) => drop(lease),
                     result => return self.response(result?, InUse::of_connection(lease, slot), req),
                 }
                 // Not of those that are kept: the next one may be as dead.
-                let Ok(open) = Box::pin(self.make_room(|| None::<Infallible>)).await?;
+                let Ok(open) = Box::pin(self.make_room(|| None::<Infallible>, || None)).await?;
                 open
             }
         };
@@ -185,9 +186,12 @@ impl OriginServer {
         req: &mut OutboundRequest,
         slot: Slot,
     ) -> Result<Box<Response>, FetchError> {
-        if let Some(mut stream) = self.multiplexed.take(self.proven_host(req), self.clock.now()) {
+        let asked = self.clock.now();
+        if let Some(mut stream) = self.multiplexed.take(self.proven_host(req), asked) {
             match self.exchange_on(&mut stream, req).await {
-                Err(error) if !stream.connection.is_usable() && may_use_new_connection(&error, req) => {
+                Err(error)
+                    if !stream.connection.is_usable() && self.may_use_new_connection(&error, req, asked) =>
+                {
                     drop(stream);
                 }
                 result => return self.response(result?, InUse::of_stream(stream, slot), req),
@@ -257,11 +261,16 @@ impl OriginServer {
         self.open.demand().connection_left();
     }
 
-    /// Closes a connection that is not in use, if there is one.
-    pub(super) fn close_one_idle(&self) {
-        if !self.idle.drop_one() {
-            self.multiplexed.drop_one();
-        }
+    /// Closes a connection that is not in use; false if there is none.
+    pub(super) fn close_one_idle(&self) -> bool {
+        self.idle.drop_one() || self.multiplexed.drop_one()
+    }
+
+    /// True if a request that was to go on a kept connection when it `asked`, and failed,
+    /// may go on a new one.
+    fn may_use_new_connection(&self, error: &FetchError, req: &OutboundRequest, asked: Instant) -> bool {
+        may_use_new_connection(error, req)
+            && self.clock.now().saturating_duration_since(asked) < self.timeouts.connect
     }
 
     /// The host a connection must have been opened for to carry `req`.

@@ -342,7 +342,12 @@ async fn fields_that_are_too_large_are_refused() {
 async fn a_server_that_speaks_something_else_is_found_out() {
     let origin = TestOrigin::always("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n").await;
     let error = failure(&server(&origin), request(Method::POST, "/")).await;
-    assert_eq!(error.progress, RequestProgress::NotSent);
+    assert_eq!((error.kind, error.progress), (ProxyErrorType::HttpProtocolError, RequestProgress::NotSent));
+
+    let origin = TestOrigin::start(|_, stream| async move { drop(stream) }).await;
+    let error = failure(&server(&origin), request(Method::POST, "/")).await;
+    let gone = (ProxyErrorType::ConnectionTerminated, RequestProgress::NotSent);
+    assert_eq!((error.kind, error.progress), gone, "it may be about to restart");
 
     let origin = TestOrigin::start(|_, stream| async move {
         tokio::time::sleep(Duration::from_secs(60)).await;

@@ -373,14 +373,44 @@ async fn a_switch_of_protocols_makes_a_tunnel() {
     .await;
     let mut req = request_with(Method::GET, &[("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")]);
     req.upgrade = Some(HeaderValue::from_static("websocket"));
-    let response = send(&origin.server(), req).await.unwrap();
+    let server = origin.server();
+    let response = send(&server, req).await.unwrap();
     assert_eq!(response.status, StatusCode::SWITCHING_PROTOCOLS);
-    let mut tunnel = response.tunnel.unwrap().end.open().await.unwrap();
+    let Tunnel { end, carrier } = response.tunnel.unwrap();
+    assert_eq!((server.in_flight(), server.tunnels()), (0, 1));
+    let mut tunnel = end.open().await.unwrap();
     tunnel.writer.write_all(b"ping").await.unwrap();
     tunnel.writer.flush().await.unwrap();
     let mut heard = [0; 9];
     tunnel.reader.read_exact(&mut heard).await.unwrap();
     assert_eq!(&heard, b"firstping");
+    drop(carrier);
+    assert_eq!(server.tunnels(), 0);
+}
+
+/// RFC 9112 s9.3.1 is about connections that were dead already.
+#[tokio::test]
+async fn what_a_server_has_been_at_for_long_is_not_sent_again_unasked() {
+    let clock = Arc::new(ManualClock::at(SystemTime::UNIX_EPOCH));
+    let passing = Arc::clone(&clock);
+    let requests = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&requests);
+    let origin = TestOrigin::start(move |_, mut stream| {
+        let (passing, counted) = (Arc::clone(&passing), Arc::clone(&counted));
+        async move {
+            read_request(&mut stream).await.unwrap();
+            stream.write_all(OK.as_bytes()).await.unwrap();
+            read_request(&mut stream).await;
+            counted.fetch_add(1, Relaxed);
+            passing.advance(Duration::from_secs(60));
+        }
+    })
+    .await;
+    let server = server_with(&pool(&[origin.address]), clock);
+    content(send(&server, request(Method::GET, "/")).await.unwrap()).await.unwrap();
+    let error = send(&server, request(Method::GET, "/")).await.unwrap_err();
+    assert_eq!((error.kind, error.progress), (ProxyErrorType::ConnectionTerminated, RequestProgress::Sent));
+    assert_eq!((requests.load(Relaxed), origin.accepted()), (1, 1));
 }
 
 #[tokio::test]

@@ -52,6 +52,32 @@ async fn a_connection_that_was_used_enough_ends_with_its_last_stream() {
     timeout(Duration::from_secs(30), closed).await.expect("those that are used up end");
 }
 
+/// Where nothing else is left but to wait.
+#[tokio::test]
+async fn a_connection_that_was_used_enough_carries_more_if_no_other_may_be_opened() {
+    let (arrived, mut arrivals) = mpsc::unbounded_channel();
+    let origin = answering(100, move |_, respond| {
+        let arrived = arrived.clone();
+        async move { arrived.send(respond).unwrap() }
+    })
+    .await;
+    let server = server_of(&origin, |pool| {
+        (pool.max_connections, pool.max_requests) = (1, 3);
+        pool.connection_life.requests = Some(1);
+    });
+    let all = join_all((0..3).map(|_| send(&server, request(Method::GET, "/"))));
+    let answer = async {
+        let mut held = Vec::new();
+        while held.len() < 3 {
+            held.push(arrivals.recv().await.unwrap());
+        }
+        held.iter_mut().for_each(|respond| drop(respond.send_response(head(204), true).unwrap()));
+    };
+    let (all, ()) = timeout(Duration::from_secs(30), async { tokio::join!(all, answer) }).await.unwrap();
+    assert!(all.into_iter().all(|res| res.unwrap().status == StatusCode::NO_CONTENT));
+    assert_eq!(origin.accepted(), 1);
+}
+
 #[tokio::test]
 async fn no_more_connections_are_kept_than_are_allowed() {
     let origin = answering(1, tell).await;
