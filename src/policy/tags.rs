@@ -14,13 +14,13 @@ static CACHE_TAG: HeaderName = HeaderName::from_static("cache-tag");
 pub const SURROGATE_KEY: HeaderName = HeaderName::from_static("surrogate-key");
 
 /// The most tags of a response that count.
-pub(super) const MOST_TAGS: usize = 64;
+pub(super) const MOST_TAGS: usize = 1024;
 
 /// The longest tag that counts, in bytes.
 pub const LONGEST_TAG: usize = 128;
 
 /// The tags of a stored response: the members of the field `named` and of
-/// Cache-Tag, byte for byte, up to 64 of them. One that is longer than
+/// Cache-Tag, byte for byte, up to 1,024 of them. One that is longer than
 /// [`LONGEST_TAG`] is none.
 pub fn tags<'a>(head: &'a StoredHead, named: &'a HeaderName) -> impl Iterator<Item = &'a [u8]> {
     members(head.fields.get_all(named), head.fields.get_all(&CACHE_TAG))
