@@ -182,12 +182,16 @@ fn pool_keys(old: &PoolConfig, new: &PoolConfig) -> Vec<String> {
             slow_start,
             retry,
             max_connections,
+            max_requests,
             queue,
             timeouts,
             tls,
             proxy_protocol,
         ]
     ));
+    let (old, new) = (&old.connection_life, &new.connection_life);
+    let life = keys!(old, new, [age, requests]);
+    keys.extend(life.into_iter().map(|key| format!("connection_{key}")));
     keys
 }
 
@@ -320,6 +324,11 @@ mod tests {
                 "[pool.app]",
                 "[pool.app]\nresolver = \"10.0.0.53\"\nallow_private = true",
                 &["Changed pool app resolver,allow_private"],
+            ),
+            (
+                "[pool.app]",
+                "[pool.app]\nmax_requests = 50\nconnection_age = \"2h\"\nconnection_requests = 100",
+                &["Changed pool app max_requests,connection_age,connection_requests"],
             ),
             ("pool = \"app\"", "pool = \"app\"\ncache = { ttl = \"1h\" }", &["Changed site a.test route"]),
             (
