@@ -301,7 +301,7 @@ impl Fill {
         let pump = Pump {
             cache: self.cache,
             key: self.key,
-            since: self.since,
+            since: Some(self.since),
             head: Arc::clone(head),
             received,
             alone,

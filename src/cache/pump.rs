@@ -25,7 +25,8 @@ const COPIED_AT_ONCE: usize = 1 << 20;
 pub(super) struct Pump {
     pub(super) cache: Arc<Cache>,
     pub(super) key: CacheKey,
-    pub(super) since: Generation,
+    /// When it began, as long as it is to be stored.
+    pub(super) since: Option<Generation>,
     pub(super) head: Arc<StoredHead>,
     pub(super) received: Instant,
     pub(super) alone: Alone,
@@ -104,24 +105,25 @@ impl Pump {
             if within_budget {
                 self.cache.metrics.limit(Limit::MaxObject);
             }
-            // Nobody else is to wait for it; and it ends the fill, not the exchange.
+            // Nobody else is to wait for it, no purge for its end; and it ends the fill, not
+            // the exchange.
             self.guard = None;
+            self.since = None;
             self.cache.store.mark(&self.key, self.cache.alone(false)).await;
         }
     }
 
     async fn complete(&self, last: Bytes) {
-        let Some(chunks) = self.stream.chunks() else {
+        let (Some(chunks), Some(since)) = (self.stream.chunks(), &self.since) else {
             self.stream.append(last);
             self.stream.finish_window();
             return;
         };
         let body = joined(&chunks, &last).await;
         let (head, received) = (Arc::clone(&self.head), self.received);
-        let stored =
-            Arc::new(StoredResponse::new(head, StoredBody::Memory(body.clone()), received, &self.since));
+        let stored = Arc::new(StoredResponse::new(head, StoredBody::Memory(body.clone()), received, since));
         let stored = self.cache.put_together(&self.key, stored, self.max_object).await;
-        if self.cache.store.keep(&self.key, &stored, &self.since, self.alone).await {
+        if self.cache.store.keep(&self.key, &stored, since, self.alone).await {
             self.cache.metrics.fills_stored.increment();
         }
         self.stream.finish(body);

@@ -201,3 +201,17 @@ async fn all_running_fills_together_are_bounded() {
     assert_eq!(edge.cache.usage().objects, 2);
     assert_eq!(edge.cache.budget.taken(), 0);
 }
+
+#[tokio::test]
+async fn what_is_not_stored_any_more_holds_up_no_purge() {
+    let mut edge = edge();
+    let client = edge.get("/", &[]);
+    let content = edge.exchange().await.respond(200, FRESH);
+    let leader = answer(client).await;
+    fill_up(&edge, &content, 0).await;
+    for batch in 0..100 {
+        let tags: Vec<_> = (0..200).map(|at| format!("{batch}-{at}")).collect();
+        edge.cache.purge(crate::cache::Purge::tags(&tags).unwrap()).await.unwrap();
+    }
+    drop((content, leader));
+}
