@@ -37,6 +37,9 @@ const MOST_REFUSED: usize = 3;
 /// one by which another request tried again.
 const MOST_FAILURES: usize = 2;
 
+/// What they are told to wait then.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
 /// A request on its way to an origin server.
 #[derive(Debug)]
 pub(super) struct Miss {
@@ -131,19 +134,20 @@ impl Miss {
         self.refused.push(fill);
         match outcome {
             Outcome::Opened(opened) => self.share(&opened),
+            // To many at once an origin server that fails has nothing better to say.
+            Outcome::Unshared { status, .. } if status.is_server_error() && !self.is_personal() => {
+                let error = FetchError {
+                    retry_after: Some(RETRY_AFTER),
+                    ..FetchError::new(ProxyErrorType::DestinationUnavailable, RequestProgress::Answered)
+                };
+                self.failed(Some(status), &Arc::new(error))
+            }
             Outcome::Unshared { status, personal } => match self.stale(Some(status)) {
                 Some(stale) => Break(Ok(stale)),
                 None if personal && !self.is_personal() => Continue(Next::Join),
                 None => Continue(Next::GoAlone),
             },
-            Outcome::Failed(error) => {
-                self.failures += 1;
-                match self.stale(None) {
-                    Some(stale) => Break(Ok(stale)),
-                    None if self.failures < MOST_FAILURES => Continue(Next::Join),
-                    None => Break(Err(self.failure(&error))),
-                }
-            }
+            Outcome::Failed(error) => self.failed(None, &error),
             Outcome::GivenUp => match self.look_again().await {
                 Some(answer) => Break(answer),
                 None => Continue(Next::Join),
@@ -294,6 +298,20 @@ impl Miss {
 
     pub(super) fn forwarded(&self) -> CacheStatus {
         CacheStatus { detail: self.plan.detail, ..CacheStatus::forwarded(self.plan.reason) }
+    }
+
+    /// What is next after a fill that failed.
+    fn failed(
+        &mut self,
+        status: Option<StatusCode>,
+        error: &Arc<FetchError>,
+    ) -> ControlFlow<Result<Box<Response>, Failure>, Next> {
+        self.failures += 1;
+        match self.stale(status) {
+            Some(stale) => Break(Ok(stale)),
+            None if self.failures < MOST_FAILURES => Continue(Next::Join),
+            None => Break(Err(self.failure(error))),
+        }
     }
 
     pub(super) fn failure(&self, error: &Arc<FetchError>) -> Failure {

@@ -31,6 +31,32 @@ async fn a_hundred_requests_are_one_fetch() {
     assert_eq!(edge.metrics.fills_joined.value(), 99);
 }
 
+/// To each of a hundred it would answer the same.
+#[tokio::test]
+async fn a_crowd_asks_an_origin_server_that_fails_twice() {
+    let mut edge = Edge::new();
+    let clients: Vec<_> = (0..100).map(|_| edge.get("/", &[])).collect();
+    for _ in 0..2 {
+        let exchange = edge.exchange().await;
+        edge.settle().await;
+        exchange.respond_whole(503, &[], "busy");
+    }
+    let mut answers = [0, 0];
+    for client in clients {
+        match soon(client).await.unwrap() {
+            Ok(response) => answers[usize::from(response.status != 503)] += 1,
+            Err(Failure::Fetch { error, .. }) => {
+                assert_eq!(error.kind, ProxyErrorType::DestinationUnavailable);
+                assert!(error.retry_after.is_some());
+                answers[1] += 1;
+            }
+            Err(other) => panic!("{other}"),
+        }
+    }
+    assert_eq!(answers, [2, 98]);
+    assert!(edge.is_idle());
+}
+
 #[tokio::test]
 async fn a_late_client_reads_the_running_fill() {
     let mut edge = Edge::new();
