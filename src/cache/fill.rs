@@ -19,6 +19,7 @@ use super::deliver::Content;
 use super::lookup::Plan;
 use super::pump::Pump;
 use super::reader::Reader;
+use super::resume::Resume;
 use super::slices;
 use super::store::{Alone, Generation, StoredBody, StoredResponse};
 use super::stream::Stream;
@@ -288,7 +289,7 @@ impl Fill {
 
     fn run(self, head: &Arc<StoredHead>, body: Body, length: Option<u64>) -> Reader {
         let stream = Stream::new(length, &self.cache.budget);
-        let reader = Reader::new(&stream, None);
+        let reader = Reader::new(&stream, Some(Resume::new(&self.asked, head)));
         let alone = self.alone(head);
         self.tell_opened(head, OpenedContent::Running(Arc::clone(&stream)), head.status);
         if alone != Alone::default()

@@ -36,7 +36,8 @@ impl Reader {
     /// A reader at the first byte. `resume` fetches the rest for one that
     /// cannot follow.
     pub(super) fn new(stream: &Arc<Stream>, resume: Option<Resume>) -> Self {
-        Self { at: 0, until: stream.length(), resume, source: Source::Shared(stream.enter()) }
+        let can_resume = resume.as_ref().is_some_and(Resume::is_possible);
+        Self { at: 0, until: stream.length(), resume, source: Source::Shared(stream.enter(can_resume)) }
     }
 
     /// The length of what is read, where it is known.

@@ -35,6 +35,15 @@ impl Resume {
         Self { asked: Arc::clone(asked), head: Arc::clone(head) }
     }
 
+    /// True if the rest can be told from that of something else, wherever it begins.
+    pub(super) fn is_possible(&self) -> bool {
+        self.strong_etag().is_some()
+    }
+
+    fn strong_etag(&self) -> Option<&[u8]> {
+        self.head.field(&ETAG).filter(|etag| etag.starts_with(b"\""))
+    }
+
     /// The bytes from the offset `at` on, up to `until` where that is known: of
     /// the same representation, or an error.
     pub(super) async fn rest(self, at: u64, until: Option<u64>) -> Result<Rest, BodyError> {
@@ -57,8 +66,7 @@ impl Resume {
         let fields = Arc::make_mut(&mut req.fields);
         policy::strip_conditional(fields);
         if at > 0 {
-            let etag = self.head.field(&ETAG).filter(|etag| etag.starts_with(b"\""))?;
-            fields.insert(IF_RANGE, HeaderValue::from_bytes(etag).ok()?);
+            fields.insert(IF_RANGE, HeaderValue::from_bytes(self.strong_etag()?).ok()?);
             fields.insert(RANGE, HeaderValue::try_from(format!("bytes={at}-")).ok()?);
         }
         Some(req)

@@ -4,7 +4,7 @@
 //! While it is kept, all of it stays in memory, so that a slow reader holds up
 //! nobody. Once it has outgrown what may be stored only a window stays: the
 //! reader that leads sets the writer's pace, and who falls out of the window
-//! behind it is cut off.
+//! behind it has to fetch the rest by itself, or is cut off.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError};
@@ -18,6 +18,10 @@ use super::sync::{Mutex, MutexGuard, Notify};
 /// How far a stream that is not kept may be ahead of the reader that leads:
 /// what each slow client of such a response costs.
 pub(super) const AHEAD: u64 = 128 << 10;
+
+/// How far a stream that is kept may be ahead of all its readers where its length is
+/// not known: once it has outgrown what may be stored, so much waits for them.
+pub(super) const AHEAD_OF_ALL: u64 = 8 << 20;
 
 /// How far another reader may be behind the one that leads.
 pub(super) const BEHIND: u64 = 1 << 20;
@@ -44,7 +48,7 @@ struct State {
     share: Share,
     kept: bool,
     ending: Option<Ending>,
-    /// The one that leads is the first.
+    /// The one that came first is the first.
     readers: Vec<Option<Place>>,
     /// Places that others can have.
     left: Vec<usize>,
@@ -69,6 +73,7 @@ impl Chunk {
 #[derive(Debug)]
 struct Place {
     at: u64,
+    can_resume: bool,
     waker: Option<Waker>,
 }
 
@@ -103,8 +108,7 @@ pub(super) enum Found {
 }
 
 impl Stream {
-    /// A stream that nothing has been written to. The first reader that enters
-    /// leads.
+    /// A stream that nothing has been written to.
     pub(super) fn new(length: Option<u64>, budget: &Arc<Budget>) -> Arc<Self> {
         let state = State {
             chunks: VecDeque::new(),
@@ -214,12 +218,14 @@ impl Stream {
     /// What the writer is to do next.
     pub(super) fn pace(&self) -> Pace {
         let state = self.state();
+        let is_ahead = |of: u64, by: u64| state.end.saturating_sub(of) >= by;
         if state.kept {
-            return Pace::Go;
+            let furthest = state.furthest().filter(|_| self.length.is_none());
+            return if furthest.is_some_and(|at| is_ahead(at, AHEAD_OF_ALL)) { Pace::Wait } else { Pace::Go };
         }
         match state.lead() {
             None => Pace::Stop,
-            Some(lead) if state.end.saturating_sub(lead) >= AHEAD => Pace::Wait,
+            Some(lead) if is_ahead(lead, AHEAD) => Pace::Wait,
             Some(_) => Pace::Go,
         }
     }
@@ -229,10 +235,11 @@ impl Stream {
         self.moved.notified().await;
     }
 
-    /// A seat at the first byte, which may be gone already.
-    pub(super) fn enter(self: &Arc<Self>) -> Seat {
+    /// A seat at the first byte, which may be gone already, for a reader that `can_resume`
+    /// or cannot do without what comes here.
+    pub(super) fn enter(self: &Arc<Self>, can_resume: bool) -> Seat {
         let mut state = self.state();
-        let place = Some(Place { at: 0, waker: None });
+        let place = Some(Place { at: 0, can_resume, waker: None });
         let reader = match state.left.pop() {
             Some(reader) => {
                 state.readers[reader] = place;
@@ -257,10 +264,10 @@ impl Stream {
             return Poll::Ready(Found::FellOut);
         }
         if let Some(bytes) = state.at(at, until) {
-            let windowed = !state.kept;
+            let is_paced = !state.kept || self.length.is_none();
             state.move_to(reader, at + bytes.len() as u64);
             drop(state);
-            if windowed {
+            if is_paced {
                 self.moved.notify_one();
             }
             return Poll::Ready(Found::Bytes(bytes));
@@ -305,9 +312,14 @@ impl Seat {
         &self.stream
     }
 
-    /// Moves without reading.
+    /// Moves without reading, for a reader that cannot resume what it reads from there.
     pub(super) fn skip(&self, to: u64) {
-        self.stream.state().move_to(self.reader, to);
+        let mut state = self.stream.state();
+        if let Some(place) = state.place(self.reader) {
+            place.can_resume = false;
+        }
+        state.move_to(self.reader, to);
+        drop(state);
         // It may lead now, and wait for what the writer does not know to bring.
         self.stream.moved.notify_one();
     }
@@ -355,12 +367,15 @@ impl State {
         }
     }
 
-    /// Where the reader is that sets the pace: the first that came, or once it
-    /// has left the one that is furthest.
+    /// Where the reader is that sets the pace: the first that came if it cannot resume,
+    /// or else the one that is furthest, which no other holds up.
     fn lead(&self) -> Option<u64> {
         let first = self.readers.first().and_then(Option::as_ref);
-        let furthest = || self.readers.iter().flatten().max_by_key(|place| place.at);
-        first.or_else(furthest).map(|place| place.at)
+        first.filter(|place| !place.can_resume).map(|place| place.at).or_else(|| self.furthest())
+    }
+
+    fn furthest(&self) -> Option<u64> {
+        self.readers.iter().flatten().map(|place| place.at).max()
     }
 
     /// Drops what nobody needs and what is behind the window.

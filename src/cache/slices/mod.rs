@@ -123,7 +123,7 @@ impl Slices {
             };
             match tokio::time::timeout(HEAD_WAIT, fill.outcome()).await {
                 Ok(Outcome::Opened(Opened { content: OpenedContent::Running(stream), .. })) => {
-                    return Ok(Slice::Coming((stream.enter(), Some(fill))));
+                    return Ok(Slice::Coming((stream.enter(false), Some(fill))));
                 }
                 Ok(Outcome::Failed(error)) => return Err(SliceError::Fetch(error)),
                 Ok(Outcome::Unshared { status, personal: true }) => {

@@ -103,7 +103,7 @@ impl Coming {
 
     /// A place for somebody who reads it.
     pub(in crate::cache) fn enter(&self) -> Place {
-        (self.stream.enter(), self.guard.as_ref().map(FillGuard::watch))
+        (self.stream.enter(false), self.guard.as_ref().map(FillGuard::watch))
     }
 
     /// Lets others read it.

@@ -108,7 +108,7 @@ impl World {
                     refused.push(fill);
                     match outcome {
                         Outcome::Opened(Opened { content: OpenedContent::Running(stream), .. }) => {
-                            return Some(read(&stream.enter()).await);
+                            return Some(read(&stream.enter(false)).await);
                         }
                         Outcome::Failed(_) if failures > 0 => return None,
                         Outcome::Failed(_) => failures += 1,
@@ -137,7 +137,7 @@ impl World {
             return None;
         }
         let stream = Stream::new(Some(WHOLE.len() as u64), &self.budget);
-        let seat = stream.enter();
+        let seat = stream.enter(false);
         guard.tell(Outcome::Opened(Opened {
             head: Arc::clone(&self.head),
             content: OpenedContent::Running(Arc::clone(&stream)),
@@ -310,7 +310,7 @@ fn a_window_holds_up_nobody_for_good() {
     in_any_order(|| async {
         let stream = Stream::new(None, &Budget::new(1 << 20));
         stream.outgrow();
-        let (first, stands_still) = (stream.enter(), stream.enter());
+        let (first, stands_still) = (stream.enter(false), stream.enter(false));
         let writing = {
             let stream = Arc::clone(&stream);
             spawn(async move {
@@ -333,7 +333,7 @@ fn a_window_holds_up_nobody_for_good() {
             let _ = poll_fn(|context| first.take(u64::MAX, context)).await;
         });
         let late = {
-            let seat = stream.enter();
+            let seat = stream.enter(false);
             spawn(async move {
                 seat.skip(4 * CHUNK as u64);
                 loop {

@@ -1,7 +1,7 @@
 //! Fills that outgrow what may be stored.
 
 use super::*;
-use crate::cache::stream::AHEAD as AHEAD_BYTES;
+use crate::cache::stream::{AHEAD as AHEAD_BYTES, AHEAD_OF_ALL};
 
 const FRESH: &[(&str, &str)] = &[("cache-control", "max-age=60"), ("etag", "\"1\"")];
 const CHUNK: usize = 64 << 10;
@@ -98,6 +98,75 @@ async fn a_follower_that_falls_out_fetches_the_rest() {
 
     read(&mut leader, taken..sent).await;
     assert!(chunk(&mut leader).await.is_none());
+}
+
+/// Who came first and reads nothing fetches the rest by itself; where it cannot, all of them
+/// wait for it.
+#[tokio::test]
+async fn the_first_holds_up_others_only_if_it_cannot_resume() {
+    for (fields, goes_on) in [(FRESH, true), (&FRESH[..1], false)] {
+        let mut edge = edge();
+        let clients = [edge.get("/", &[]), edge.get("/", &[])];
+        let exchange = edge.exchange().await;
+        edge.settle().await;
+        let content = exchange.respond(200, fields);
+        let [first, follower] = clients;
+        let (mut first, mut follower) = (answer(first).await, answer(follower).await);
+        read_one(&mut first, &content).await;
+        let (mut sent, mut taken) = (fill_up(&edge, &content, 1).await, 0);
+        loop {
+            read(&mut follower, taken..sent - 1).await;
+            taken = sent - 1;
+            let more = fill_up(&edge, &content, sent).await;
+            if more == sent || more > 3 * STORABLE {
+                break;
+            }
+            sent = more;
+        }
+        assert_eq!(taken > 2 * STORABLE, goes_on, "{taken}");
+        if goes_on {
+            let rest = edge.clients.spawn(text(first));
+            let exchange = edge.exchange().await;
+            assert_eq!(exchange.req.fields["range"], format!("bytes={CHUNK}-"));
+            drop(exchange);
+            soon(rest).await.unwrap().unwrap_err();
+        } else {
+            read(&mut first, 1..taken).await;
+            assert!(fill_up(&edge, &content, sent).await > sent, "it read on");
+        }
+    }
+}
+
+async fn read_one(first: &mut Response, content: &Content) {
+    content.0.send(Ok(numbered(0))).await.unwrap();
+    read(first, 0..1).await;
+}
+
+/// So much waits for a slow client where it comes to outgrow what may be stored.
+#[tokio::test]
+async fn a_length_that_is_not_known_is_read_ahead_of_all_up_to_a_bound() {
+    const MOST: usize = AHEAD_OF_ALL as usize / CHUNK;
+    let length = (3 * MOST * CHUNK).to_string();
+    for declared in [None, Some(("content-length", &*length))] {
+        let mut edge = Edge::sized(256 << 20, 64 << 20);
+        let client = edge.get("/", &[]);
+        let fields: Vec<_> = FRESH.iter().copied().chain(declared).collect();
+        let content = edge.exchange().await.respond(200, &fields);
+        let mut first = answer(client).await;
+        let mut sent = 0;
+        edge.settle().await;
+        while sent < 2 * MOST && content.0.try_send(Ok(numbered(sent))).is_ok() {
+            sent += 1;
+            edge.settle().await;
+        }
+        if declared.is_some() {
+            assert_eq!(sent, 2 * MOST);
+        } else {
+            assert!((MOST..=MOST + 2).contains(&sent), "{sent}");
+            read(&mut first, 0..8).await;
+            assert!(fill_up(&edge, &content, sent).await > sent, "it read on");
+        }
+    }
 }
 
 /// The second client of a fill, left behind after two chunks of `sent`.
