@@ -4,6 +4,9 @@
 
 use http::{HeaderMap, HeaderName};
 
+/// The host that a client asked a proxy for.
+pub const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
 /// What origin servers and frameworks commonly believe of a proxy: who asks, by
 /// what scheme, for which host and path, with which method. They must not take
 /// it from a client. Besides these, every name that begins with `x-forwarded`.

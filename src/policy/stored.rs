@@ -12,6 +12,7 @@ use super::{CacheRules, FreshnessLifetime, Part, RequestHead, Timing, freshness,
 use crate::fields::cache_control::ResponseDirectives;
 use crate::fields::compact::CompactFields;
 use crate::fields::entity_tag::EntityTag;
+use crate::fields::forwarding::X_FORWARDED_HOST;
 use crate::fields::vary::Vary;
 use crate::fields::{accept_encoding, accept_language, date, list};
 
@@ -63,6 +64,10 @@ impl StoredHead {
         if !is_decoded(fields.get_all(header::CONTENT_ENCODING).iter().map(HeaderValue::as_bytes), req.fields)
         {
             always.push(header::ACCEPT_ENCODING);
+        }
+        // A trusted proxy may pass on what its client says, and the answer may repeat it.
+        if req.fields.contains_key(&X_FORWARDED_HOST) {
+            always.push(X_FORWARDED_HOST);
         }
         let selecting = Selecting::of(req.fields, &fields, &always);
         Self::assemble(status, fields, timing, rules, selecting)

@@ -19,7 +19,7 @@ use super::introduction::ClientEnds;
 use super::upgrade::Upgrade;
 use crate::base::numbers;
 use crate::exchange::{Body, FetchError, Host, Interim, Request, RequestProgress, Scheme};
-use crate::fields::forwarding::forwarded_element;
+use crate::fields::forwarding::{X_FORWARDED_HOST, forwarded_element};
 use crate::fields::hop_by_hop;
 use crate::fields::proxy_status::ProxyErrorType;
 
@@ -27,7 +27,6 @@ use crate::fields::proxy_status::ProxyErrorType;
 const OWN_FIELDS: usize = 8;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 

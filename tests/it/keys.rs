@@ -3,7 +3,7 @@
 //! asked for as if they were files.
 
 use crate::support::origin::{FixedOrigin, Origin, ok};
-use crate::support::process::Seawall;
+use crate::support::process::{Place, Seawall};
 use crate::support::raw::{Message, RawClient};
 
 /// The site `site.test` with `keys` before an origin server that answers
@@ -91,6 +91,25 @@ async fn what_connection_takes_away_selects_nothing() {
     assert!(!cache_status(&german).contains("hit"), "{}", cache_status(&german));
     assert!(cache_status(&get(&seawall, "/x", "").await).contains("hit"));
     assert_eq!(origin.requests(), 2);
+}
+
+/// A load balancer may pass on what its clients say of the host.
+#[tokio::test]
+async fn a_host_that_a_trusted_proxy_names_is_part_of_the_key() {
+    let origin = Origin::answering(ok("Cache-Control: max-age=60\r\n", "hello")).await;
+    let mut place = Place::new();
+    place.listen = "trusted_proxies = [\"127.0.0.1\"]".into();
+    place.configure(&format!(
+        "[site.\"site.test\"]\norigins = [\"{}\"]\nhealth = false\ntls = \"off\"\n",
+        origin.address
+    ));
+    let seawall = place.run().await;
+    for (host, requests) in [("evil.test", 1), ("site.test", 2), ("evil.test", 2)] {
+        get(&seawall, "/x", &format!("X-Forwarded-Host: {host}\r\n")).await;
+        assert_eq!(origin.requests(), requests, "{host}");
+    }
+    let plain = get(&seawall, "/x", "").await;
+    assert!(!cache_status(&plain).contains("hit"), "{}", cache_status(&plain));
 }
 
 #[tokio::test]
