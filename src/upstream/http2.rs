@@ -5,26 +5,25 @@
 mod ask;
 mod ping;
 mod pulse;
+mod shelves;
 
-use std::collections::HashMap;
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Poll;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
 use h2::client::{Builder, Connection, SendRequest};
-use tokio::sync::OwnedMutexGuard;
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub(super) use self::ask::Unanswered;
+pub(super) use self::shelves::MultiplexedConnections;
 
 use self::pulse::Pulse;
 use super::failure::{not_sent, stream_error};
-use super::idle::{SHELVES, shelf_of_thread};
 use super::lifetime::Lifetime;
 use super::open::{Demand, OpenConnection};
 use super::server::OriginServer;
@@ -258,142 +257,6 @@ impl Drop for Stream {
         }
         self.connection.demand.stream_left();
     }
-}
-
-/// The connections to one origin server.
-#[derive(Debug)]
-pub(super) struct MultiplexedConnections {
-    shelves: Box<[Shelf]>,
-    timeouts: OriginTimeouts,
-    is_closed: AtomicBool,
-}
-
-/// One worker's, apart from the others' in memory.
-#[derive(Debug, Default)]
-#[repr(align(64))]
-struct Shelf {
-    connections: Mutex<Connections>,
-    openings: Openings,
-}
-
-#[derive(Debug, Default)]
-struct Connections {
-    kept: Vec<Arc<Multiplexed>>,
-    /// Those that are too old or used enough: they end with their last stream.
-    leaving: Vec<Weak<Multiplexed>>,
-}
-
-impl Connections {
-    fn sweep(&mut self, is_kept: impl Fn(&Multiplexed) -> bool) {
-        self.leaving.retain(|connection| connection.strong_count() > 0);
-        let dropped = self.kept.extract_if(.., |connection| !is_kept(connection));
-        self.leaving.extend(dropped.map(|connection| Arc::downgrade(&connection)));
-    }
-}
-
-/// By the host whose name is to be proven, what is held while a connection is opened:
-/// those who come meanwhile use it.
-#[derive(Debug, Default)]
-struct Openings(Mutex<HashMap<Option<Box<str>>, Arc<tokio::sync::Mutex<()>>>>);
-
-impl Openings {
-    fn of(&self, host: Option<&Host>) -> Arc<tokio::sync::Mutex<()>> {
-        let mut openings = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        openings.retain(|_, opening| Arc::strong_count(opening) > 1);
-        Arc::clone(openings.entry(host.map(|host| host.name().into())).or_default())
-    }
-}
-
-impl MultiplexedConnections {
-    /// None yet.
-    pub(super) fn new(timeouts: OriginTimeouts) -> Self {
-        let shelves = (0..SHELVES).map(|_| Shelf::default()).collect();
-        Self { shelves, timeouts, is_closed: AtomicBool::new(false) }
-    }
-
-    /// A stream of a connection that may be used for `host`; those found closed, too
-    /// old or used enough on the way are dropped, and end with their last stream. One
-    /// whose server has said nothing for longer than a new connection may take is left
-    /// to those who wait on it: it may be dead.
-    pub(super) fn take(&self, host: Option<&Host>, now: Instant) -> Option<Stream> {
-        self.stream_of(self.own(), host, now)
-    }
-
-    /// The same, of any worker's: for where no further connection can be had.
-    pub(super) fn take_any(&self, host: Option<&Host>, now: Instant) -> Option<Stream> {
-        self.shelves.iter().find_map(|shelf| self.stream_of(shelf, host, now))
-    }
-
-    fn stream_of(&self, shelf: &Shelf, host: Option<&Host>, now: Instant) -> Option<Stream> {
-        let mut shelf = lock(shelf);
-        shelf.sweep(|connection| self.is_kept(connection, now));
-        shelf
-            .kept
-            .iter()
-            .filter(|connection| connection.is_for(host))
-            .filter(|connection| connection.pulse.silent_for() <= self.timeouts.connect)
-            .find_map(Multiplexed::stream)
-    }
-
-    /// A stream of any connection for `host`, be it too old, used enough or silent: for
-    /// where nothing else is left but to wait.
-    pub(super) fn take_last_resort(&self, host: Option<&Host>) -> Option<Stream> {
-        self.shelves.iter().find_map(|shelf| {
-            let shelf = lock(shelf);
-            let leaving = shelf.leaving.iter().filter_map(Weak::upgrade);
-            let all = shelf.kept.iter().cloned().chain(leaving);
-            all.filter(|connection| connection.is_for(host)).find_map(|connection| connection.stream())
-        })
-    }
-
-    /// Keeps `connection` for further requests.
-    pub(super) fn put(&self, connection: Arc<Multiplexed>) {
-        let mut shelf = lock(self.own());
-        if !self.is_closed.load(Relaxed) {
-            shelf.kept.push(connection);
-        }
-    }
-
-    /// Waits until no other request of this worker opens a connection for `host`.
-    pub(super) async fn open(&self, host: Option<&Host>) -> OwnedMutexGuard<()> {
-        self.own().openings.of(host).lock_owned().await
-    }
-
-    /// Drops those that are closed, too old or used enough, on every shelf.
-    pub(super) fn sweep(&self, now: Instant) {
-        for shelf in &self.shelves {
-            lock(shelf).sweep(|connection| self.is_kept(connection, now));
-        }
-    }
-
-    fn is_kept(&self, connection: &Multiplexed, now: Instant) -> bool {
-        let is_young = connection.pulse.idle_for().is_none_or(|idle| idle < self.timeouts.keep_alive);
-        is_young && connection.is_wanted(now)
-    }
-
-    /// Drops one that carries nothing, to make room for another connection; false if
-    /// there is none.
-    pub(super) fn drop_one(&self) -> bool {
-        self.shelves.iter().any(|shelf| {
-            let mut shelf = lock(shelf);
-            let idle = shelf.kept.iter().position(|it| it.state.streams.load(SeqCst) == 0);
-            idle.map(|idle| shelf.kept.swap_remove(idle)).is_some()
-        })
-    }
-
-    /// Drops them all, and keeps none from now on.
-    pub(super) fn close(&self) {
-        self.is_closed.store(true, Relaxed);
-        self.shelves.iter().for_each(|shelf| lock(shelf).sweep(|_| false));
-    }
-
-    fn own(&self) -> &Shelf {
-        &self.shelves[shelf_of_thread() % SHELVES]
-    }
-}
-
-fn lock(shelf: &Shelf) -> MutexGuard<'_, Connections> {
-    shelf.connections.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

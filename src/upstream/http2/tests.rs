@@ -3,6 +3,7 @@
 mod bounds;
 mod lost;
 
+use std::sync::Mutex;
 use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, SystemTime};
 
