@@ -111,7 +111,7 @@ impl Multiplexed {
         };
         match ended {
             None => {}
-            Some(Err(error)) if !error.is_io() => {
+            Some(Err(error)) if !error.is_io() && !error.is_remote() => {
                 return Err(not_sent("the server does not speak HTTP/2"));
             }
             Some(_) => {
