@@ -87,13 +87,23 @@ pub fn range_within(req: &RequestHead<'_>, complete: u64) -> Option<Span> {
 /// validator, and for the same requests (RFC 9111 s3.4)?
 pub(super) fn belong_together(one: &StoredHead, other: &StoredHead) -> bool {
     let completes = |head: &StoredHead| head.part().map(|part| part.complete);
+    completes(one).is_some() && completes(one) == completes(other) && are_of_same(one, other)
+}
+
+fn are_of_same(one: &StoredHead, other: &StoredHead) -> bool {
     one.selecting == other.selecting
         && one.is_encoded_as(other)
-        && completes(one).is_some()
-        && completes(one) == completes(other)
         && slice::is_of_same(one, &other.fields())
         // A date may be a strong validator in the one and a weak one in the other.
         && slice::is_of_same(other, &one.fields())
+}
+
+/// True if `whole` is the whole of what `part` is a part of, by a strong validator.
+pub fn is_whole_of(whole: &StoredHead, part: &StoredHead) -> bool {
+    part.part().is_some()
+        && whole.part().is_none()
+        && whole.status == StatusCode::OK
+        && are_of_same(whole, part)
 }
 
 /// The head of two parts put together, if they belong together and leave no

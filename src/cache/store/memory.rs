@@ -147,6 +147,20 @@ impl Memory {
         self.put(key, response, since, |kept, new| kept.with(new, kept.alone(), self.most_per_key)).await
     }
 
+    /// Keeps a part, as [`Memory::keep`] does, unless there is the whole of it.
+    pub(in crate::cache) async fn keep_part(
+        &self,
+        key: &CacheKey,
+        part: &Arc<StoredResponse>,
+        since: &Generation,
+    ) -> bool {
+        self.put(key, part, since, |kept, new| {
+            let is_there = kept.responses().iter().any(|other| policy::is_whole_of(&other.head, &new.head));
+            if is_there { None } else { kept.with(new, kept.alone(), self.most_per_key) }
+        })
+        .await
+    }
+
     async fn put(
         &self,
         key: &CacheKey,

@@ -209,7 +209,7 @@ impl Tiers {
     ) -> bool {
         let kept = match response.head.part() {
             // Of the whole it says nothing.
-            Some(_) => self.memory.promote(key, response, since).await,
+            Some(_) => self.memory.keep_part(key, response, since).await,
             None => self.memory.keep(key, response, since, alone).await,
         };
         if kept {

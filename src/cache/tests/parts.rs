@@ -80,6 +80,18 @@ async fn a_part_is_nobodys_whole() {
 }
 
 #[tokio::test]
+async fn a_part_that_comes_late_leaves_the_whole_where_it_is() {
+    let mut edge = Edge::new();
+    let client = edge.get("/", &[("range", "bytes=0-1")]);
+    let late = edge.exchange().await;
+    edge.store("/", &[TAG, ("cache-control", "max-age=60")], WHOLE).await;
+    let fields = [TAG, ("content-range", "bytes 0-1/10"), ("cache-control", "max-age=60")];
+    late.respond_whole(206, &fields, "01");
+    assert_eq!(text(answer(client).await).await.unwrap(), "01");
+    assert_eq!(text(edge.hit("/", &[])).await.unwrap(), WHOLE);
+}
+
+#[tokio::test]
 async fn parts_of_one_representation_become_the_whole() {
     let mut edge = Edge::new();
     edge.part((0, 2), &[TAG]).await;
