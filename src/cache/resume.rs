@@ -4,13 +4,15 @@
 use std::sync::Arc;
 
 use http::header::{
-    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_RANGE, LAST_MODIFIED, RANGE,
+    ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_RANGE,
+    LAST_MODIFIED, RANGE,
 };
 use http::{HeaderName, HeaderValue, StatusCode};
 use http_body::Body as _;
 
 use super::asked::Asked;
 use crate::exchange::{Body, BodyError, Request, Response};
+use crate::fields::list;
 use crate::fields::range::ContentRange;
 use crate::policy::{self, StoredHead};
 
@@ -35,9 +37,12 @@ impl Resume {
         Self { asked: Arc::clone(asked), head: Arc::clone(head) }
     }
 
-    /// True if the rest can be told from that of something else, wherever it begins.
+    /// True if the rest can be asked for, wherever it begins, as far as the origin server
+    /// says, and told from that of something else.
     pub(super) fn is_possible(&self) -> bool {
-        self.strong_etag().is_some()
+        let units = self.head.field(&ACCEPT_RANGES).unwrap_or_default();
+        let knows_ranges = list::members(units).any(|unit| unit.eq_ignore_ascii_case(b"bytes"));
+        knows_ranges && self.strong_etag().is_some()
     }
 
     fn strong_etag(&self) -> Option<&[u8]> {

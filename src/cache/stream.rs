@@ -19,10 +19,6 @@ use super::sync::{Mutex, MutexGuard, Notify};
 /// what each slow client of such a response costs.
 pub(super) const AHEAD: u64 = 128 << 10;
 
-/// How far a stream that is kept may be ahead of all its readers where its length is
-/// not known: once it has outgrown what may be stored, so much waits for them.
-pub(super) const AHEAD_OF_ALL: u64 = 8 << 20;
-
 /// How far another reader may be behind the one that leads.
 pub(super) const BEHIND: u64 = 1 << 20;
 
@@ -218,14 +214,12 @@ impl Stream {
     /// What the writer is to do next.
     pub(super) fn pace(&self) -> Pace {
         let state = self.state();
-        let is_ahead = |of: u64, by: u64| state.end.saturating_sub(of) >= by;
         if state.kept {
-            let furthest = state.furthest().filter(|_| self.length.is_none());
-            return if furthest.is_some_and(|at| is_ahead(at, AHEAD_OF_ALL)) { Pace::Wait } else { Pace::Go };
+            return Pace::Go;
         }
         match state.lead() {
             None => Pace::Stop,
-            Some(lead) if is_ahead(lead, AHEAD) => Pace::Wait,
+            Some(lead) if state.end.saturating_sub(lead) >= AHEAD => Pace::Wait,
             Some(_) => Pace::Go,
         }
     }
@@ -264,10 +258,10 @@ impl Stream {
             return Poll::Ready(Found::FellOut);
         }
         if let Some(bytes) = state.at(at, until) {
-            let is_paced = !state.kept || self.length.is_none();
+            let windowed = !state.kept;
             state.move_to(reader, at + bytes.len() as u64);
             drop(state);
-            if is_paced {
+            if windowed {
                 self.moved.notify_one();
             }
             return Poll::Ready(Found::Bytes(bytes));
@@ -371,11 +365,8 @@ impl State {
     /// or else the one that is furthest, which no other holds up.
     fn lead(&self) -> Option<u64> {
         let first = self.readers.first().and_then(Option::as_ref);
-        first.filter(|place| !place.can_resume).map(|place| place.at).or_else(|| self.furthest())
-    }
-
-    fn furthest(&self) -> Option<u64> {
-        self.readers.iter().flatten().map(|place| place.at).max()
+        let furthest = || self.readers.iter().flatten().max_by_key(|place| place.at);
+        first.filter(|place| !place.can_resume).or_else(furthest).map(|place| place.at)
     }
 
     /// Drops what nobody needs and what is behind the window.

@@ -61,7 +61,7 @@ pub use digest::remove_content_digests;
 pub use freshness::{FreshnessLifetime, LifetimeSource, freshness_lifetime};
 pub use invalidate::invalidated_by;
 pub use key::{CacheKey, KeyParts, key_prefixes, write_key};
-pub use partial::{Part, combined, is_whole_of, part_of, range_within};
+pub use partial::{Part, combined, is_more_of, part_of, range_within};
 pub use parts::{HeadParts, SelectingValue};
 pub use post::answers_get;
 pub use query::{ParameterPattern, QueryRules};

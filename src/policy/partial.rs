@@ -98,12 +98,17 @@ fn are_of_same(one: &StoredHead, other: &StoredHead) -> bool {
         && slice::is_of_same(other, &one.fields())
 }
 
-/// True if `whole` is the whole of what `part` is a part of, by a strong validator.
-pub fn is_whole_of(whole: &StoredHead, part: &StoredHead) -> bool {
-    part.part().is_some()
-        && whole.part().is_none()
-        && whole.status == StatusCode::OK
-        && are_of_same(whole, part)
+/// True if `kept` is more of what `part` is a part of, by a strong validator: the whole, or
+/// a longer part that has some of the same bytes.
+pub fn is_more_of(kept: &StoredHead, part: &StoredHead) -> bool {
+    match (kept.part(), part.part()) {
+        (Some(kept_part), Some(own)) => {
+            let meet = kept_part.span.first <= own.span.last && own.span.first <= kept_part.span.last;
+            meet && kept_part.span.length() > own.span.length() && belong_together(kept, part)
+        }
+        (None, Some(_)) => kept.status == StatusCode::OK && are_of_same(kept, part),
+        (_, None) => false,
+    }
 }
 
 /// The head of two parts put together, if they belong together and leave no

@@ -147,7 +147,7 @@ impl Memory {
         self.put(key, response, since, |kept, new| kept.with(new, kept.alone(), self.most_per_key)).await
     }
 
-    /// Keeps a part, as [`Memory::keep`] does, unless there is the whole of it.
+    /// Keeps a part, as [`Memory::keep`] does, unless there is more of the same.
     pub(in crate::cache) async fn keep_part(
         &self,
         key: &CacheKey,
@@ -155,8 +155,12 @@ impl Memory {
         since: &Generation,
     ) -> bool {
         self.put(key, part, since, |kept, new| {
-            let is_there = kept.responses().iter().any(|other| policy::is_whole_of(&other.head, &new.head));
-            if is_there { None } else { kept.with(new, kept.alone(), self.most_per_key) }
+            let is_more = |other: &Arc<StoredResponse>| policy::is_more_of(&other.head, &new.head);
+            if kept.responses().iter().any(is_more) {
+                None
+            } else {
+                kept.with(new, kept.alone(), self.most_per_key)
+            }
         })
         .await
     }

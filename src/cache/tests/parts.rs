@@ -345,6 +345,21 @@ async fn what_is_put_together_stays_within_the_budget_of_fills() {
     assert_eq!(edge.cache.budget.taken(), 0);
 }
 
+/// Where what is put together with it is not worth a copy, or there is no room for one.
+#[tokio::test]
+async fn a_short_part_does_not_take_the_place_of_a_longer_one() {
+    let mut edge = Edge::new();
+    edge.part((0, 6), &[TAG]).await;
+    let mut others = edge.cache.budget.share();
+    while others.grow(1 << 20) {}
+    while others.grow(1) {}
+    others.shrink(9);
+    edge.part((5, 8), &[TAG]).await;
+    assert_eq!(edge.stored_part("bytes=0-6").await.1, "0123456");
+    edge.part((1, 9), &[TAG]).await;
+    assert_eq!(edge.stored_part("bytes=1-9").await.1, "123456789");
+}
+
 #[tokio::test]
 async fn what_is_put_together_is_no_larger_than_the_route_keeps() {
     let mut edge = Edge::new();

@@ -1,7 +1,7 @@
 //! Fills that outgrow what may be stored.
 
 use super::*;
-use crate::cache::stream::{AHEAD as AHEAD_BYTES, AHEAD_OF_ALL};
+use crate::cache::stream::AHEAD as AHEAD_BYTES;
 
 const FRESH: &[(&str, &str)] = &[("cache-control", "max-age=60"), ("etag", "\"1\"")];
 const CHUNK: usize = 64 << 10;
@@ -104,12 +104,15 @@ async fn a_follower_that_falls_out_fetches_the_rest() {
 /// wait for it.
 #[tokio::test]
 async fn the_first_holds_up_others_only_if_it_cannot_resume() {
-    for (fields, goes_on) in [(FRESH, true), (&FRESH[..1], false)] {
+    let with_ranges = |fields| [fields, &[("accept-ranges", "bytes")][..]].concat();
+    for (fields, goes_on) in
+        [(with_ranges(FRESH), true), (FRESH.to_vec(), false), (with_ranges(&FRESH[..1]), false)]
+    {
         let mut edge = edge();
         let clients = [edge.get("/", &[]), edge.get("/", &[])];
         let exchange = edge.exchange().await;
         edge.settle().await;
-        let content = exchange.respond(200, fields);
+        let content = exchange.respond(200, &fields);
         let [first, follower] = clients;
         let (mut first, mut follower) = (answer(first).await, answer(follower).await);
         read_one(&mut first, &content).await;
@@ -140,33 +143,6 @@ async fn the_first_holds_up_others_only_if_it_cannot_resume() {
 async fn read_one(first: &mut Response, content: &Content) {
     content.0.send(Ok(numbered(0))).await.unwrap();
     read(first, 0..1).await;
-}
-
-/// So much waits for a slow client where it comes to outgrow what may be stored.
-#[tokio::test]
-async fn a_length_that_is_not_known_is_read_ahead_of_all_up_to_a_bound() {
-    const MOST: usize = AHEAD_OF_ALL as usize / CHUNK;
-    let length = (3 * MOST * CHUNK).to_string();
-    for declared in [None, Some(("content-length", &*length))] {
-        let mut edge = Edge::sized(256 << 20, 64 << 20);
-        let client = edge.get("/", &[]);
-        let fields: Vec<_> = FRESH.iter().copied().chain(declared).collect();
-        let content = edge.exchange().await.respond(200, &fields);
-        let mut first = answer(client).await;
-        let mut sent = 0;
-        edge.settle().await;
-        while sent < 2 * MOST && content.0.try_send(Ok(numbered(sent))).is_ok() {
-            sent += 1;
-            edge.settle().await;
-        }
-        if declared.is_some() {
-            assert_eq!(sent, 2 * MOST);
-        } else {
-            assert!((MOST..=MOST + 2).contains(&sent), "{sent}");
-            read(&mut first, 0..8).await;
-            assert!(fill_up(&edge, &content, sent).await > sent, "it read on");
-        }
-    }
 }
 
 /// The second client of a fill, left behind after two chunks of `sent`.
