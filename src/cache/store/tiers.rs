@@ -336,8 +336,8 @@ impl Tiers {
         })
     }
 
-    /// Where there is a disk, what was read from it meanwhile may be in memory again, and
-    /// valid: both have to be done once more.
+    /// Where there is a disk, what is read from it meanwhile may come to memory again, and be
+    /// valid: then whoever calls this advances the generation once more, and empties memory.
     async fn remove(&self, key: &CacheKey) -> Removed {
         let memory = self.memory.remove(key).await;
         match self.disk.get() {

@@ -31,6 +31,7 @@ mod write;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::io::{self, ErrorKind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
@@ -96,6 +97,8 @@ pub(in crate::cache) struct Disk {
     index: Index,
     generations: Arc<Generations>,
     names: [Mutex<()>; NAME_LOCKS],
+    /// Records that are to be deleted, and found no more meanwhile.
+    doomed: Mutex<BTreeSet<Name>>,
     looks: Arc<Looks>,
     size: u64,
     readers: Arc<Semaphore>,
@@ -181,6 +184,7 @@ impl Disk {
             index: Index::new(Arc::clone(ground.metrics)),
             generations: Arc::clone(ground.generations),
             names: std::array::from_fn(|_| Mutex::default()),
+            doomed: Mutex::default(),
             looks: Looks::new(),
             size,
             readers: Arc::new(Semaphore::new(READERS)),
@@ -323,7 +327,13 @@ impl Disk {
     fn try_delete(&self, name: Name) -> io::Result<()> {
         let _alone = self.alone_with(name.key);
         self.index.remove(name);
-        self.directory.records().remove(name).inspect_err(|error| self.writing.failed(error))
+        self.directory.records().remove(name).inspect_err(|error| self.writing.failed(error))?;
+        self.doomed().remove(&name);
+        Ok(())
+    }
+
+    fn doomed(&self) -> MutexGuard<'_, BTreeSet<Name>> {
+        self.doomed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Deletes exactly this record; false if another one has taken its place.

@@ -166,7 +166,10 @@ impl Disk {
         // Held until they are known: no purge of everything comes between.
         let records = self.directory.records();
         let found = records.list(leaf, |name| self.index.knows(name));
-        self.index.add_read(leaf, &found.inspect_err(|error| self.reading.failed(error))?);
+        let mut found = found.inspect_err(|error| self.reading.failed(error))?;
+        let doomed = self.doomed();
+        found.retain(|(name, _)| !doomed.contains(name));
+        self.index.add_read(leaf, &found);
         Ok(())
     }
 }

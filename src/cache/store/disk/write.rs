@@ -104,25 +104,34 @@ impl Disk {
     pub(in crate::cache) async fn remove(self: &Arc<Self>, key: &CacheKey) -> io::Result<u64> {
         let id = KeyId::of(key);
         let is_idle = self.is_idle(id);
-        if is_idle && self.index.is_read(id.leaf()) && self.index.of(id).is_empty() {
+        let known = self.doom(id);
+        if is_idle && self.index.is_read(id.leaf()) && known.is_empty() {
             return Ok(0);
         }
-        // However long the disk takes, and if it never does it.
-        let known: Vec<Name> = self.index.of(id).into_iter().map(|record| record.name).collect();
-        known.iter().for_each(|name| {
-            self.index.remove(*name);
-        });
         let removed = self.wait(REMOVE_WAIT, move |disk| {
             let read = disk.read_leaf(id.leaf());
             // Who publishes now has seen the key's new generation, or is waited
             // for here and seen in the index.
             drop(disk.alone_with(id));
-            let meanwhile = disk.index.of(id).into_iter().map(|record| record.name);
-            let records: BTreeSet<Name> = known.into_iter().chain(meanwhile).collect();
+            let records: BTreeSet<Name> = known.into_iter().chain(disk.doom(id)).collect();
             let deleted = records.iter().map(|name| disk.try_delete(*name));
             deleted.fold(Ok(()), io::Result::and).and(read).map(|()| records.len() as u64)
         });
         removed.await.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    /// Has the records of a key found no more, however long the disk takes to delete them;
+    /// says which these are.
+    fn doom(&self, id: KeyId) -> Vec<Name> {
+        let mut doomed = self.doomed();
+        doomed.extend(self.index.of(id).into_iter().map(|record| record.name));
+        let of_key = Name { key: id, variant: 0 }..=Name { key: id, variant: u64::MAX };
+        let names: Vec<Name> = doomed.range(of_key).copied().collect();
+        drop(doomed);
+        for name in &names {
+            self.index.remove(*name);
+        }
+        names
     }
 
     /// Removes one variant of a key.
@@ -160,6 +169,7 @@ impl Disk {
                 return Ok(false);
             }
             records.publish(new, name)?;
+            self.doomed().remove(&name);
             self.index.insert(name, length, sequence)
         };
         let replaced = instead.map(|old| old.name).filter(|old| *old != name);

@@ -170,4 +170,9 @@ async fn what_was_removed_is_not_found_though_the_disk_hung_for_too_long() {
     drop(hang);
     tier.clock.advance(Duration::from_secs(60));
     assert!(tier.find("/").await.is_empty());
+    // Whoever asks again is not told that it is gone for good before it is.
+    assert_eq!(tier.files(directory.path()).len(), 1);
+    assert_eq!(tier.disk.remove(&key("/")).await.unwrap(), 1);
+    assert!(tier.files(directory.path()).is_empty());
+    assert_eq!(tier.disk.remove(&key("/")).await.unwrap(), 0);
 }
