@@ -37,7 +37,7 @@ const MOST_REFUSED: usize = 3;
 /// one by which another request tried again.
 const MOST_FAILURES: usize = 2;
 
-/// What they are told to wait then.
+/// What clients are told to wait whose request fails by that.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// A request on its way to an origin server.
@@ -135,7 +135,9 @@ impl Miss {
         match outcome {
             Outcome::Opened(opened) => self.share(&opened),
             // To many at once an origin server that fails has nothing better to say.
-            Outcome::Unshared { status, .. } if status.is_server_error() && !self.is_personal() => {
+            Outcome::Unshared { status, personal: false }
+                if status.is_server_error() && !self.is_personal() =>
+            {
                 let error = FetchError {
                     retry_after: Some(RETRY_AFTER),
                     ..FetchError::new(ProxyErrorType::DestinationUnavailable, RequestProgress::Answered)

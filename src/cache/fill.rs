@@ -234,8 +234,13 @@ impl Fill {
     ) -> impl Future<Output = Received> + Send {
         async move {
             let status = response.status;
-            // Where an origin server fails, another request helps nobody.
-            let personal = of_request && !status.is_server_error();
+            // Where an origin server fails, another request helps nobody, unless that is for
+            // who asked.
+            let personal = if status.is_server_error() {
+                policy::is_personal(&self.asked.head(), &self.asked.rules)
+            } else {
+                of_request
+            };
             self.tell(Outcome::Unshared { status, personal });
             if policy::is_of_resource(status) {
                 let store = &self.cache.store;
