@@ -143,11 +143,11 @@ impl Member {
     }
 
     /// What a pick wants to know, at the pool's time `now`.
-    pub(super) fn candidate(&self, was_tried: bool, now: Duration) -> Candidate {
+    pub(super) fn candidate(&self, tries: usize, now: Duration) -> Candidate {
         Candidate {
             fitness: self.fitness(now),
             is_backup: self.is_backup.load(Relaxed),
-            was_tried,
+            tries,
             weight: self.weight(),
             warmth: self.warmth(now),
             room: self.origin.room(),

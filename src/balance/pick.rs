@@ -37,8 +37,8 @@ pub(super) struct Candidate {
     pub(super) fitness: Fitness,
     /// Only picked when there is nobody else.
     pub(super) is_backup: bool,
-    /// This request was sent to it already.
-    pub(super) was_tried: bool,
+    /// So often this request was sent to it already.
+    pub(super) tries: usize,
     /// Its share against the others, at least 1.
     pub(super) weight: u32,
     /// Hundredths of the weight that it gets for now.
@@ -56,15 +56,16 @@ impl Candidate {
     /// Only candidates of the lowest rank present are picked from: who has no room is
     /// passed over, but load is no reason to turn to a backup or to the unchecked.
     fn rank(&self) -> Option<(u8, Room)> {
-        let class = match (self.fitness, self.was_tried, self.is_backup) {
-            (Fitness::Fit, false, false) => 0,
-            (Fitness::Unchecked, false, false) => 1,
-            (Fitness::Fit, false, true) => 2,
-            (Fitness::Unchecked, false, true) => 3,
-            // Who was ejected may be back; who has just failed this request is not.
-            (Fitness::Ejected, false, _) => 4,
-            (Fitness::Fit | Fitness::Unchecked, true, _) => 5,
-            (Fitness::Ejected, true, _) => 6,
+        let class = match (self.fitness, self.tries, self.is_backup) {
+            (Fitness::Fit, 0, false) => 0,
+            (Fitness::Unchecked, 0, false) => 1,
+            (Fitness::Fit, 0, true) => 2,
+            (Fitness::Unchecked, 0, true) => 3,
+            (Fitness::Fit | Fitness::Unchecked, 1, _) => 4,
+            // It may be back; who has failed this request twice is not.
+            (Fitness::Ejected, 0, _) => 5,
+            (Fitness::Fit | Fitness::Unchecked, ..) => 6,
+            (Fitness::Ejected, ..) => 7,
             (Fitness::Down | Fitness::Draining | Fitness::Withdrawn, ..) => return None,
         };
         Some((class, self.room))
@@ -124,7 +125,7 @@ pub(super) fn of_session(
     candidates
         .find(|(index, candidate)| {
             matches!(candidate.fitness, Fitness::Fit | Fitness::Unchecked | Fitness::Draining)
-                && !candidate.was_tried
+                && candidate.tries == 0
                 && candidate.room != Room::None
                 && has_session(*index)
         })

@@ -226,7 +226,10 @@ impl Pool {
                 // What there is is better than nothing.
                 return last.map_or_else(|| Err(self.nobody(&members)), |last| *last);
             };
-            if last.take().is_some() {
+            if let Some(last) = last.take() {
+                if !self.take_from_budget(now) {
+                    return *last;
+                }
                 self.metrics.origin_retries.increment();
             }
             let number = u32::try_from(tried.len()).unwrap_or(u32::MAX).saturating_add(1);
@@ -252,7 +255,7 @@ impl Pool {
                 number,
                 elapsed: now.saturating_sub(begun),
             };
-            if !may_retry(ending, attempt, &self.config.retry) || !self.take_from_budget(now) {
+            if !may_retry(ending, attempt, &self.config.retry) {
                 return result;
             }
             tried.push(Arc::clone(member));

@@ -52,7 +52,7 @@ pub(super) fn may_retry(ending: Ending<'_>, attempt: Attempt, policy: &Retry) ->
 fn reason(ending: Ending<'_>) -> Option<RetryOn> {
     let error = match ending {
         Ending::Answered(status) => return Some(RetryOn::Status(status)),
-        Ending::Failed(error) if error.request_body.is_some() || error.is_requests_fault => return None,
+        Ending::Failed(error) if error.request_body.is_some() => return None,
         Ending::Failed(error) => error,
     };
     match error.kind {
@@ -125,14 +125,6 @@ mod tests {
         assert!(!refused(Attempt { number: 3, ..GET }));
         assert!(!refused(Attempt { elapsed: Duration::from_secs(10), ..GET }));
         assert!(!refused(Attempt { is_at_hand: false, ..GET }));
-    }
-
-    #[test]
-    fn what_no_server_can_do_is_no_reason() {
-        let mut error = FetchError::new(Kind::TlsCertificateError, RequestProgress::NotSent);
-        assert!(may_retry(Ending::Failed(&error), GET, &policy(&[RetryOn::Connect])));
-        error.is_requests_fault = true;
-        assert!(!may_retry(Ending::Failed(&error), GET, &policy(&[RetryOn::Connect])));
     }
 
     #[test]

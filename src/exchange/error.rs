@@ -35,7 +35,7 @@ pub struct FetchError {
     pub progress: RequestProgress,
     /// The client's own content was the reason (too large, too slow, cut).
     pub request_body: Option<BodyError>,
-    /// What was asked for was the reason, and no other server is any better.
+    /// What was asked for may be the reason: it says nothing of the server.
     pub is_requests_fault: bool,
     /// Ask again after this long.
     pub retry_after: Option<Duration>,

@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use rustls::CertificateError;
+use rustls::{AlertDescription, CertificateError};
 use rustls_pki_types::ServerName;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::AsyncWriteExt;
@@ -57,11 +57,18 @@ impl ConnectError {
 }
 
 impl ConnectError {
-    /// True if the server has a certificate, but of another name.
+    /// True if the server has a certificate, but of another name, or says that it has none
+    /// of this one.
     pub(super) fn is_wrong_name(&self) -> bool {
         let Self::Tls(error) = self else { return false };
-        let Some(rustls::Error::InvalidCertificate(error)) = tls_error(error) else { return false };
-        matches!(error, CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. })
+        matches!(
+            tls_error(error),
+            Some(
+                rustls::Error::InvalidCertificate(
+                    CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. }
+                ) | rustls::Error::AlertReceived(AlertDescription::UnrecognisedName)
+            )
+        )
     }
 }
 

@@ -169,7 +169,7 @@ fn blamed(mut error: FetchError, upload: Option<&Upload>) -> FetchError {
     error
 }
 
-/// True if a request that failed on a kept connection at once may go out on a new one:
+/// True if a request that failed on a kept connection may go out on a new one:
 /// nothing of it left, or the connection was dead before the server answered
 /// and processing it twice does no harm (RFC 9112 s9.3.1).
 pub(super) fn may_use_new_connection(error: &FetchError, req: &OutboundRequest) -> bool {

@@ -114,9 +114,13 @@ impl Multiplexed {
             Some(Err(error)) if !error.is_io() && !error.is_remote() => {
                 return Err(not_sent("the server does not speak HTTP/2"));
             }
-            Some(_) => {
+            Some(ended) => {
                 let kind = ProxyErrorType::ConnectionTerminated;
-                return Err(FetchError::new(kind, RequestProgress::NotSent));
+                let error = FetchError::new(kind, RequestProgress::NotSent);
+                return Err(match ended {
+                    Ok(()) => error,
+                    Err(reason) => error.from_source(reason),
+                });
             }
         }
         let takes_connect = sender.is_extended_connect_protocol_enabled();

@@ -141,10 +141,14 @@ impl OriginServer {
         let client = self.proxy_protocol.map(|_| req.client());
         let proven_host = self.proven_host(req);
         let look = || self.idle.take_any(proven_host, client, self.clock.now());
-        let asked = self.clock.now();
+        let mut asked = self.clock.now();
         let open = match self.idle.take(proven_host, client, asked) {
             Some(kept) => Err(kept),
-            None => Box::pin(self.make_room(look, || None)).await?,
+            None => {
+                let room = Box::pin(self.make_room(look, || None)).await?;
+                asked = self.clock.now();
+                room
+            }
         };
         let open = match open {
             Ok(open) => open,
@@ -266,11 +270,11 @@ impl OriginServer {
         self.idle.drop_one() || self.multiplexed.drop_one()
     }
 
-    /// True if a request that was to go on a kept connection when it `asked`, and failed,
-    /// may go on a new one.
+    /// True if a request that failed on a kept connection, which it was given when it
+    /// `asked` for one, may go out on a new one: soon after, if anything of it was sent.
     fn may_use_new_connection(&self, error: &FetchError, req: &OutboundRequest, asked: Instant) -> bool {
-        may_use_new_connection(error, req)
-            && self.clock.now().saturating_duration_since(asked) < self.timeouts.connect
+        let is_soon = || self.clock.now().saturating_duration_since(asked) < self.timeouts.connect;
+        may_use_new_connection(error, req) && (error.progress == RequestProgress::NotSent || is_soon())
     }
 
     /// The host a connection must have been opened for to carry `req`.

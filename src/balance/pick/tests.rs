@@ -16,11 +16,11 @@ fn candidate() -> impl Strategy<Value = Candidate> {
         Just(Fitness::Withdrawn),
     ];
     let room = prop_oneof![Just(Room::Free), Just(Room::Queue), Just(Room::None)];
-    (fitness, any::<bool>(), any::<bool>(), 1..20u32, 10..=WARM, room).prop_map(
-        |(fitness, is_backup, was_tried, weight, warmth, room)| Candidate {
+    (fitness, any::<bool>(), 0..3_usize, 1..20u32, 10..=WARM, room).prop_map(
+        |(fitness, is_backup, tries, weight, warmth, room)| Candidate {
             fitness,
             is_backup,
-            was_tried,
+            tries,
             weight,
             warmth,
             room,
@@ -76,15 +76,17 @@ proptest! {
             };
             prop_assert!(may_serve(&picked) || picked.fitness == Fitness::Ejected);
             if picked.fitness == Fitness::Ejected {
-                prop_assert!(!has(|server| may_serve(server) && !server.was_tried));
+                prop_assert!(!has(|server| may_serve(server) && server.tries < 2));
             }
-            if picked.was_tried {
-                prop_assert!(!has(|server| may_serve(server) && !server.was_tried));
-                prop_assert!(!has(|server| server.fitness == Fitness::Ejected && !server.was_tried));
+            if picked.tries > 0 {
+                prop_assert!(!has(|server| may_serve(server) && server.tries == 0));
             }
-            if may_serve(&picked) && picked.is_backup && !picked.was_tried {
+            if picked.tries > 1 {
+                prop_assert!(!has(|server| server.fitness == Fitness::Ejected && server.tries == 0));
+            }
+            if may_serve(&picked) && picked.is_backup && picked.tries == 0 {
                 let is_better =
-                    |server: &Candidate| may_serve(server) && !server.was_tried && !server.is_backup;
+                    |server: &Candidate| may_serve(server) && server.tries == 0 && !server.is_backup;
                 prop_assert!(!has(is_better));
             }
         }
@@ -97,11 +99,11 @@ proptest! {
         for picked in all(&candidates) {
             let Some(picked) = picked.map(|index| candidates[index]) else { continue };
             let is_like = |server: &&Candidate| {
-                server.fitness == picked.fitness && server.was_tried == picked.was_tried
+                server.fitness == picked.fitness && server.tries == picked.tries
             };
             let alike = || candidates.iter().filter(is_like);
             let roomiest = alike().filter(|it| it.is_backup == picked.is_backup).map(|it| it.room).min();
-            let is_primary_by_preference = may_serve(&picked) && !picked.was_tried;
+            let is_primary_by_preference = may_serve(&picked) && picked.tries == 0;
             if is_primary_by_preference {
                 prop_assert_eq!(Some(picked.room), roomiest);
                 prop_assert!(!picked.is_backup || alike().all(|server| server.is_backup));
@@ -117,9 +119,9 @@ proptest! {
     ) {
         for picked in all(&candidates).into_iter().flatten().map(|index| candidates[index]) {
             let is_better = |server: &Candidate| {
-                server.fitness == Fitness::Fit && !server.was_tried && server.is_backup == picked.is_backup
+                server.fitness == Fitness::Fit && server.tries == 0 && server.is_backup == picked.is_backup
             };
-            let is_unchecked = picked.fitness == Fitness::Unchecked && !picked.was_tried;
+            let is_unchecked = picked.fitness == Fitness::Unchecked && picked.tries == 0;
             prop_assert!(!is_unchecked || !candidates.iter().any(is_better));
         }
     }
@@ -131,9 +133,9 @@ proptest! {
     ) {
         let home = home.index(candidates.len());
         let picked = of_session(candidates.iter().copied(), |index| index == home);
-        let Candidate { fitness, was_tried, room, .. } = candidates[home];
+        let Candidate { fitness, tries, room, .. } = candidates[home];
         let works = matches!(fitness, Fitness::Fit | Fitness::Unchecked | Fitness::Draining);
-        let is_followed = works && !was_tried && room != Room::None;
+        let is_followed = works && tries == 0 && room != Room::None;
         prop_assert_eq!(picked, is_followed.then_some(home));
     }
 
@@ -157,7 +159,7 @@ proptest! {
 pub(super) const FIT: Candidate = Candidate {
     fitness: Fitness::Fit,
     is_backup: false,
-    was_tried: false,
+    tries: 0,
     weight: 1,
     warmth: WARM,
     room: Room::Free,

@@ -66,7 +66,7 @@ impl Pool {
         loop {
             // Judged once: the ranks of the best would change between two looks.
             let candidates: SmallVec<[Candidate; 8]> =
-                members.iter().map(|each| each.candidate(is_among(tried, each), now)).collect();
+                members.iter().map(|each| each.candidate(tries(tried, each), now)).collect();
             let picked = self.pick_of(members, candidates.iter().copied(), wish, now);
             let index = picked.or_else(|| self.pick_though_down(members, tried, now))?;
             let (member, fitness) = (members.get(index)?, candidates.get(index)?.fitness);
@@ -130,6 +130,10 @@ impl Pool {
     }
 }
 
+fn tries(tried: &[Arc<Member>], member: &Arc<Member>) -> usize {
+    tried.iter().filter(|other| Arc::ptr_eq(other, member)).count()
+}
+
 pub(super) fn is_among(tried: &[Arc<Member>], member: &Arc<Member>) -> bool {
-    tried.iter().any(|other| Arc::ptr_eq(other, member))
+    tries(tried, member) > 0
 }

@@ -240,7 +240,7 @@ async fn a_server_that_comes_back_starts_slowly() {
     let slow_start = Duration::from_secs(30);
     let config = PoolConfig { health: Some(check), slow_start, ..test_origin::pool(&[nobody(), nobody()]) };
     let pool = pool_with(config, Arc::clone(&clock) as Arc<dyn Clock>);
-    let warmths = || [0, 1].map(|index| member(&pool, index).candidate(false, pool.now()).warmth);
+    let warmths = || [0, 1].map(|index| member(&pool, index).candidate(0, pool.now()).warmth);
     for member in pool.members().iter() {
         pool.observe_health(member, Outcome::Passed);
     }

@@ -32,7 +32,7 @@ struct Shelf {
 #[derive(Debug, Default)]
 struct Connections {
     kept: Vec<Arc<Multiplexed>>,
-    /// Those that are too old or used enough: they end with their last stream.
+    /// Those that are kept no longer: they end with their last stream.
     leaving: Vec<Weak<Multiplexed>>,
 }
 
@@ -86,19 +86,24 @@ impl MultiplexedConnections {
             .kept
             .iter()
             .filter(|connection| connection.is_for(host))
-            .filter(|connection| connection.pulse.silent_for() <= self.timeouts.connect)
+            .filter(|connection| !self.is_silent(connection))
             .find_map(Multiplexed::stream)
     }
 
-    /// A stream of any connection for `host`, be it too old, used enough or silent: for
-    /// where nothing else is left but to wait.
+    /// A stream of any connection for `host`, be it too old or used enough, or at last
+    /// silent: for where nothing else is left but to wait.
     pub(in crate::upstream) fn take_last_resort(&self, host: Option<&Host>) -> Option<Stream> {
-        self.shelves.iter().find_map(|shelf| {
-            let shelf = lock(shelf);
-            let leaving = shelf.leaving.iter().filter_map(Weak::upgrade);
-            let all = shelf.kept.iter().cloned().chain(leaving);
-            all.filter(|connection| connection.is_for(host)).find_map(|connection| connection.stream())
-        })
+        let all = || {
+            self.shelves.iter().flat_map(|shelf| {
+                let shelf = lock(shelf);
+                let leaving = shelf.leaving.iter().filter_map(Weak::upgrade);
+                shelf.kept.iter().cloned().chain(leaving).collect::<Vec<_>>()
+            })
+        };
+        let stream_of = |connection: Arc<Multiplexed>| connection.stream();
+        let speak = |connection: &Arc<Multiplexed>| !self.is_silent(connection);
+        let theirs = || all().filter(|connection| connection.is_for(host));
+        theirs().filter(speak).find_map(stream_of).or_else(|| theirs().find_map(stream_of))
     }
 
     /// Keeps `connection` for further requests.
@@ -119,6 +124,10 @@ impl MultiplexedConnections {
         for shelf in &self.shelves {
             lock(shelf).sweep(|connection| self.is_kept(connection, now));
         }
+    }
+
+    fn is_silent(&self, connection: &Multiplexed) -> bool {
+        connection.pulse.silent_for() > self.timeouts.connect
     }
 
     fn is_kept(&self, connection: &Multiplexed, now: Instant) -> bool {

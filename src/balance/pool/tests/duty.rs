@@ -31,7 +31,7 @@ async fn who_was_taken_out_comes_back_slowly() {
     let clock = Arc::new(ManualClock::at(SystemTime::UNIX_EPOCH));
     let config = PoolConfig { slow_start: Duration::from_secs(30), ..test_origin::pool(&[nobody()]) };
     let pool = pool_with(config, Arc::clone(&clock) as Arc<dyn Clock>);
-    let warmth = || member(&pool, 0).candidate(false, pool.now()).warmth;
+    let warmth = || member(&pool, 0).candidate(0, pool.now()).warmth;
     let label = nobody().to_string();
     pool.assign(&label, Duty::Enabled);
     assert_eq!(warmth(), 100, "it was there all the time");

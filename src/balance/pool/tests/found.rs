@@ -176,7 +176,7 @@ async fn newcomers_start_slowly_where_there_were_others() {
     let slow_start = Duration::from_secs(30);
     let config = PoolConfig { slow_start, ..named(test_origin::pool(&[number(1)])) };
     let pool = pool_with(config, Arc::clone(&clock) as Arc<dyn Clock>);
-    let warmth = |index| member(&pool, index).candidate(false, pool.now()).warmth;
+    let warmth = |index| member(&pool, index).candidate(0, pool.now()).warmth;
     found(&pool, vec![at(number(2))]);
     assert_eq!(warmth(1), 100, "nobody was asked before");
     found(&pool, vec![at(number(2)), at(number(3))]);
