@@ -280,7 +280,7 @@ impl Index {
 
 impl Shard {
     fn of(&self, key: KeyId) -> impl Iterator<Item = (&Name, &Entry)> {
-        self.records.range(Name { key, variant: 0 }..=Name { key, variant: u64::MAX })
+        self.records.range(Name::all_of(key))
     }
 
     /// Moves the hand on to the first record without a use, or some steps.

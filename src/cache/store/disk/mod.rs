@@ -257,7 +257,10 @@ impl Disk {
     /// The generations of all keys have to be advanced before. Deleting the
     /// files goes on behind.
     pub(in crate::cache) fn clear(self: &Arc<Self>) -> io::Result<u64> {
-        let (aside, cleared) = self.directory.set_aside(|| self.index.clear());
+        let (aside, cleared) = self.directory.set_aside(|| {
+            self.doomed().clear();
+            self.index.clear()
+        });
         let aside = aside.inspect_err(|error| self.writing.failed(error));
         scan::sweep(self);
         aside.map(|()| cleared)

@@ -2,6 +2,7 @@
 //! variant it is, so that it is found without an index.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 
 use aws_lc_rs::digest::{SHA256, digest};
 
@@ -70,6 +71,11 @@ impl Name {
         let key = KeyId(u128::from_str_radix(key, 16).ok()?);
         let name = Self { key, variant: u64::from_str_radix(variant, 16).ok()? };
         (key.leaf() == leaf && name.file().as_bytes() == file).then_some(name)
+    }
+
+    /// The names that records of a key may have.
+    pub(super) fn all_of(key: KeyId) -> RangeInclusive<Self> {
+        Self { key, variant: 0 }..=Self { key, variant: u64::MAX }
     }
 
     /// The name within its leaf.

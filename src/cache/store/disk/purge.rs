@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::directory::Access;
 use super::file::{FileBody, ReadError, RecordFile};
 use super::index::SHARDS;
-use super::name::{KeyId, LEAVES, Leaf, RecordId};
+use super::name::{KeyId, LEAVES, Leaf, Name, RecordId};
 use super::record::Refused;
 use super::{Disk, REMOVE_WAIT, Storing, scan};
 use crate::cache::store::StoredBody;
@@ -44,7 +44,7 @@ impl Disk {
             let read = disk.read_leaf(id.leaf());
             // Who publishes now has seen the purge, or is waited for here.
             drop(disk.alone_with(id));
-            disk.sweep_records(disk.index.of(id)).and(read)
+            disk.sweep_records(disk.index.of(id)).and(read).and(disk.bury(Name::all_of(id)))
         });
         swept.await.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()))
     }
@@ -169,6 +169,7 @@ fn sweep_once(left: &Weak<Disk>) -> Option<io::Result<()>> {
         }
     }
     let disk = left.upgrade()?;
+    swept = swept.and(disk.bury(..));
     if swept.is_ok() {
         let purges = &disk.generations.purges;
         waiting.iter().for_each(|(epoch, _)| purges.swept(*epoch, Tier::Disk));

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::io::{self, Write as _};
+use std::ops::RangeBounds;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -125,13 +126,28 @@ impl Disk {
     fn doom(&self, id: KeyId) -> Vec<Name> {
         let mut doomed = self.doomed();
         doomed.extend(self.index.of(id).into_iter().map(|record| record.name));
-        let of_key = Name { key: id, variant: 0 }..=Name { key: id, variant: u64::MAX };
-        let names: Vec<Name> = doomed.range(of_key).copied().collect();
-        drop(doomed);
+        let names: Vec<Name> = doomed.range(Name::all_of(id)).copied().collect();
         for name in &names {
             self.index.remove(*name);
         }
         names
+    }
+
+    /// Deletes what is still doomed of a range of names: what a disk that hung has left.
+    pub(super) fn bury(&self, names: impl RangeBounds<Name>) -> io::Result<()> {
+        let doomed: Vec<Name> = self.doomed().range(names).copied().collect();
+        let mut buried = Ok(());
+        for name in doomed {
+            let _alone = self.alone_with(name.key);
+            // Another record may have taken its place.
+            if self.doomed().contains(&name) {
+                match self.directory.records().remove(name) {
+                    Ok(()) => drop(self.doomed().remove(&name)),
+                    Err(error) => buried = buried.and(Err(error)),
+                }
+            }
+        }
+        buried.inspect_err(|error| self.writing.failed(error))
     }
 
     /// Removes one variant of a key.
@@ -169,7 +185,8 @@ impl Disk {
                 return Ok(false);
             }
             records.publish(new, name)?;
-            self.doomed().remove(&name);
+            let mut doomed = self.doomed();
+            doomed.remove(&name);
             self.index.insert(name, length, sequence)
         };
         let replaced = instead.map(|old| old.name).filter(|old| *old != name);
