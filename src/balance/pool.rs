@@ -20,7 +20,7 @@ use tokio::sync::SetOnce;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-use choose::{Picked, Wish, is_among};
+use choose::{Picked, Wish};
 use outcome::Asked;
 use roster::Roster;
 use succession::Legacy;
@@ -220,9 +220,8 @@ impl Pool {
         loop {
             // Anew for each try: who failed may be one of a list that is over.
             let members = self.members();
-            let picked = self.pick(&members, wish, &tried, now);
-            let picked = picked.filter(|it| !asks_for_pause(last.as_deref()) || !is_among(&tried, it.member));
-            let Some(Picked { member, trial }) = picked else {
+            let may_repeat = last.as_deref().is_none_or(may_be_asked_again);
+            let Some(Picked { member, trial }) = self.pick(&members, wish, &tried, may_repeat, now) else {
                 // What there is is better than nothing.
                 return last.map_or_else(|| Err(self.nobody(&members)), |last| *last);
             };
@@ -283,9 +282,12 @@ impl Pool {
     }
 }
 
-/// True if who was asked last wants to be asked later, if at all.
-fn asks_for_pause(last: Option<&Result<Box<Response>, FetchError>>) -> bool {
-    last.is_some_and(|last| last.as_ref().is_ok_and(|res| res.fields.contains_key(RETRY_AFTER_FIELD)))
+/// False if who was asked last wants to be asked later, if at all, or would say the same.
+fn may_be_asked_again(last: &Result<Box<Response>, FetchError>) -> bool {
+    match last {
+        Ok(res) => !res.fields.contains_key(RETRY_AFTER_FIELD),
+        Err(error) => !error.is_requests_fault,
+    }
 }
 
 impl Origin for Pool {

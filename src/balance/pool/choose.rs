@@ -55,18 +55,23 @@ impl Pool {
         Wish { key, session: req.session, scheme: req.target.scheme }
     }
 
-    /// The server to ask, of those not in `tried` if there is one.
+    /// The server to ask: one in `tried` only if it `may_repeat`, and rather one that is not.
     pub(super) fn pick<'a>(
         &self,
         members: &'a Members,
         wish: Wish,
         tried: &[Arc<Member>],
+        may_repeat: bool,
         now: Duration,
     ) -> Option<Picked<'a>> {
+        let candidate = |each: &Arc<Member>| {
+            let candidate = each.candidate(tries(tried, each), now);
+            let is_out = candidate.tries > 0 && !may_repeat;
+            if is_out { Candidate { fitness: Fitness::Withdrawn, ..candidate } } else { candidate }
+        };
         loop {
             // Judged once: the ranks of the best would change between two looks.
-            let candidates: SmallVec<[Candidate; 8]> =
-                members.iter().map(|each| each.candidate(tries(tried, each), now)).collect();
+            let candidates: SmallVec<[Candidate; 8]> = members.iter().map(candidate).collect();
             let picked = self.pick_of(members, candidates.iter().copied(), wish, now);
             let index = picked.or_else(|| self.pick_though_down(members, tried, now))?;
             let (member, fitness) = (members.get(index)?, candidates.get(index)?.fitness);
@@ -123,7 +128,7 @@ impl Pool {
         let mut members = members.iter().enumerate();
         members
             .find(|(_, member)| {
-                let is_wanted = member.duty.get() == Duty::Enabled && !is_among(tried, member);
+                let is_wanted = member.duty.get() == Duty::Enabled && tries(tried, member) == 0;
                 is_wanted && member.take_live_probe(now)
             })
             .map(|(index, _)| index)
@@ -132,8 +137,4 @@ impl Pool {
 
 fn tries(tried: &[Arc<Member>], member: &Arc<Member>) -> usize {
     tried.iter().filter(|other| Arc::ptr_eq(other, member)).count()
-}
-
-pub(super) fn is_among(tried: &[Arc<Member>], member: &Arc<Member>) -> bool {
-    tries(tried, member) > 0
 }

@@ -70,7 +70,8 @@ async fn a_drain_keeps_sessions_and_a_disabled_server_none() {
     let mut req = request(Method::GET, "/");
     req.session = member(&pool, 0).tie.as_ref().map(|tie| tie.tag);
     let wish = pool.wish(&req);
-    let picked = || pool.pick(&pool.members(), wish, &[], pool.now()).map(|it| Arc::clone(&it.member.label));
+    let picked =
+        || pool.pick(&pool.members(), wish, &[], true, pool.now()).map(|it| Arc::clone(&it.member.label));
     for (duty, expected) in [(Duty::Enabled, 1), (Duty::Draining, 1), (Duty::Disabled, 2)] {
         pool.assign("10.0.0.1:80", duty);
         assert_eq!(*picked().unwrap(), *format!("10.0.0.{expected}:80"), "{duty:?}");

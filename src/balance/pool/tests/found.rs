@@ -192,7 +192,9 @@ async fn who_is_known_to_be_up_comes_before_who_was_not_checked() {
     found(&pool, vec![at(number(2)), at(number(3))]);
     let picked = || {
         let wish = pool.wish(&request(Method::GET, "/"));
-        pool.pick(&pool.members(), wish, &[], pool.now()).map(|it| Arc::clone(&it.member.label)).unwrap()
+        pool.pick(&pool.members(), wish, &[], true, pool.now())
+            .map(|it| Arc::clone(&it.member.label))
+            .unwrap()
     };
     let up = number(2).to_string();
     let all: HashSet<_> = std::iter::repeat_with(picked).take(9).collect();

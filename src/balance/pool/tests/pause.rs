@@ -49,6 +49,18 @@ async fn who_asks_for_a_pause_is_not_asked_for_the_same_once_more() {
 }
 
 #[tokio::test]
+async fn in_the_place_of_who_asks_for_a_pause_one_that_is_ejected_is_asked() {
+    let origins = [TestOrigin::always(PAUSE).await, TestOrigin::always(OK).await];
+    let mut config = config(&[&origins[0], &origins[1]]);
+    config.eject = Some(RULES);
+    config.retry.on = vec![RetryOn::Status(StatusCode::SERVICE_UNAVAILABLE)];
+    let pool = pool(config);
+    member(&pool, 1).eject(&RULES, pool.now());
+    let response = get(&pool).await.unwrap();
+    assert_eq!((response.status, response.facts.attempts), (StatusCode::OK, 2));
+}
+
+#[tokio::test]
 async fn who_asks_for_a_pause_gets_it_up_to_a_bound() {
     for (answer, rules, pause) in [
         (PAUSE, RULES, 20),
