@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use futures_util::future::BoxFuture;
-use http::header::RETRY_AFTER as RETRY_AFTER_FIELD;
+use http::header;
 use rustls::ClientConfig;
 use tokio::sync::SetOnce;
 use tokio::time::{Instant, timeout};
@@ -285,7 +285,7 @@ impl Pool {
 /// False if who was asked last wants to be asked later, if at all, or would say the same.
 fn may_be_asked_again(last: &Result<Box<Response>, FetchError>) -> bool {
     match last {
-        Ok(res) => !res.fields.contains_key(RETRY_AFTER_FIELD),
+        Ok(res) => !res.fields.contains_key(header::RETRY_AFTER),
         Err(error) => !error.is_requests_fault,
     }
 }

@@ -20,6 +20,11 @@ impl Span {
         (self.last - self.first).saturating_add(1)
     }
 
+    /// Have both some of the same bytes?
+    pub fn meets(self, other: Self) -> bool {
+        self.first <= other.last && other.first <= self.last
+    }
+
     /// Are all bytes of `other` in it?
     pub fn contains(self, other: Self) -> bool {
         self.first <= other.first && other.last <= self.last

@@ -102,9 +102,8 @@ fn are_of_same(one: &StoredHead, other: &StoredHead) -> bool {
 /// a longer part that has some of the same bytes.
 pub fn is_more_of(kept: &StoredHead, part: &StoredHead) -> bool {
     match (kept.part(), part.part()) {
-        (Some(kept_part), Some(own)) => {
-            let meet = kept_part.span.first <= own.span.last && own.span.first <= kept_part.span.last;
-            meet && kept_part.span.length() > own.span.length() && belong_together(kept, part)
+        (Some(Part { span, .. }), Some(own)) => {
+            span.meets(own.span) && span.length() > own.span.length() && belong_together(kept, part)
         }
         (None, Some(_)) => kept.status == StatusCode::OK && are_of_same(kept, part),
         (_, None) => false,

@@ -131,8 +131,7 @@ pub fn is_more_recent(one: &StoredHead, other: &StoredHead, now: SystemTime) -> 
 
 fn are_apart(one: &StoredHead, other: &StoredHead) -> bool {
     let (Some(a), Some(b)) = (one.part(), other.part()) else { return false };
-    let meet = a.span.first <= b.span.last && b.span.first <= a.span.last;
-    !meet && partial::belong_together(one, other)
+    !a.span.meets(b.span) && partial::belong_together(one, other)
 }
 
 #[cfg(test)]

@@ -130,10 +130,9 @@ impl OriginServer {
             None => None,
         };
         let header = self.introduction(client);
-        let is_name_asked_for = self.tls.as_ref().is_some_and(|tls| tls.server_name.is_none());
         let connected = connect(&self.endpoint, &header, tls, self.timeouts.connect).await;
         let connected = connected.map_err(|error| {
-            let is_requests_fault = is_name_asked_for && proven_host.is_some() && error.is_wrong_name();
+            let is_requests_fault = proven_host.is_some() && error.is_wrong_name();
             FetchError { is_requests_fault, ..error.into() }
         })?;
         self.metrics.origin_connections.increment();

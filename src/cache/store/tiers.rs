@@ -303,13 +303,7 @@ impl Tiers {
     /// Forgets all variants of `key`, and what is being fetched for it now is
     /// not stored; says how many there were in each tier.
     pub(in crate::cache) async fn invalidate(&self, key: &CacheKey) -> Removed {
-        self.generations.advance(key);
-        let mut removed = self.remove(key).await;
-        if self.has_disk() {
-            self.generations.advance(key);
-            removed.memory += self.memory.remove(key).await;
-        }
-        removed
+        self.remove(key, || self.generations.advance(key)).await
     }
 
     /// The same on behalf of what began in the generation `since` and is to be
@@ -320,30 +314,23 @@ impl Tiers {
         key: &CacheKey,
         since: &Generation,
     ) -> (Removed, Generation) {
-        let mut next = self.follow(key, since);
-        let mut removed = self.remove(key).await;
-        if self.has_disk() {
-            next = self.follow(key, &next);
-            removed.memory += self.memory.remove(key).await;
-        }
+        let mut next = since.clone();
+        let follow = || match self.generations.follow(key, &next) {
+            Some(followed) => next = followed,
+            None => self.generations.advance(key),
+        };
+        let removed = self.remove(key, follow).await;
         (removed, next)
     }
 
-    fn follow(&self, key: &CacheKey, since: &Generation) -> Generation {
-        self.generations.follow(key, since).unwrap_or_else(|| {
-            self.generations.advance(key);
-            since.clone()
-        })
-    }
-
-    /// Where there is a disk, what is read from it meanwhile may come to memory again, and be
-    /// valid: then whoever calls this advances the generation once more, and empties memory.
-    async fn remove(&self, key: &CacheKey) -> Removed {
+    async fn remove(&self, key: &CacheKey, mut advance: impl FnMut() + Send) -> Removed {
+        advance();
         let memory = self.memory.remove(key).await;
-        match self.disk.get() {
-            None => Removed { memory, disk: Ok(0) },
-            Some(disk) => Removed { memory, disk: disk.remove(key).await },
-        }
+        let Some(disk) = self.disk.get() else { return Removed { memory, disk: Ok(0) } };
+        let disk = disk.remove(key).await;
+        // What was read from it meanwhile may be in memory again, and valid.
+        advance();
+        Removed { memory: memory + self.memory.remove(key).await, disk }
     }
 
     /// Forgets everything, for good, and what is being fetched now is not

@@ -37,6 +37,10 @@ struct Connections {
 }
 
 impl Connections {
+    fn all(&self) -> Vec<Arc<Multiplexed>> {
+        self.kept.iter().cloned().chain(self.leaving.iter().filter_map(Weak::upgrade)).collect()
+    }
+
     fn sweep(&mut self, is_kept: impl Fn(&Multiplexed) -> bool) {
         self.leaving.retain(|connection| connection.strong_count() > 0);
         let dropped = self.kept.extract_if(.., |connection| !is_kept(connection));
@@ -93,17 +97,10 @@ impl MultiplexedConnections {
     /// A stream of any connection for `host`, be it too old or used enough, or at last
     /// silent: for where nothing else is left but to wait.
     pub(in crate::upstream) fn take_last_resort(&self, host: Option<&Host>) -> Option<Stream> {
-        let all = || {
-            self.shelves.iter().flat_map(|shelf| {
-                let shelf = lock(shelf);
-                let leaving = shelf.leaving.iter().filter_map(Weak::upgrade);
-                shelf.kept.iter().cloned().chain(leaving).collect::<Vec<_>>()
-            })
-        };
-        let stream_of = |connection: Arc<Multiplexed>| connection.stream();
-        let speak = |connection: &Arc<Multiplexed>| !self.is_silent(connection);
-        let theirs = || all().filter(|connection| connection.is_for(host));
-        theirs().filter(speak).find_map(stream_of).or_else(|| theirs().find_map(stream_of))
+        let all = self.shelves.iter().flat_map(|shelf| lock(shelf).all());
+        let mut theirs: Vec<_> = all.filter(|connection| connection.is_for(host)).collect();
+        theirs.sort_by_key(|connection| self.is_silent(connection));
+        theirs.iter().find_map(Multiplexed::stream)
     }
 
     /// Keeps `connection` for further requests.

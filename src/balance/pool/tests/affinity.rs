@@ -5,7 +5,7 @@ use super::*;
 /// Sends a GET with a cookie and says who answered.
 async fn asked_with(pool: &Arc<Pool>, cookie: &str) -> Arc<str> {
     let mut req = request(Method::GET, "/");
-    Arc::make_mut(&mut req.fields).insert(http::header::COOKIE, cookie.parse().unwrap());
+    Arc::make_mut(&mut req.fields).insert(header::COOKIE, cookie.parse().unwrap());
     let response = Arc::clone(pool).fetch(req).await.unwrap();
     let server = response.facts.origin_server.clone().unwrap();
     content(response).await.unwrap();

@@ -330,6 +330,11 @@ impl Disk {
     fn try_delete(&self, name: Name) -> io::Result<()> {
         let _alone = self.alone_with(name.key);
         self.index.remove(name);
+        self.unlink(name)
+    }
+
+    /// Deletes the file of a record that is not in the index.
+    fn unlink(&self, name: Name) -> io::Result<()> {
         self.directory.records().remove(name).inspect_err(|error| self.writing.failed(error))?;
         self.doomed().remove(&name);
         Ok(())
@@ -346,8 +351,7 @@ impl Disk {
             return Ok(false);
         }
         self.index.remove(id.name);
-        self.directory.records().remove(id.name).inspect_err(|error| self.writing.failed(error))?;
-        Ok(true)
+        self.unlink(id.name).map(|()| true)
     }
 
     /// While it is held nobody else publishes or deletes a record of the key.

@@ -140,14 +140,12 @@ impl Disk {
         for name in doomed {
             let _alone = self.alone_with(name.key);
             // Another record may have taken its place.
-            if self.doomed().contains(&name) {
-                match self.directory.records().remove(name) {
-                    Ok(()) => drop(self.doomed().remove(&name)),
-                    Err(error) => buried = buried.and(Err(error)),
-                }
+            let is_doomed = self.doomed().contains(&name);
+            if is_doomed {
+                buried = buried.and(self.unlink(name));
             }
         }
-        buried.inspect_err(|error| self.writing.failed(error))
+        buried
     }
 
     /// Removes one variant of a key.
