@@ -88,7 +88,7 @@ impl Content {
         match body {
             StoredBody::Memory(bytes) => Ok(Self::Whole(bytes.clone())),
             StoredBody::File(body) => Ok(Self::File(body.clone())),
-            StoredBody::Sliced(sliced) => Err(*sliced),
+            StoredBody::Sliced(sliced) => Err(**sliced),
         }
     }
 }

@@ -128,7 +128,7 @@ impl Fill {
     fn request(&self, validating: Option<&StoredResponse>) -> Box<Request> {
         let mut req = self.asked.request();
         match validating {
-            Some(stored) => policy::conditional(&[&*stored.head], Arc::make_mut(&mut req.fields)),
+            Some(stored) => policy::conditional(&[&stored.head], Arc::make_mut(&mut req.fields)),
             None if self.of_a_part || self.asked.head().is_plain() => {}
             None => policy::strip_conditional(Arc::make_mut(&mut req.fields)),
         }
@@ -157,7 +157,7 @@ impl Fill {
         match storability {
             Storability::Store => {
                 let (store, alone) = (&self.cache.store, self.alone(&head));
-                let fresh = stored.freshened(Arc::clone(&head), self.cache.clock.now(), &self.since);
+                let fresh = stored.freshened(StoredHead::clone(&head), self.cache.clock.now(), &self.since);
                 let fresh = Arc::new(fresh);
                 store.freshen(&self.key, stored, &fresh, &self.since, alone).await;
                 self.tell_opened(&head, OpenedContent::Whole(fresh.body.clone()), response.status);
@@ -282,7 +282,7 @@ impl Fill {
     async fn keep_whole(&self, head: &Arc<StoredHead>, bytes: &[u8]) -> (Content, bool) {
         // A buffer of its own: the slice may be a small part of a large one.
         let body = Bytes::copy_from_slice(bytes);
-        let response = Arc::new(self.response(head, StoredBody::Memory(body.clone())));
+        let response = Arc::new(self.response(StoredHead::clone(head), StoredBody::Memory(body.clone())));
         let response = self.cache.put_together(&self.key, response, self.max_object()).await;
         let stored = self.cache.store.keep(&self.key, &response, &self.since, self.alone(head)).await;
         if stored {
@@ -330,8 +330,8 @@ impl Fill {
         }
     }
 
-    fn response(&self, head: &Arc<StoredHead>, body: StoredBody) -> StoredResponse {
-        StoredResponse::new(Arc::clone(head), body, self.cache.clock.now(), &self.since)
+    fn response(&self, head: StoredHead, body: StoredBody) -> StoredResponse {
+        StoredResponse::new(head, body, self.cache.clock.now(), &self.since)
     }
 
     fn tell_opened(&self, head: &Arc<StoredHead>, content: OpenedContent, fwd_status: StatusCode) {

@@ -32,7 +32,7 @@ impl Miss {
                     match self.storability(&head, timing) {
                         Storability::Store => {
                             let received = self.cache.clock.now();
-                            let fresh = Arc::new(stored.freshened(Arc::new(head), received, &since));
+                            let fresh = Arc::new(stored.freshened(head, received, &since));
                             cache.stored = store.freshen(key, stored, &fresh, &since, Alone::default()).await;
                         }
                         Storability::DoNotStore(reason) if reason.is_of_request() => {}

@@ -274,7 +274,7 @@ fn kept_of(stored: &StoredResponse) -> Kept {
         StoredBody::Sliced(sliced) => (sliced.length, true),
     };
     Kept {
-        head: Arc::clone(&stored.head),
+        head: Arc::new(stored.head.clone()),
         tier: "memory",
         size,
         encoded: Coding::ALL.iter().filter(|coding| made(coding)).map(|coding| coding.as_str()).collect(),

@@ -118,7 +118,7 @@ fn judge(
         collapse: variants
             .is_none_or(|variants| variants.collapses(policy::is_personal(req, rules), instant)),
     };
-    let Some(stored) = policy::select(req, kept, now, |stored| &*stored.head) else {
+    let Some(stored) = policy::select(req, kept, now, |stored| &stored.head) else {
         let reason = if kept.is_empty() {
             ForwardReason::UriMiss
         } else if kept.iter().any(|stored| policy::has_part(req, &stored.head)) {

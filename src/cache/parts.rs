@@ -45,7 +45,7 @@ impl Cache {
                 continue;
             }
             let union = union(one, two).await;
-            new = Arc::new(new.combined_with(other, Arc::new(head), StoredBody::Memory(union)));
+            new = Arc::new(new.combined_with(other, head, StoredBody::Memory(union)));
         }
         new
     }

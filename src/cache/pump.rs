@@ -120,7 +120,7 @@ impl Pump {
             return;
         };
         let body = joined(&chunks, &last).await;
-        let (head, received) = (Arc::clone(&self.head), self.received);
+        let (head, received) = (StoredHead::clone(&self.head), self.received);
         let stored = Arc::new(StoredResponse::new(head, StoredBody::Memory(body.clone()), received, since));
         let stored = self.cache.put_together(&self.key, stored, self.max_object).await;
         if self.cache.store.keep(&self.key, &stored, since, self.alone).await {

@@ -111,6 +111,11 @@ impl CompactFields {
         self.get_all(name).next()
     }
 
+    /// True for the same text in the same place.
+    pub fn is(&self, other: &Self) -> bool {
+        std::ptr::eq(&raw const *self.text, &raw const *other.text)
+    }
+
     /// Bytes of memory behind it.
     pub fn weight(&self) -> usize {
         self.text.len()

@@ -22,27 +22,30 @@ const AFTER_NOW: Duration = Duration::from_secs(1);
 
 /// The head of a stored response. It never changes; what updates it makes a
 /// new one ([`super::freshened`]).
+///
+/// In the order in which a hit reads it, a cache line at a time.
 #[derive(Clone, Debug)]
+#[repr(C)]
 pub struct StoredHead {
+    pub(super) selecting: Selecting,
+    pub(super) fields: CompactFields,
     /// The status code.
     pub status: StatusCode,
-    pub(super) fields: CompactFields,
-    pub(super) directives: ResponseDirectives,
-    pub(super) selecting: Selecting,
-    pub(super) lifetime: FreshnessLifetime,
-    pub(super) initial_age: Duration,
-    pub(super) made: SystemTime,
-    pub(super) received: SystemTime,
-    /// True if its lifetime was ended early.
-    pub(super) is_ended: bool,
-    pub(super) last_modified: Option<SystemTime>,
-    /// Set for a 206, apart: there are few.
-    pub(super) part: Option<Box<Part>>,
     pub(super) is_encoded: bool,
     /// True if whoever asks as its client did gets it in its coding, taken or
     /// not.
     pub(super) is_encoded_anyway: bool,
     pub(super) is_compressible: bool,
+    /// True if its lifetime was ended early.
+    pub(super) is_ended: bool,
+    pub(super) received: SystemTime,
+    pub(super) lifetime: FreshnessLifetime,
+    pub(super) initial_age: Duration,
+    /// Set for a 206, apart: there are few.
+    pub(super) part: Option<Box<Part>>,
+    pub(super) directives: ResponseDirectives,
+    pub(super) made: SystemTime,
+    pub(super) last_modified: Option<SystemTime>,
 }
 
 impl StoredHead {
@@ -130,6 +133,12 @@ impl StoredHead {
     /// (RFC 9110 s12.5.5), as after [`StoredHead::add_vary`].
     pub fn response_fields(&self, varies: bool) -> HeaderMap {
         self.fields.to_response_map(varies && !self.selecting.names(&header::ACCEPT_ENCODING))
+    }
+
+    /// True if the fields of both are the very same, not only equal: one was made of the
+    /// other, or both of one.
+    pub fn has_fields_of(&self, other: &Self) -> bool {
+        self.fields.is(&other.fields)
     }
 
     /// The first value of a stored field.

@@ -58,7 +58,7 @@ impl Miss {
             tokio::time::timeout(REST_WAIT, whole(rest)).await.ok()??;
         }
         let kept = self.cache.store.memory.look_again(&self.plan.key).await?;
-        let stored = kept.responses().iter().find(|stored| Arc::ptr_eq(&stored.head, &head))?;
+        let stored = kept.responses().iter().find(|stored| stored.head.has_fields_of(&head))?;
         let encoding = Arc::clone(&self.cache).encoded(self.plan.key.clone(), Arc::clone(stored), coding);
         match encoding.await.encoded(coding)? {
             Made::Shorter(bytes) => Some((coding, bytes.clone())),

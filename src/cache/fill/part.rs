@@ -20,7 +20,7 @@ impl Fill {
         let head =
             StoredHead::new(&self.asked.head(), response.status, fields, timing, rules).with_part(part);
         if let Some((head, sliced)) = self.slices_of(&head, part.complete) {
-            let kept = Arc::new(self.response(&Arc::new(head), StoredBody::Sliced(sliced)));
+            let kept = Arc::new(self.response(head, StoredBody::Sliced(Box::new(sliced))));
             let alone = self.alone(&kept.head);
             let stored = self.cache.store.keep(&self.key, &kept, &self.since, alone).await;
             return Received::Passed { response, stored };

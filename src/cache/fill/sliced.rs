@@ -54,7 +54,7 @@ impl Fill {
     ) -> Received {
         let Response { status, fields, body, facts, .. } = *response;
         let alone = self.alone(&head);
-        let kept = Arc::new(self.response(&head, StoredBody::Sliced(sliced)));
+        let kept = Arc::new(self.response(StoredHead::clone(&head), StoredBody::Sliced(Box::new(sliced))));
         let stored = self.cache.store.keep(&self.key, &kept, &self.since, alone).await;
         let slices = Slices::new(&self.cache, &self.asked, &self.key, &head, sliced);
         let audience = Arc::new(Audience);

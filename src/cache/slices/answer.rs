@@ -25,7 +25,7 @@ pub(in crate::cache) fn content(
     cache: &Arc<Cache>,
     asked: &Arc<Asked>,
     key: &CacheKey,
-    head: &Arc<StoredHead>,
+    head: &StoredHead,
     body: &StoredBody,
 ) -> Content {
     Content::of(body).unwrap_or_else(|sliced| {

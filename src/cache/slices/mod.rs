@@ -46,7 +46,7 @@ pub(super) struct Slices {
     cache: Arc<Cache>,
     asked: Arc<Asked>,
     key: CacheKey,
-    head: Arc<StoredHead>,
+    head: StoredHead,
     layout: Sliced,
 }
 
@@ -92,11 +92,11 @@ impl Slices {
         cache: &Arc<Cache>,
         asked: &Arc<Asked>,
         key: &CacheKey,
-        head: &Arc<StoredHead>,
+        head: &StoredHead,
         layout: Sliced,
     ) -> Arc<Self> {
-        let (cache, asked, head) = (Arc::clone(cache), Arc::clone(asked), Arc::clone(head));
-        Arc::new(Self { cache, asked, key: key.clone(), head, layout })
+        let (cache, asked) = (Arc::clone(cache), Arc::clone(asked));
+        Arc::new(Self { cache, asked, key: key.clone(), head: head.clone(), layout })
     }
 
     /// Opens a slice: on the disk if it `may` be there, else by following or

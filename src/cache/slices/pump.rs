@@ -110,7 +110,7 @@ impl Coming {
     fn open(&self, slices: &Slices) {
         if let Some(guard) = &self.guard {
             guard.tell(Outcome::Opened(Opened {
-                head: Arc::clone(&slices.head),
+                head: Arc::new(slices.head.clone()),
                 content: OpenedContent::Running(Arc::clone(&self.stream)),
                 fwd_status: slices.head.status,
                 since: self.since.clone(),

@@ -15,8 +15,8 @@ pub(in crate::cache) enum StoredBody {
     /// On the disk only.
     File(FileBody),
     /// In slices, of which some are on the disk and the others are fetched when
-    /// they are asked for.
-    Sliced(Sliced),
+    /// they are asked for; apart, for few are.
+    Sliced(Box<Sliced>),
 }
 
 impl StoredBody {

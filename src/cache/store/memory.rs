@@ -281,7 +281,7 @@ impl Memory {
     /// Forgets the one response that is kept in these slices.
     pub(in crate::cache) async fn forget_sliced(&self, key: &CacheKey, sliced: Sliced) {
         let is_other =
-            |kept: &&Arc<StoredResponse>| !matches!(kept.body, StoredBody::Sliced(own) if own == sliced);
+            |kept: &&Arc<StoredResponse>| !matches!(&kept.body, StoredBody::Sliced(own) if **own == sliced);
         self.replace(key, |kept| {
             Some(Variants::new(kept.responses().iter().filter(is_other).cloned(), kept.alone()))
         })

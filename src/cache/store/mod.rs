@@ -44,38 +44,37 @@ pub(super) use variants::{Alone, Variants};
 
 /// Bytes that one stored response needs besides its head and its body:
 /// counters, pointers and what the allocator adds (measured).
-const RESPONSE_OVERHEAD: u64 = 176;
+const RESPONSE_OVERHEAD: u64 = 160;
 
 /// A whole response. Freshening makes a new head over the same body.
+///
+/// In the order in which a hit reads it, for it is seldom in the cache of the processor:
+/// with the two counts of an `Arc` each cache line is filled.
 #[derive(Clone, Debug)]
+#[repr(C)]
 pub(super) struct StoredResponse {
-    /// Status and fields, parsed.
-    pub(super) head: Arc<StoredHead>,
-    /// The content.
-    pub(super) body: StoredBody,
-    /// When the head came, by the monotonic clock.
-    pub(super) received: Instant,
-    /// The content in the codings that were made of it; few responses have any.
-    encoded: Option<Arc<Encoded>>,
     /// It was asked for after the purges up to this one, and before the next.
     epoch: u64,
+    /// The content.
+    pub(super) body: StoredBody,
+    /// Status and fields, parsed.
+    pub(super) head: StoredHead,
+    /// The content in the codings that were made of it; few responses have any.
+    encoded: Option<Arc<Encoded>>,
+    /// When the head came, by the monotonic clock.
+    pub(super) received: Instant,
     /// The record it was read from, if it was; apart, for most were not.
     record: Option<Box<RecordId>>,
 }
 
 impl StoredResponse {
     /// What was received at this time, and asked for in the generation `since`.
-    pub(super) fn new(
-        head: Arc<StoredHead>,
-        body: StoredBody,
-        received: Instant,
-        since: &Generation,
-    ) -> Self {
+    pub(super) fn new(head: StoredHead, body: StoredBody, received: Instant, since: &Generation) -> Self {
         Self { head, body, received, encoded: None, epoch: since.epoch(), record: None }
     }
 
     /// This part and another one together, as one response with this head.
-    pub(super) fn combined_with(&self, other: &Self, head: Arc<StoredHead>, body: StoredBody) -> Self {
+    pub(super) fn combined_with(&self, other: &Self, head: StoredHead, body: StoredBody) -> Self {
         // What was purged of either does not come back with the other.
         let epoch = self.epoch.min(other.epoch);
         let received = self.received.max(other.received);
@@ -83,8 +82,13 @@ impl StoredResponse {
     }
 
     /// The same content under a new head, which was received at this time.
-    pub(super) fn freshened(&self, head: Arc<StoredHead>, received: Instant, since: &Generation) -> Self {
+    pub(super) fn freshened(&self, head: StoredHead, received: Instant, since: &Generation) -> Self {
         Self { encoded: self.encoded.clone(), ..Self::new(head, self.body.clone(), received, since) }
+    }
+
+    /// The same, which counts as this head says.
+    fn under(&self, head: StoredHead) -> Self {
+        Self { head, ..self.clone() }
     }
 
     /// True if both have the same content in the same place.

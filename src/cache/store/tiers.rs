@@ -141,7 +141,7 @@ impl Tiers {
             return if found.is_empty() { OnDisk::Nothing } else { OnDisk::Others };
         };
         let Some((body, again)) = disk.load(chosen).await else { return OnDisk::Nothing };
-        let head = Arc::clone(&chosen.head);
+        let head = StoredHead::clone(&chosen.head);
         let is_newest = !found.iter().any(|other| {
             policy::is_more_recent(&other.head, &head, wall)
                 && !policy::exclude_each_other(&other.head, &head)
@@ -442,7 +442,7 @@ impl Tiers {
         instead: Option<super::RecordId>,
     ) {
         if let Some(disk) = self.disk.get().filter(|_| response.head.part().is_none()) {
-            let (head, body): (Arc<StoredHead>, _) = (Arc::clone(&response.head), response.body.clone());
+            let (head, body) = (Arc::new(response.head.clone()), response.body.clone());
             let (since, epoch) = (since.clone(), response.epoch);
             disk.store(Storing { key: key.clone(), head, body, since, epoch, instead });
         }

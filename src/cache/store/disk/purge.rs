@@ -102,7 +102,7 @@ impl Disk {
     fn put_head(self: &Arc<Self>, id: RecordId, key: CacheKey, head: StoredHead, record: RecordFile) -> bool {
         let (since, epoch) = (self.generations.of(&key), record.epoch);
         let body = match record.sliced {
-            Some(sliced) => StoredBody::Sliced(sliced),
+            Some(sliced) => StoredBody::Sliced(Box::new(sliced)),
             None => StoredBody::File(FileBody { record: Arc::new(record), disk: Arc::clone(self) }),
         };
         let storing = Storing { since, epoch, key, head: Arc::new(head), body, instead: Some(id) };

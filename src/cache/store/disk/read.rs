@@ -93,7 +93,7 @@ impl Disk {
     pub(in crate::cache) async fn load(self: &Arc<Self>, found: &Found) -> Option<(StoredBody, bool)> {
         let record = &found.record;
         let body = if let Some(sliced) = record.sliced {
-            StoredBody::Sliced(sliced)
+            StoredBody::Sliced(Box::new(sliced))
         } else if record.blocks.length() > LOADED {
             StoredBody::File(FileBody { record: Arc::clone(record), disk: Arc::clone(self) })
         } else {

@@ -162,7 +162,7 @@ impl Disk {
         let (blocks, sliced) = match body {
             StoredBody::Memory(bytes) => (Blocks::of(bytes), None),
             StoredBody::File(body) => (body.record.blocks.clone(), None),
-            StoredBody::Sliced(sliced) => (Blocks::of(&[]), Some(*sliced)),
+            StoredBody::Sliced(sliced) => (Blocks::of(&[]), Some(**sliced)),
         };
         let Some(encoded) = record::encode(key.as_bytes(), *epoch, &head, sliced, &blocks) else {
             return Ok(false);

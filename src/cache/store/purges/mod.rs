@@ -276,12 +276,12 @@ impl Purges {
         key: &[u8],
         response: &Arc<StoredResponse>,
     ) -> Option<Arc<StoredResponse>> {
-        let head = self.head(key, &response.head, response.epoch)?;
-        Some(if Arc::ptr_eq(&head, &response.head) {
-            Arc::clone(response)
-        } else {
-            Arc::new(StoredResponse { head, ..StoredResponse::clone(response) })
-        })
+        let stale = match self.judge(key, &response.head, response.epoch) {
+            Verdict::Kept => None,
+            Verdict::Stale { from, .. } => response.head.stale_from(from),
+            Verdict::Gone { .. } => return None,
+        };
+        Some(stale.map_or_else(|| Arc::clone(response), |head| Arc::new(response.under(head))))
     }
 
     /// What is kept under `key`, as it counts now.
@@ -310,13 +310,7 @@ impl Purges {
                 }
                 Verdict::Stale { from, by } => response.head.stale_from(from).inspect(|_| by_whom.push(by)),
             };
-            responses.push(match stale {
-                None => Arc::clone(response),
-                Some(head) => {
-                    let head = Arc::new(head);
-                    Arc::new(StoredResponse { head, ..StoredResponse::clone(response) })
-                }
-            });
+            responses.push(stale.map_or_else(|| Arc::clone(response), |head| Arc::new(response.under(head))));
         }
         (!by_whom.is_empty()).then(|| (Variants::new(responses, kept.alone()), by_whom))
     }
