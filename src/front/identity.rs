@@ -8,6 +8,9 @@ use ipnet::IpNet;
 
 use crate::exchange::{ConnectionInfo, Scheme};
 
+/// Stands for what is no text.
+const NO_TEXT: &str = "?";
+
 /// Who asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Identity {
@@ -56,17 +59,19 @@ fn hops(fields: &HeaderMap) -> Vec<IpAddr> {
 
 /// The scheme the nearest proxy was asked with.
 fn forwarded_scheme(fields: &HeaderMap) -> Option<&str> {
-    members(fields, "x-forwarded-proto")
-        .and_then(|all| all.last().copied())
-        .or_else(|| members(fields, "forwarded").and_then(|all| parameter(all.last()?, "proto")))
+    match members(fields, "x-forwarded-proto") {
+        Some(all) => all.last().copied(),
+        None => members(fields, "forwarded").and_then(|all| parameter(all.last()?, "proto")),
+    }
 }
 
+/// The members of a list, if there is that field. What is no text is one all the same:
+/// a client that writes it does not choose what else is believed.
 fn members<'a>(fields: &'a HeaderMap, name: &str) -> Option<Vec<&'a str>> {
-    let mut all = Vec::new();
-    for value in fields.get_all(name) {
-        all.extend(value.to_str().ok()?.split(',').map(str::trim).filter(|member| !member.is_empty()));
-    }
-    (!all.is_empty()).then_some(all)
+    let lines = fields.get_all(name).iter();
+    let written = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    let texts = written.map(|member| str::from_utf8(member).map_or(NO_TEXT, str::trim));
+    fields.contains_key(name).then(|| texts.filter(|member| !member.is_empty()).collect())
 }
 
 fn parameter<'a>(member: &'a str, name: &str) -> Option<&'a str> {
@@ -97,7 +102,10 @@ mod tests {
         };
         let mut map = HeaderMap::new();
         for (name, value) in fields {
-            map.append(*name, HeaderValue::from_static(value));
+            map.append(
+                *name,
+                HeaderValue::from_bytes(&value.chars().map(|c| c as u8).collect::<Vec<_>>()).unwrap(),
+            );
         }
         let identity = identify(&connection, &map, &["10.0.0.0/8".parse().unwrap()]);
         (identity.client.to_string(), identity.scheme, identity.trusted)
@@ -119,6 +127,18 @@ mod tests {
     #[test]
     fn what_stands_left_of_nonsense_is_not_believed() {
         assert_eq!(identified("10.0.0.1:5", &[("x-forwarded-for", "6.6.6.6, unknown")]).0, "10.0.0.1");
+    }
+
+    #[test]
+    fn a_client_does_not_choose_which_field_is_believed() {
+        let own = ("forwarded", "for=6.6.6.6;proto=https");
+        for lines in [&["\u{e9}, 9.9.9.9"][..], &["\u{e9}", "9.9.9.9"], &["6.6.6.6, \u{e9}, 9.9.9.9"]] {
+            let lines = lines.iter().map(|line| ("x-forwarded-for", *line));
+            let fields: Vec<_> = lines.chain([("x-forwarded-proto", "\u{e9}, http"), own]).collect();
+            assert_eq!(identified("10.0.0.1:5", &fields), ("9.9.9.9".into(), Scheme::Http, true));
+        }
+        let fields = [("x-forwarded-for", "9.9.9.9, \u{e9}"), ("x-forwarded-proto", ""), own];
+        assert_eq!(identified("10.0.0.1:5", &fields), ("10.0.0.1".into(), Scheme::Http, true));
     }
 
     #[test]
