@@ -59,7 +59,7 @@ const LAST_WORDS: usize = 100_000;
 
 async fn edge_before_http2(origin: SocketAddr) -> Seawall {
     Seawall::start(&format!(
-        "[limits]\nwrite_timeout = \"1s\"\n[site.\"site.test\"]\norigins = [\"h2c://{origin}\"]\nhealth = false\ntls = \"internal\"\n\
+        "[limits]\nwrite_timeout = \"1s\"\ntunnel_idle = \"5s\"\n[site.\"site.test\"]\norigins = [\"h2c://{origin}\"]\nhealth = false\ntls = \"internal\"\n\
          redirect_http = false\n"
     ))
     .await
