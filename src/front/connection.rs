@@ -1,6 +1,7 @@
 //! One client connection, from its first byte to its last: which HTTP it speaks
 //! is known by now, hyper or h2 parses it, and its pace, its limits and a drain end it.
 
+use std::any::Any;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
@@ -33,18 +34,30 @@ const LAST_REQUEST_WITHIN: Duration = Duration::from_secs(1);
 /// How long nothing goes on before an HTTP/1 connection rests.
 const RESTS_AFTER: Duration = Duration::from_secs(2);
 
+/// How far a connection was driven.
+enum Driven<E> {
+    /// To its own end.
+    Served(Result<(), E>),
+    /// To that of a limit.
+    Cut,
+    /// Until nothing goes on.
+    Rests,
+}
+
 impl Front {
-    /// Serves a connection until it ends. Dropping the future closes it.
+    /// Serves a connection until it ends. Dropping the future closes it. `open` is kept
+    /// until nothing of it is left, a tunnel included.
     pub async fn serve<S>(
         self: Arc<Self>,
         stream: S,
         protocol: ConnectionProtocol,
         connection: ConnectionInfo,
+        open: impl Any + Send + Sync,
     ) where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let limits = self.limits();
-        let pace = Arc::new(Pace::new(Arc::clone(&self.clock), protocol, &limits));
+        let pace = Arc::new(Pace::new(Arc::clone(&self.clock), protocol, &limits, Box::new(open)));
         let stream = Paced::new(stream, Arc::clone(&pace));
         let peer = connection.peer;
         let service = ConnectionService {
@@ -103,11 +116,18 @@ impl Front {
             let connection = self.http1(limits).serve_connection(TokioIo::new(stream), service);
             let connection = pin!(connection.with_upgrades());
             let ended = pace.ended_or_rests(limits, RESTS_AFTER);
-            if let Some(served) = self.drive(connection, poll, ended, close).await {
-                return served;
+            match self.drive(connection, poll, ended, close).await {
+                Driven::Served(served) if served.is_err() || !pace.asks_for_change() => return served,
+                Driven::Served(_) => break,
+                Driven::Cut => return Ok(()),
+                Driven::Rests => {}
             }
         }
-        home.close();
+        // hyper leaves one open whose client ever asked for another protocol.
+        tokio::select! {
+            () = home.close() => {}
+            _ = pace.ended_by(limits) => {}
+        }
         Ok(())
     }
 
@@ -139,7 +159,10 @@ impl Front {
             }
         };
         let close = (http2::Connection::close, Duration::ZERO);
-        self.drive(connection, poll, ended, close).await.unwrap_or(Ok(()))
+        match self.drive(connection, poll, ended, close).await {
+            Driven::Served(served) => served,
+            Driven::Cut | Driven::Rests => Ok(()),
+        }
     }
 
     /// The stream once something comes in; `None` if it ended, or is to end.
@@ -169,30 +192,30 @@ impl Front {
     }
 
     /// Drives a connection by `poll` to its end, or that of a limit or a drain, which has
-    /// it `close` after a while; `None` if it rests, as `ended` says with no limit.
+    /// it `close` after a while; or until it rests, as `ended` says with no limit.
     async fn drive<C, E>(
         &self,
         mut connection: Pin<&mut C>,
         poll: impl Fn(Pin<&mut C>, &mut Context<'_>) -> Poll<Result<(), E>>,
         ended: impl Future<Output = Option<Limit>>,
         (close, leave): (impl Fn(Pin<&mut C>), Duration),
-    ) -> Option<Result<(), E>> {
+    ) -> Driven<E> {
         let mut ended = pin!(ended);
         let mut drain = pin!(self.drained(leave));
         let mut is_draining = false;
         loop {
             tokio::select! {
                 biased;
-                served = poll_fn(|context| poll(connection.as_mut(), context)) => return Some(served),
+                served = poll_fn(|context| poll(connection.as_mut(), context)) => return Driven::Served(served),
                 ended = &mut ended => {
-                    let limit = ended?;
+                    let Some(limit) = ended else { return Driven::Rests };
                     self.telemetry.metrics.limit(limit);
                     if matches!(limit, Limit::IdleTimeout | Limit::H2Resets | Limit::Memory) {
                         // Lets HTTP/2 say GOAWAY, as far as that needs no waiting.
                         close(connection.as_mut());
                         let _ = poll_fn(|context| poll(connection.as_mut(), context)).now_or_never();
                     }
-                    return Some(Ok(()));
+                    return Driven::Cut;
                 }
                 () = &mut drain, if !is_draining => {
                     is_draining = true;

@@ -6,7 +6,6 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
-use futures_util::FutureExt;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 /// So many bytes are read to see that there are any.
@@ -43,11 +42,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Home<S> {
         Some(lent)
     }
 
-    /// Ends the stream, if nobody has it, as far as that needs no waiting.
-    pub(super) fn close(&self) {
+    /// Ends the stream, if nobody has it.
+    pub(super) async fn close(&self) {
         let stream = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(mut stream) = stream {
-            let _ = stream.shutdown().now_or_never();
+            let _ = stream.shutdown().await;
         }
     }
 }
@@ -115,6 +114,7 @@ impl<S> Drop for Lent<S> {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
     use tokio::io::duplex;
 
     use super::*;
@@ -145,7 +145,7 @@ mod tests {
         far.write_all(b"ab").await.unwrap();
         let lent = home.lend_when_readable().await.unwrap();
         assert!(home.lend_when_readable().await.is_none());
-        home.close();
+        home.close().await;
         drop(lent);
         far.write_all(b"c").await.unwrap();
         assert!(home.lend_when_readable().await.is_some());
@@ -167,7 +167,7 @@ mod tests {
         let home = Home::new(near);
         far.shutdown().await.unwrap();
         assert!(home.lend_when_readable().await.is_none());
-        home.close();
+        home.close().await;
         assert_eq!(far.read(&mut [0]).await.unwrap(), 0);
     }
 }

@@ -5,6 +5,7 @@
 
 mod deadlines;
 
+use std::any::Any;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -55,12 +56,25 @@ pub(super) struct Pace {
     /// How many those may be.
     resets: Frequency,
     too_many_given_up: Notify,
+    /// True once a change to another protocol was asked for.
+    asks_for_change: AtomicBool,
     /// Where HTTP/1 requests begin and end; `None` for HTTP/2.
     framing: Option<Mutex<Framing>>,
+    /// True if the client may have sent more than the request of the exchange that goes on.
+    sent_ahead: AtomicBool,
+    /// Counts the connection as open until its last exchange has ended: a tunnel
+    /// outlives HTTP.
+    _open: Box<dyn Any + Send + Sync>,
 }
 
 impl Pace {
-    pub(super) fn new(clock: Arc<dyn Clock>, protocol: ConnectionProtocol, limits: &Limits) -> Self {
+    /// That of a connection that counts as open as long as there is `open`.
+    pub(super) fn new(
+        clock: Arc<dyn Clock>,
+        protocol: ConnectionProtocol,
+        limits: &Limits,
+        open: Box<dyn Any + Send + Sync>,
+    ) -> Self {
         let longest_line = limits.request_line + limits.header_bytes;
         let is_http1 = protocol == ConnectionProtocol::Http1;
         Self {
@@ -79,6 +93,9 @@ impl Pace {
             given_up_since: AtomicU64::new(0),
             resets: limits.h2_resets,
             too_many_given_up: Notify::new(),
+            asks_for_change: AtomicBool::new(false),
+            sent_ahead: AtomicBool::new(false),
+            _open: open,
         }
     }
 
@@ -94,6 +111,10 @@ impl Pace {
     pub(super) fn end(&self, now: Instant) {
         self.exchanges.fetch_sub(1, Relaxed);
         self.idle_since.store(self.since_opened(now), Relaxed);
+        // The next head may have begun already.
+        if self.sent_ahead.swap(false, Relaxed) && self.is_amid_request() {
+            self.head_since.store(JUST_NOW, Relaxed);
+        }
     }
 
     /// The client gave an exchange up at `now`. Over HTTP/2 that costs it next to
@@ -129,7 +150,22 @@ impl Pace {
 
     /// Checks the bytes of the HTTP/1 request that now begins.
     pub(super) fn check_framing(&self) -> Result<(), Failure> {
-        self.framing().map_or(Ok(()), |mut framing| framing.serve())
+        let Some(mut framing) = self.framing() else { return Ok(()) };
+        framing.serve()?;
+        if framing.is_amid_request() {
+            self.sent_ahead.store(true, Relaxed);
+        }
+        Ok(())
+    }
+
+    /// The client asks for a change to another protocol.
+    pub(super) fn ask_for_change(&self) {
+        self.asks_for_change.store(true, Relaxed);
+    }
+
+    /// True if it ever did.
+    pub(super) fn asks_for_change(&self) -> bool {
+        self.asks_for_change.load(Relaxed)
     }
 
     /// What is read from now on is no HTTP.
@@ -151,7 +187,9 @@ impl Pace {
 
     pub(super) fn read(&self, bytes: &[u8]) -> io::Result<()> {
         let Some(mut framing) = self.framing() else { return Ok(()) };
-        if self.is_idle() && self.head_since.load(Relaxed) == NEVER {
+        if !self.is_idle() {
+            self.sent_ahead.store(true, Relaxed);
+        } else if self.head_since.load(Relaxed) == NEVER {
             self.head_since.store(JUST_NOW, Relaxed);
         }
         framing.read(bytes).map_err(|fault| io::Error::new(io::ErrorKind::InvalidData, fault))

@@ -50,7 +50,10 @@ impl Service<http::Request<Incoming>> for ConnectionService {
     /// One of HTTP/1.
     fn call(&self, mut req: http::Request<Incoming>) -> Exchange {
         let is_change = req.method() == Method::CONNECT || req.headers().contains_key(UPGRADE);
-        let client_end = is_change.then(|| ClientEnd::Http1(hyper::upgrade::on(&mut req)));
+        let client_end = is_change.then(|| {
+            self.pace.ask_for_change();
+            ClientEnd::Http1(hyper::upgrade::on(&mut req))
+        });
         let (head, incoming) = req.into_parts();
         let has_content = !http_body::Body::is_end_stream(&incoming);
         // HTTP/1.0 has no interim responses (RFC 9110 s15.2).

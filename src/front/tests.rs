@@ -70,7 +70,7 @@ pub(super) fn connect_through(
         scheme: Scheme::Http,
         tls: None,
     };
-    front.tasks().spawn(Arc::clone(front).serve(server, protocol, info));
+    front.tasks().spawn(Arc::clone(front).serve(server, protocol, info, ()));
     client
 }
 

@@ -85,9 +85,9 @@ impl Arrival {
         match transport {
             Transport::Cleartext => {
                 let info = ends.info(Scheme::Http, None);
-                front.serve(stream, ConnectionProtocol::Http1, info).await;
+                front.serve(stream, ConnectionProtocol::Http1, info, open).await;
             }
-            Transport::Tls(tls) => serve_tls(stream, tls.load_full(), ends, deadline, front).await,
+            Transport::Tls(tls) => serve_tls(stream, tls.load_full(), ends, deadline, open).await,
         }
     }
 }
@@ -109,7 +109,8 @@ fn no_header(error: &HeaderError, peer: SocketAddr, metrics: &Metrics) {
     tracing::debug!(%peer, error = error as &dyn std::error::Error, "no PROXY header");
 }
 
-async fn serve_tls(stream: Socket, tls: Arc<tls::Tls>, ends: Ends, deadline: Instant, front: Arc<Front>) {
+async fn serve_tls(stream: Socket, tls: Arc<tls::Tls>, ends: Ends, deadline: Instant, open: Open) {
+    let front = Arc::clone(&open.front);
     let metrics = Arc::clone(&front.telemetry().metrics);
     // Boxed, as the state of a handshake is large, and the connection lives on
     // without it.
@@ -122,7 +123,7 @@ async fn serve_tls(stream: Socket, tls: Arc<tls::Tls>, ends: Ends, deadline: Ins
                 tls::Alpn::H2 => ConnectionProtocol::Http2,
                 tls::Alpn::H1 => ConnectionProtocol::Http1,
             };
-            front.serve(stream, protocol, ends.info(Scheme::Https, Some(session))).await;
+            front.serve(stream, protocol, ends.info(Scheme::Https, Some(session)), open).await;
         }
         Ok(tls::Accepted::AcmeChallengeDone) => {}
         Err(error) => {

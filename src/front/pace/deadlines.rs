@@ -117,7 +117,7 @@ mod tests {
 
     fn paced(protocol: ConnectionProtocol) -> (Arc<ManualClock>, Pace) {
         let clock = Arc::new(ManualClock::at(SystemTime::UNIX_EPOCH));
-        let pace = Pace::new(Arc::clone(&clock) as Arc<dyn Clock>, protocol, &test_limits());
+        let pace = Pace::new(Arc::clone(&clock) as Arc<dyn Clock>, protocol, &test_limits(), Box::new(()));
         (clock, pace)
     }
 
@@ -196,7 +196,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_timer_fires_at_the_limit() {
-        let pace = Pace::new(Arc::new(SystemClock), ConnectionProtocol::Http1, &test_limits());
+        let pace = Pace::new(Arc::new(SystemClock), ConnectionProtocol::Http1, &test_limits(), Box::new(()));
         let opened = SystemClock.now();
         assert_eq!(pace.ended_by(&test_limits()).await, Limit::HeaderTimeout);
         assert_eq!((SystemClock.now() - opened).as_secs(), 10);
@@ -204,7 +204,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn one_at_rest_is_ended_at_its_limit_too() {
-        let pace = Pace::new(Arc::new(SystemClock), ConnectionProtocol::Http1, &test_limits());
+        let pace = Pace::new(Arc::new(SystemClock), ConnectionProtocol::Http1, &test_limits(), Box::new(()));
         assert_eq!(pace.ended_at_rest(&test_limits()).await, Limit::HeaderTimeout);
         assert_eq!(pace.now(), 10_000);
         pace.begin();
@@ -215,7 +215,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_client_that_stops_to_take_is_given_up_at_the_limit() {
-        let pace = Pace::new(Arc::new(SystemClock), ConnectionProtocol::Http1, &test_limits());
+        let pace = Pace::new(Arc::new(SystemClock), ConnectionProtocol::Http1, &test_limits(), Box::new(()));
         pace.begin();
         let limits = test_limits();
         let stops = async {
@@ -232,7 +232,12 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_client_that_takes_too_little_is_given_up() {
-        let pace = Arc::new(Pace::new(Arc::new(SystemClock), ConnectionProtocol::Http1, &test_limits()));
+        let pace = Arc::new(Pace::new(
+            Arc::new(SystemClock),
+            ConnectionProtocol::Http1,
+            &test_limits(),
+            Box::new(()),
+        ));
         pace.begin();
         let trickle = async {
             loop {
