@@ -40,6 +40,12 @@ const STREAM_WINDOW: u32 = 64 * 1024;
 const CONNECTION_WINDOW: u32 = 2 * 1024 * 1024;
 const STREAM_SEND_BUFFER: usize = 32 * 1024;
 
+/// What a field counts besides its name and its value, in bytes (RFC 9113 s6.5.2).
+const FIELD_OVERHEAD: usize = 32;
+
+/// The most pseudo-header fields that a request has (RFC 9113 s8.3.1, RFC 8441 s4).
+const PSEUDO_FIELDS: usize = 5;
+
 /// Streams that the client made wrong and that were reset for it, before the
 /// connection ends.
 const WRONG_STREAMS: usize = 1024;
@@ -69,7 +75,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_send_buffer_size(STREAM_SEND_BUFFER)
             .max_local_error_reset_streams(Some(WRONG_STREAMS))
-            .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX));
+            .max_header_list_size(largest_head(limits));
         let patience = Patience::new(Arc::clone(&service.front.clock), limits);
         Self { state: State::Handshaking(builder.handshake(io)), service, patience, closes: false }
     }
@@ -99,6 +105,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             front.tasks.spawn(stream);
         }
     }
+}
+
+/// As large as h2 takes a head (RFC 9113 s6.5.2), in bytes: all that the limits let in,
+/// each for itself. What they do not is refused, counted and logged as over HTTP/1; what
+/// is larger than all of them together h2 refuses by itself.
+fn largest_head(limits: &Limits) -> u32 {
+    let fields = (limits.headers + PSEUDO_FIELDS) * FIELD_OVERHEAD;
+    u32::try_from(limits.header_bytes + limits.request_line + fields).unwrap_or(u32::MAX)
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Future for Connection<S> {

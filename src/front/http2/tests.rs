@@ -114,6 +114,28 @@ async fn what_a_client_gives_up_whole_in_its_midst_is_given_up() {
 }
 
 #[tokio::test]
+async fn a_head_that_is_too_large_is_refused_and_counted_as_over_http1() {
+    let front = front(|_| answer(Body::Full("well".into()))).await;
+    let io = TokioIo::new(connect(&front, ConnectionProtocol::Http2));
+    let (mut sender, connection) = http2::handshake(TokioExecutor::new(), io).await.unwrap();
+    front.tasks().spawn(connection);
+    let (line, fields) = (front.limits().request_line, front.limits().header_bytes);
+    for (path, value, status, limit) in [
+        (1, fields - 100, StatusCode::OK, None),
+        (line - 100, 1, StatusCode::OK, None),
+        (1, fields, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, Some(Limit::HeaderBytes)),
+        (line, 1, StatusCode::URI_TOO_LONG, Some(Limit::RequestLine)),
+    ] {
+        let mut req = request();
+        *req.uri_mut() = format!("{URL}{}", "a".repeat(path)).parse().unwrap();
+        req.headers_mut().insert("x-long", HeaderValue::from_str(&"a".repeat(value)).unwrap());
+        assert_eq!(sender.send_request(req).await.unwrap().status(), status);
+        let counted = limit.map_or(0, |limit| front.telemetry().metrics.limits[limit as usize].value());
+        assert_eq!(counted, u64::from(limit.is_some()), "{limit:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_connection_that_has_as_many_streams_as_it_may_is_counted() {
     let asked = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&asked);
