@@ -12,17 +12,19 @@ pub(super) fn of_site(req: &Request, site: &Site, https_port: u16) -> Option<Box
     let is_main = *site.name == *name;
     let to_main = site.redirect_aliases && !is_main && !site.name.starts_with('*');
     let to_https = site.redirect_http && site.tls != SiteTls::Off && req.target.scheme == Scheme::Http;
-    if !to_main && !to_https {
+    let path = &req.target.path_and_query;
+    // `OPTIONS *` asks for nothing that could be elsewhere (RFC 9110 s9.3.7).
+    if !(to_main || to_https) || path.as_str() == "*" {
         return None;
     }
     let host = if to_main { &*site.name } else { name };
-    let path = &req.target.path_and_query;
-    let location = if to_https || req.target.scheme == Scheme::Https {
-        let port = if https_port == 443 { String::new() } else { format!(":{https_port}") };
-        format!("https://{host}{port}{path}")
-    } else {
-        let port = req.target.host.as_str().strip_prefix(name).unwrap_or_default();
-        format!("http://{host}{port}{path}")
+    let own_port = req.target.host.as_str().strip_prefix(name).unwrap_or_default();
+    let location = match req.target.scheme {
+        Scheme::Http if to_https && https_port == 443 => format!("https://{host}{path}"),
+        Scheme::Http if to_https => format!("https://{host}:{https_port}{path}"),
+        Scheme::Http => format!("http://{host}{own_port}{path}"),
+        // What is listened on may have another port outside.
+        Scheme::Https => format!("https://{host}{own_port}{path}"),
     };
     Some(response(StatusCode::PERMANENT_REDIRECT, &location))
 }
@@ -40,12 +42,27 @@ pub(super) fn of_route(req: &Request, route: &Route, path: &PathReading<'_>) -> 
             .or_else(|| route::rest(pattern, path.as_str()).map(encode))
     });
     let query = req.target.query().map(|query| format!("?{query}")).unwrap_or_default();
-    let location = to
-        .replace("{rest}", rest.as_deref().unwrap_or_default())
-        .replace("{host}", req.target.host.as_str())
-        .replace("{path}", req.target.path())
-        .replace("{query}", &query);
+    let location = filled(to, |name| match name {
+        "rest" => rest.as_deref().unwrap_or_default(),
+        "host" => req.target.host.as_str(),
+        "path" => req.target.path(),
+        "query" => &query,
+        _ => "",
+    });
     response(*status, &local(to, location))
+}
+
+/// `to` with `value` of each name in braces in its place; what comes in there is not
+/// looked into.
+fn filled<'a>(to: &str, value: impl Fn(&str) -> &'a str) -> String {
+    let mut parts = to.split('{');
+    let mut location = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (name, after) = part.split_once('}').unwrap_or_default();
+        location.push_str(value(name));
+        location.push_str(after);
+    }
+    location
 }
 
 /// Keeps a redirect to a path on this host: browsers take `//` and `/\` at the
@@ -137,6 +154,13 @@ mod tests {
         let site = site("aliases = [\"www.a.test\"]\nredirect_aliases = true\nredirect_http = false");
         let sent = of_site(&req(Scheme::Http, "www.a.test:8080", "/x"), &site, 443).unwrap();
         assert_eq!(location(&sent), "http://a.test:8080/x");
+        for (host, expected) in
+            [("www.a.test", "https://a.test/x"), ("www.a.test:444", "https://a.test:444/x")]
+        {
+            let sent = of_site(&req(Scheme::Https, host, "/x"), &site, 8443).unwrap();
+            assert_eq!(location(&sent), expected);
+        }
+        assert!(of_site(&req(Scheme::Http, "www.a.test", "*"), &site, 443).is_none());
         assert!(of_site(&req(Scheme::Http, "a.test", "/x"), &site, 443).is_none());
     }
 
@@ -145,9 +169,13 @@ mod tests {
         let site = site(
             "[[site.\"a.test\".route]]\nmatch = { path = \"/old/*\" }\nredirect = { to = \"/new/{rest}{query}\" }",
         );
-        let req = req(Scheme::Https, "a.test", "/old/caf%C3%A9/x?y");
-        let path = PathReading::of(req.target.path()).unwrap();
-        assert_eq!(location(&of_route(&req, &site.routes[0], &path)), "/new/caf%C3%A9/x?y");
+        for (path, expected) in
+            [("/old/caf%C3%A9/x?y", "/new/caf%C3%A9/x?y"), ("/old/{host}?{path}", "/new/{host}?{path}")]
+        {
+            let req = req(Scheme::Https, "a.test", path);
+            let path = PathReading::of(req.target.path()).unwrap();
+            assert_eq!(location(&of_route(&req, &site.routes[0], &path)), expected);
+        }
     }
 
     #[test]

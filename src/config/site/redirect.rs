@@ -58,6 +58,10 @@ fn check_target(text: &str, has_rest: bool) -> Result<(), Fault> {
         return Err(Fault::new("spaces and characters beyond ASCII do not stand in a URI")
             .help("percent-encode them: `%20` is a space"));
     }
+    let authority = text.split_once("://").map(|(_, rest)| rest.split('/').next().unwrap_or(rest));
+    if authority.is_some_and(|authority| authority.contains("{rest}")) {
+        return Err(Fault::new("`{rest}` would let clients choose the host").help("write a `/` before it"));
+    }
     let mut rest = text;
     while let Some(at) = rest.find(['{', '}']) {
         let (_, from_brace) = rest.split_at(at);
@@ -91,6 +95,9 @@ mod tests {
     fn targets_are_paths_or_urls() {
         for to in ["/", "/new/{rest}", "https://{host}{path}{query}", "http://example.com/"] {
             assert_eq!(check_target(to, true), Ok(()), "{to}");
+        }
+        for to in ["https://example.com{rest}", "http://{rest}/", "https://{rest}"] {
+            assert!(check_target(to, true).is_err(), "{to}");
         }
         for to in ["", "new", "//example.com", "/a b", "/é", "/{rest", "/}{", "/{}", "/{rset}", "/a\r\nb"] {
             assert!(check_target(to, true).is_err(), "{to}");
