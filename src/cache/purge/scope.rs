@@ -189,7 +189,9 @@ fn parts(url: &str) -> Result<Vec<(Scheme, Host, &str)>, InvalidPurge> {
         return Err(InvalidPurge::TooLong(LONGEST));
     }
     let invalid = || InvalidPurge::Url(url.to_owned());
-    let (schemes, rest) = match url.split_once("://") {
+    // In a path or a query it says nothing of a scheme.
+    let written = url.split_once("://").filter(|(scheme, _)| !scheme.contains(['/', '?', '.']));
+    let (schemes, rest) = match written {
         None => (&[Scheme::Http, Scheme::Https][..], url),
         Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => (&[Scheme::Http][..], rest),
         Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => (&[Scheme::Https][..], rest),
@@ -240,6 +242,8 @@ mod tests {
             ("a.test/x", &["http://a.test/x", "https://a.test/x"]),
             ("a.test:443/x", &["http://a.test:443/x", "https://a.test/x"]),
             ("https://[::1]:8443/", &["https://[::1]:8443/"]),
+            ("a.test/x?u=http://b/", &["http://a.test/x?u=http://b/", "https://a.test/x?u=http://b/"]),
+            ("https://a.test/http://b/c", &["https://a.test/http://b/c"]),
         ] {
             let targets = purge_targets(url).unwrap();
             assert_eq!(targets.iter().map(Target::to_string).collect::<Vec<_>>(), expected, "{url}");
