@@ -3,12 +3,14 @@
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use super::listen::collide;
 use super::machine::Machine;
 use super::model::{Admin, Listen};
 use super::read::{Diagnostic, Fault, Table, Value};
 
-/// The longest path a Unix socket can have on Linux (`sun_path`, NUL excluded).
-const SOCKET_PATH: usize = 107;
+/// The longest path of the admin socket: a Unix socket's has 107 bytes at most (`sun_path`,
+/// NUL excluded), and that of a process that takes over ends with `.next` at first.
+const SOCKET_PATH: usize = 102;
 
 /// Reads the table; the socket's default is beside the state.
 pub(super) fn read(table: &mut Table<'_>, state_dir: &Path, listen: &Listen) -> Admin {
@@ -29,7 +31,7 @@ fn socket(table: &mut Table<'_>, state_dir: &Path) -> PathBuf {
         .unwrap_or_else(|| default_socket(table.reading.machine, state_dir));
     let length = socket.as_os_str().as_bytes().len();
     if length > SOCKET_PATH {
-        let reason = format!("the path has {length} bytes, a Unix socket's at most {SOCKET_PATH}");
+        let reason = format!("the path has {length} bytes, an admin socket's at most {SOCKET_PATH}");
         match written {
             Some(value) => value.fault(Fault::new(reason)),
             None => table.reading.report(
@@ -45,7 +47,7 @@ fn socket(table: &mut Table<'_>, state_dir: &Path) -> PathBuf {
 fn metrics(table: &mut Table<'_>, listen: &Listen) -> Option<std::net::SocketAddr> {
     let value = table.value("metrics")?;
     let address = value.address()?;
-    if address.port() != 0 && listen.http.iter().chain(&listen.https).any(|taken| *taken == address) {
+    if listen.http.iter().chain(&listen.https).any(|taken| collide(*taken, address)) {
         value.fault(Fault::new("clients are listened for here already").help("give it a port of its own"));
     }
     Some(address)

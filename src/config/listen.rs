@@ -5,12 +5,12 @@ use std::net::{IpAddr, SocketAddr};
 use ipnet::IpNet;
 
 use super::model::Listen;
-use super::read::{Diagnostic, Fault, Span, Table, Value};
+use super::read::{Diagnostic, Fault, Reading, Span, Table, Value};
 
 /// Reads the table.
 pub(super) fn read(table: &mut Table<'_>) -> Listen {
     table.not_yet(&["http3", "quic"]);
-    let mut taken = Vec::new();
+    let mut taken = Taken::new();
     let listen = Listen {
         http: addresses(table, "http", 80, &mut taken),
         https: addresses(table, "https", 443, &mut taken),
@@ -32,22 +32,32 @@ pub(super) fn read(table: &mut Table<'_>) -> Listen {
     listen
 }
 
+/// The addresses so far: where each is written, or the key that has it by default.
+type Taken = Vec<(SocketAddr, Result<Span, &'static str>)>;
+
 fn addresses(
     table: &mut Table<'_>,
     key: &'static str,
     default_port: u16,
-    taken: &mut Vec<(SocketAddr, Span)>,
+    taken: &mut Taken,
 ) -> Vec<SocketAddr> {
     let Some(items) = table.value(key) else {
-        return vec![SocketAddr::from(([0u16; 8], default_port))];
+        let default = SocketAddr::from(([0u16; 8], default_port));
+        if let Some((_, Ok(span))) = taken.iter().find(|(other, _)| collide(default, *other)) {
+            report_default(table.reading, default, span.clone(), key);
+        }
+        taken.push((default, Err(key)));
+        return vec![default];
     };
     let mut addresses = Vec::new();
     for item in items.items().unwrap_or_default() {
         let Some(address) = item.address() else { continue };
-        if let Some((other, span)) = taken.iter().find(|(other, _)| collide(address, *other)) {
-            report_collision(&item, address, *other, span.clone());
+        match taken.iter().find(|(other, _)| collide(address, *other)) {
+            Some((other, Ok(span))) => report_collision(&item, address, *other, span.clone()),
+            Some((other, Err(key))) => report_default(item.reading, *other, item.span.clone(), key),
+            None => {}
         }
-        taken.push((address, item.span.clone()));
+        taken.push((address, Ok(item.span.clone())));
         addresses.push(address);
     }
     addresses
@@ -55,7 +65,7 @@ fn addresses(
 
 /// True if one socket would take what belongs to the other; `[::]` takes IPv4
 /// too, and port 0 is a free port each time.
-fn collide(a: SocketAddr, b: SocketAddr) -> bool {
+pub(super) fn collide(a: SocketAddr, b: SocketAddr) -> bool {
     let takes_ipv4 = |ip: IpAddr| ip == IpAddr::from([0u16; 8]);
     let dual_stack = takes_ipv4(a.ip()) && b.ip() == IpAddr::from([0u8; 4])
         || takes_ipv4(b.ip()) && a.ip() == IpAddr::from([0u8; 4]);
@@ -71,6 +81,15 @@ fn report_collision(item: &Value<'_>, address: SocketAddr, other: SocketAddr, ot
     } else {
         diagnostic.help("`[::]` takes IPv4 as well as IPv6: leave `0.0.0.0` out")
     });
+}
+
+/// What is written at `span` is where `key` listens, which is not written.
+fn report_default(reading: &Reading<'_>, default: SocketAddr, span: Span, key: &str) {
+    reading.report(
+        Diagnostic::error(format!("{default} is listened on twice"))
+            .at(span, format!("`{key}` has it, too: that is its default"))
+            .help(format!("write where `{key}` listens, or {key} = [] for nowhere")),
+    );
 }
 
 /// Networks of load balancers; `open` says what it means that all are among them.
