@@ -26,6 +26,8 @@ pub(super) struct CacheSection {
     pub(super) store: CacheConfig,
     pub(super) purge_token: Option<Secret>,
     pub(super) rules: CacheRules,
+    /// The largest object that the store takes, whatever is written.
+    pub(super) most: u64,
 }
 
 /// Reads the table of the whole file, for a process that may use so many bytes.
@@ -47,14 +49,18 @@ pub(super) fn read(table: &mut Table<'_>, there_is: u64) -> CacheSection {
         ..common_rules(table, &inherited)
     };
     let tags_field = table.value("tags_field").and_then(|value| tags_field(&value)).unwrap_or(SURROGATE_KEY);
-    let max_object = rules.max_object.min(in_memory);
     let purge_token = table.value("purge_token").and_then(|value| secret::read(&value));
-    CacheSection { store: CacheConfig { memory, max_object, disk, tags_field }, purge_token, rules }
+    CacheSection {
+        store: CacheConfig { memory, max_object: in_memory, disk, tags_field },
+        purge_token,
+        rules,
+        most,
+    }
 }
 
 /// Reads the `cache` of a site or route: `false`, `true` or a table, over what
-/// it inherits.
-pub(super) fn rules(value: Option<Value<'_>>, inherited: &CacheRules) -> CacheRules {
+/// it inherits, in a store that takes objects of `most` bytes.
+pub(super) fn rules(value: Option<Value<'_>>, inherited: &CacheRules, most: u64) -> CacheRules {
     let Some(value) = value else { return inherited.clone() };
     if value.is_false() || value.is_true() {
         return CacheRules { enabled: value.is_true(), ..inherited.clone() };
@@ -63,10 +69,10 @@ pub(super) fn rules(value: Option<Value<'_>>, inherited: &CacheRules) -> CacheRu
         value.mismatch("false or a table");
         return inherited.clone();
     }
-    value.table_or_empty(|table| rules_table(table, inherited))
+    value.table_or_empty(|table| rules_table(table, inherited, most))
 }
 
-fn rules_table(table: &mut Table<'_>, inherited: &CacheRules) -> CacheRules {
+fn rules_table(table: &mut Table<'_>, inherited: &CacheRules, most: u64) -> CacheRules {
     table.belongs_elsewhere(
         &["memory", "disk", "tags_field", "purge_token"],
         "there is one store for all sites: set it in [cache]",
@@ -83,7 +89,7 @@ fn rules_table(table: &mut Table<'_>, inherited: &CacheRules) -> CacheRules {
             ..common.query.clone()
         },
         ignore_cookies: table.flag("ignore_cookies", inherited.ignore_cookies),
-        max_object: table.size("max_object", inherited.max_object, OBJECT).min(inherited.max_object),
+        max_object: table.size("max_object", inherited.max_object, OBJECT).min(most),
         ..common
     };
     if let Some(force) = force.filter(Value::is_true) {

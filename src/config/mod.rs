@@ -39,11 +39,11 @@ pub use model::Config;
 pub use serve::serve_text;
 pub use site::is_orderable;
 
+use cache::CacheSection;
 use model::{Acme, Limits, Listen};
 use read::{Diagnostic, Diagnostics, Files, Reading, Rendered};
 
 use crate::base::FileMark;
-use crate::policy::CacheRules;
 
 /// The largest file that is taken for a config.
 const LARGEST_FILE: u64 = 4 << 20;
@@ -161,7 +161,7 @@ struct Around<'a> {
     listen: &'a Listen,
     limits: &'a Limits,
     acme: &'a Acme,
-    cache: &'a CacheRules,
+    cache: &'a CacheSection,
 }
 
 fn read_file(path: &Path) -> Result<String, ConfigError> {

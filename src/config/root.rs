@@ -4,10 +4,11 @@
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
+use nix::unistd::User;
 use toml::de::DeTable;
 
 use super::model::{Config, SiteTls};
-use super::read::{Diagnostic, Fault, Reading, Table, Value};
+use super::read::{Diagnostic, Fault, Files, Reading, Table, Value};
 use super::{Around, acme, admin, cache, limits, listen, log, pool, site};
 
 /// Reads the whole file; what is wrong is reported and has its default in the
@@ -24,7 +25,7 @@ pub(super) fn read(reading: &Reading<'_>, text: &str) -> Config {
 fn config(root: &mut Table<'_>) -> Config {
     root.not_yet(&["cluster", "http3"]);
     check_any_site(root);
-    let user = root.value("user").and_then(|value| value.parse("a user", user));
+    let user = root.value("user").and_then(|value| user_of(&value));
     let state_dir = state_dir(root, user.is_some());
     let listen = root.section("listen", listen::read);
     let limits = root.section("limits", limits::read);
@@ -32,7 +33,7 @@ fn config(root: &mut Table<'_>) -> Config {
         (acme::read(table, &listen), table.value("on_demand").map(|value| value.span))
     });
     let cache = root.section("cache", |table| cache::read(table, limits.memory));
-    let around = Around { listen: &listen, limits: &limits, acme: &acme, cache: &cache.rules };
+    let around = Around { listen: &listen, limits: &limits, acme: &acme, cache: &cache };
     let mut pools = root.section("pool", |table| pool::read(table, &around));
     let sites = root.section("site", |table| site::read(table, &around, &mut pools));
     if let Some(span) = on_demand.filter(|_| !sites.all.iter().any(|site| site.tls == SiteTls::OnDemand)) {
@@ -75,6 +76,16 @@ fn state_dir(root: &mut Table<'_>, has_user: bool) -> PathBuf {
     let machine = root.reading.machine;
     let of_machine = if has_user { &machine.system_state_dir } else { &machine.state_dir };
     written.unwrap_or_else(|| of_machine.clone())
+}
+
+fn user_of(value: &Value<'_>) -> Option<String> {
+    let name = value.parse("a user", user)?;
+    // A file may be checked on another machine than the one that it is for.
+    if value.reading.files == Files::Check && matches!(User::from_name(&name), Ok(None)) {
+        let help = format!("make one before the next start: useradd --system {name}");
+        value.warn(format!("this machine has no user `{name}`"), "nobody to become", &help);
+    }
+    Some(name)
 }
 
 fn user(text: &str) -> Result<String, Fault> {

@@ -166,7 +166,7 @@ fn a_disk_takes_larger_objects_than_memory() {
     let disk = "disk = { path = \"/var/cache/seawall\", size = \"1GiB\" }";
     assert_eq!(cache("memory = \"64MiB\""), (8 << 20, 8 << 20));
     assert_eq!(cache(&format!("memory = \"64MiB\"\n{disk}")), (8 << 20, 512 << 20));
-    assert_eq!(cache(&format!("memory = \"64MiB\"\nmax_object = \"4MiB\"\n{disk}")), (4 << 20, 4 << 20));
+    assert_eq!(cache(&format!("memory = \"64MiB\"\nmax_object = \"4MiB\"\n{disk}")), (8 << 20, 4 << 20));
     assert_eq!(cache(&format!("max_object = \"20GiB\"\n{disk}")), (128 << 20, 20 << 30));
 }
 
@@ -238,7 +238,7 @@ fn a_site_inherits_and_a_route_refines() {
         cache = { ttl = "1m", ignore_cookies = true }
         [[site.a.route]]
         match.path = "*.css"
-        cache = { ttl = "2m", key = { drop_query = ["v"] } }
+        cache = { ttl = "2m", key = { drop_query = ["v"] }, max_object = "2MiB" }
         body = "2KiB"
         [[site.a.route]]
         cache = false
@@ -251,7 +251,8 @@ fn a_site_inherits_and_a_route_refines() {
         (css.cache.ttl, css.cache.ignore_cookies, css.body),
         (Some(Duration::from_secs(120)), true, 2048)
     );
-    assert_eq!((css.cache.stale_if_error, css.cache.max_object), (Duration::from_secs(3600), 1 << 20));
+    assert_eq!((css.cache.stale_if_error, css.cache.max_object), (Duration::from_secs(3600), 2 << 20));
+    assert_eq!(rest.cache.max_object, 1 << 20);
     assert_eq!((rest.cache.enabled, rest.body), (false, 1024));
     let dropped = |route: &Route| (route.cache.query.sorted, route.cache.query.dropped.clone());
     assert_eq!(dropped(css), (true, vec![ParameterPattern::Name("v".into())]));

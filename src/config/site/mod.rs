@@ -10,13 +10,15 @@ mod route;
 
 pub use name::is_orderable;
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use http::HeaderName;
 
 use super::model::{PoolConfig, Site, SiteTls};
 use super::pool::{self, Pools};
-use super::read::{Diagnostic, Entry, Fault, Reading, Span, Table, Value, did_you_mean};
+use super::read::{self, Diagnostic, Fault, Reading, Span, Table, Value, did_you_mean};
 use super::{Around, cache, limits};
 use crate::policy::CacheRules;
 
@@ -24,7 +26,7 @@ use crate::policy::CacheRules;
 #[derive(Debug, Default)]
 pub(super) struct Sites {
     pub(super) all: Vec<Arc<Site>>,
-    names: Vec<(Arc<str>, Span)>,
+    names: HashMap<Arc<str>, Span>,
 }
 
 impl Sites {
@@ -46,7 +48,7 @@ impl Sites {
         };
         let name = value.parse("the name of a site", name::host_pattern)?;
         let Some(site) = self.answering(&name) else {
-            let near = did_you_mean(&name, self.names.iter().map(|(name, _)| &**name));
+            let near = did_you_mean(&name, self.names.keys().map(|name| &**name));
             value.reading.report_missing(
                 Diagnostic::error(format!("there is no site `{name}`"))
                     .at(value.span.clone(), "not a site of this file")
@@ -62,15 +64,16 @@ impl Sites {
 
     /// Keeps a name; a second site of the same name is an error.
     fn claim(&mut self, name: &Arc<str>, span: &Span, reading: &Reading<'_>) {
-        if let Some((_, first)) = self.names.iter().find(|(other, _)| other == name) {
-            reading.report(
+        match self.names.entry(Arc::clone(name)) {
+            Entry::Vacant(free) => {
+                free.insert(span.clone());
+            }
+            Entry::Occupied(first) => reading.report(
                 Diagnostic::error(format!("two sites answer for `{name}`"))
                     .at(span.clone(), "here again")
-                    .context(first.clone(), "first here"),
-            );
-            return;
+                    .context(first.get().clone(), "first here"),
+            ),
         }
-        self.names.push((Arc::clone(name), span.clone()));
     }
 }
 
@@ -94,7 +97,7 @@ pub(super) fn read(table: &mut Table<'_>, around: &Around<'_>, pools: &mut Pools
 
 fn site(
     table: &mut Table<'_>,
-    entry: &Entry<'_>,
+    entry: &read::Entry<'_>,
     around: &Around<'_>,
     pools: &mut Pools,
     sites: &mut Sites,
@@ -115,10 +118,10 @@ fn site(
     let names: Vec<_> = name.iter().chain(&aliases).cloned().collect();
     let (tls, client_auth) = certificate::tls(table, &names, &entry.name_span, around);
     let forward_fields = forward_fields(table);
-    let rules = cache::rules(table.value("cache"), around.cache);
+    let rules = cache::rules(table.value("cache"), &around.cache.rules, around.cache.most);
     let rules = CacheRules { key_fields: forward_fields.clone(), ..rules };
     let body = table.size("body", around.limits.body, limits::BODY);
-    let routes = route::routes(table, &rules, body);
+    let routes = route::routes(table, &rules, body, around);
     if pool.is_none() && !routes.iter().all(|route| route.redirect.is_some()) {
         report_no_servers(table, entry);
     }
@@ -137,7 +140,11 @@ fn site(
 }
 
 /// The name and the aliases, none of which another site has.
-fn names(table: &mut Table<'_>, entry: &Entry<'_>, sites: &mut Sites) -> (Option<Arc<str>>, Vec<Arc<str>>) {
+fn names(
+    table: &mut Table<'_>,
+    entry: &read::Entry<'_>,
+    sites: &mut Sites,
+) -> (Option<Arc<str>>, Vec<Arc<str>>) {
     let name = name::host_pattern(entry.name);
     let report = |fault: Fault| {
         let diagnostic = Diagnostic::error("invalid name of a site");
@@ -163,7 +170,7 @@ fn names(table: &mut Table<'_>, entry: &Entry<'_>, sites: &mut Sites) -> (Option
 fn site_pool(
     table: &mut Table<'_>,
     name: &Arc<str>,
-    entry: &Entry<'_>,
+    entry: &read::Entry<'_>,
     around: &Around<'_>,
     pools: &mut Pools,
 ) -> Option<Arc<PoolConfig>> {
@@ -188,7 +195,7 @@ fn site_pool(
     Some(pools.add(config, entry.name_span.clone()))
 }
 
-fn report_no_servers(table: &Table<'_>, entry: &Entry<'_>) {
+fn report_no_servers(table: &Table<'_>, entry: &read::Entry<'_>) {
     table.report_absent(
         &["pool", "origins", "health"],
         Diagnostic::error(format!("the site `{}` has no origin servers", entry.name.escape_debug()))

@@ -8,13 +8,18 @@ use http::Method;
 use super::{edits, pattern, redirect};
 use crate::config::model::{FieldEdits, Route, RouteMatch};
 use crate::config::read::{Diagnostic, Fault, Span, Table, Value};
-use crate::config::{cache, limits};
+use crate::config::{Around, cache, limits};
 use crate::policy::CacheRules;
 
 /// Reads the routes of a site over what the site itself says.
-pub(super) fn routes(table: &mut Table<'_>, site_rules: &CacheRules, site_body: u64) -> Vec<Arc<Route>> {
+pub(super) fn routes(
+    table: &mut Table<'_>,
+    site_rules: &CacheRules,
+    site_body: u64,
+    around: &Around<'_>,
+) -> Vec<Arc<Route>> {
     let written = table.list("route", |value| {
-        let route = value.table(|table| route(table, site_rules, site_body))??;
+        let route = value.table(|table| route(table, site_rules, site_body, around))??;
         Some((Arc::new(route), value))
     });
     let written = written.unwrap_or_default();
@@ -51,7 +56,12 @@ fn plain_route(rules: &CacheRules, body: u64) -> Route {
 
 /// `None` after an error in `match`, so that nothing is said of what the route
 /// would take from others.
-fn route(table: &mut Table<'_>, site_rules: &CacheRules, site_body: u64) -> Option<Route> {
+fn route(
+    table: &mut Table<'_>,
+    site_rules: &CacheRules,
+    site_body: u64,
+    around: &Around<'_>,
+) -> Option<Route> {
     table.not_yet(&["rate_limit", "allow", "deny", "auth"]);
     table.belongs_elsewhere(&["compress"], "write cache = { compress = ... }");
     table.belongs_elsewhere(&["pool", "origins", "health"], "a site has one pool: make another site for it");
@@ -61,7 +71,7 @@ fn route(table: &mut Table<'_>, site_rules: &CacheRules, site_body: u64) -> Opti
     let has_rest = matches.as_ref().is_none_or(pattern::has_star);
     let redirect_value = table.value("redirect");
     let redirect = redirect_value.as_ref().and_then(|value| redirect::redirect(value, has_rest));
-    let cache = Arc::new(cache::rules(table.value("cache"), site_rules));
+    let cache = Arc::new(cache::rules(table.value("cache"), site_rules, around.cache.most));
     let request_fields = table.section("request_fields", edits::field_edits);
     let response_fields = table.section("response_fields", edits::field_edits);
     let body = table.size("body", site_body, limits::BODY);
