@@ -2,15 +2,17 @@
 
 use std::path::PathBuf;
 
+use tracing_subscriber::EnvFilter;
+
 use super::model::{AccessLogFormat, AccessLogTarget, Log};
-use super::read::{Fault, Table, Value, did_you_mean};
+use super::read::{Fault, Files, Table, Value, did_you_mean};
 
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
 /// Reads the table.
 pub(super) fn read(table: &mut Table<'_>) -> Log {
     let formats = [("json", AccessLogFormat::Json), ("combined", AccessLogFormat::Combined)];
-    let redacted = table.list("redact_query", |value| value.text().map(str::to_owned));
+    let redacted = table.list("redact_query", |value| value.parse("the name of a parameter", parameter));
     Log {
         access: table.value("access").and_then(|value| target(&value)).unwrap_or(AccessLogTarget::Stdout),
         format: table
@@ -28,7 +30,13 @@ fn target(value: &Value<'_>) -> Option<AccessLogTarget> {
         "off" => Ok(AccessLogTarget::Off),
         "stdout" => Ok(AccessLogTarget::Stdout),
         "stderr" => Ok(AccessLogTarget::Stderr),
-        path if is_path(path) => Ok(AccessLogTarget::File(value.reading.resolve(path))),
+        path if is_path(path) => {
+            let path = value.reading.resolve(path);
+            match text.ends_with('/') || value.reading.files == Files::Check && path.is_dir() {
+                true => Err(Fault::new("a directory").help("name a file in it")),
+                false => Ok(AccessLogTarget::File(path)),
+            }
+        }
         word => {
             let near = did_you_mean(word, ["stdout", "stderr", "off"]);
             Err(Fault::new("neither a path nor a known word").help(
@@ -43,6 +51,15 @@ fn is_path(text: &str) -> bool {
     text.contains(['/', '.']) && !text.contains('\0') && PathBuf::from(text).file_name().is_some()
 }
 
+/// The name of a parameter, which may end with a star.
+fn parameter(text: &str) -> Result<String, Fault> {
+    match text.trim_end_matches('*').len() + 1 < text.len() || text.trim_end_matches('*').contains('*') {
+        true => Err(Fault::new("a star stands for the end of a name")
+            .help("write \"x-amz-*\" for all that begin with x-amz-")),
+        false => Ok(text.to_owned()),
+    }
+}
+
 /// A level, or a list such as `seawall=debug,info`.
 fn level(value: &Value<'_>) -> Option<String> {
     value.parse("a level such as \"info\"", |text| {
@@ -55,6 +72,9 @@ fn level(value: &Value<'_>) -> Option<String> {
                 return Err(Fault::new("unknown level").help(near.unwrap_or_else(all)));
             }
         }
+        EnvFilter::try_new(text).map_err(|error| {
+            Fault::new(error.to_string()).help("write a level, or a list such as \"seawall=debug,info\"")
+        })?;
         Ok(text.to_owned())
     })
 }

@@ -24,16 +24,26 @@ pub(super) fn token(table: &mut Table<'_>) -> Option<Secret> {
     table.value("token").and_then(|token| secret::read(&token))
 }
 
-/// Reads the URL of a webhook.
+/// Reads the URL of a webhook, which is asked as it is written.
 pub(super) fn url(value: &Value<'_>) -> Option<String> {
     value.parse("a URL", |text| {
-        let is_url = text.parse::<http::Uri>().is_ok_and(|uri| {
-            matches!(uri.scheme_str(), Some("http" | "https"))
-                && uri.host().is_some_and(|host| !host.is_empty())
-        });
-        match is_url {
-            true => Ok(text.trim_end_matches('/').to_owned()),
-            false => Err(Fault::new("not an http or https URL")),
+        let uri = text.parse::<http::Uri>().map_err(|_| Fault::new("not an http or https URL"))?;
+        let authority = uri.authority().map_or("", |authority| authority.as_str());
+        if !matches!(uri.scheme_str(), Some("http" | "https")) || uri.host().is_none_or(str::is_empty) {
+            return Err(Fault::new("not an http or https URL"));
+        }
+        if authority.contains('@') {
+            return Err(Fault::new("a user in a URL is not sent")
+                .help("write token = { env = \"NAME\" }: it is sent as Authorization: Bearer"));
+        }
+        match text.contains('#') {
+            true => Err(Fault::new("a fragment is not sent").help("leave out what follows the #")),
+            false => Ok(text.to_owned()),
         }
     })
+}
+
+/// Reads the URL of a webhook to which paths are added.
+pub(super) fn base_url(value: &Value<'_>) -> Option<String> {
+    url(value).map(|url| url.trim_end_matches('/').to_owned())
 }

@@ -35,7 +35,7 @@ fn means(value: &Value<'_>, table: &mut Table<'_>) -> Option<DnsMeans> {
         }
         (None, Some(written), None) => {
             let token = webhook::token(table);
-            Some(DnsMeans::Webhook(Webhook { url: webhook::url(&written)?, token }))
+            Some(DnsMeans::Webhook(Webhook { url: webhook::base_url(&written)?, token }))
         }
         (None, None, Some(provider)) => provider::read(&provider, table),
         (None, None, None) => {

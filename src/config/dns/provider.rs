@@ -173,7 +173,7 @@ impl Key {
             Document(_) => secret::document(value),
             Text(_) => value.parse("a text", text).map(known),
             Label(_) => value.parse("a text", label).map(known),
-            Url(_) => webhook::url(value).map(|url| known(&url)),
+            Url(_) => webhook::base_url(value).map(|url| known(&url)),
             Word(_, words) => {
                 let choices: Vec<_> = words.iter().map(|word| (*word, *word)).collect();
                 value.choice(&choices).map(known)

@@ -11,7 +11,8 @@ pub struct Redaction {
 
 impl Redaction {
     /// Hides the values of parameters with one of these `names`, whatever their
-    /// case and however they are percent-encoded.
+    /// case and however they are percent-encoded. A `*` at the end of a name stands
+    /// for any end.
     pub fn new(names: &[String]) -> Self {
         Self { names: names.into() }
     }
@@ -19,7 +20,7 @@ impl Redaction {
     /// Hands out `target`, a path or URL with its query, piece by piece, secret
     /// values replaced.
     pub(super) fn pieces(&self, target: &[u8], mut emit: impl FnMut(&[u8])) {
-        let query = target.iter().position(|byte| *byte == b'?');
+        let query = target.iter().position(|byte| matches!(byte, b'?' | b'#'));
         let Some(query) = query.filter(|_| !self.names.is_empty()) else {
             return emit(target);
         };
@@ -37,8 +38,12 @@ impl Redaction {
         let equals = parameter.iter().position(|byte| *byte == b'=')?;
         let (name, value) = parameter.split_at_checked(equals + 1)?;
         let matches = |secret: &String| {
-            let written = percent_decoded(&parameter[..equals]).map(|byte| byte.to_ascii_lowercase());
-            written.eq(secret.bytes().map(|byte| byte.to_ascii_lowercase()))
+            let mut written = percent_decoded(&parameter[..equals]).map(|byte| byte.to_ascii_lowercase());
+            let lower = |text: &str| text.to_ascii_lowercase().into_bytes();
+            match secret.strip_suffix('*') {
+                Some(beginning) => lower(beginning).into_iter().all(|byte| written.next() == Some(byte)),
+                None => written.eq(lower(secret)),
+            }
         };
         let end = value.iter().position(is_separator).unwrap_or(value.len());
         self.names.iter().any(matches).then(|| (name, &value[end..]))
@@ -80,7 +85,7 @@ mod tests {
 
     #[test]
     fn secret_values_are_replaced() {
-        let redaction = Redaction::new(&["token".into(), "E-Mail".into()]);
+        let redaction = Redaction::new(&["token".into(), "E-Mail".into(), "X-AMZ-*".into()]);
         for (written, logged) in [
             ("/", "/"),
             ("/token=1", "/token=1"),
@@ -92,6 +97,8 @@ mod tests {
             ("/?token=", "/?token=REDACTED"),
             ("/?xtoken=1&tokens=2", "/?xtoken=1&tokens=2"),
             ("https://a/?b=1#token=abc", "https://a/?b=1#token=REDACTED"),
+            ("https://a/#token=abc", "https://a/#token=REDACTED"),
+            ("/?x-amz-=1&X-Amz-Signature=a&x-am=b", "/?x-amz-=REDACTED&X-Amz-Signature=REDACTED&x-am=b"),
             ("/?token=a?token=b", "/?token=REDACTED?token=REDACTED"),
             ("/?%&%4&=&&", "/?%&%4&=&&"),
         ] {
