@@ -184,7 +184,7 @@ impl Live {
     pub(super) fn plan(&self) -> Result<Changes, ReloadError> {
         let in_force = self.generation();
         let loaded = read_anew(&in_force)?;
-        Ok(Changes::between(&in_force.config, &loaded.config))
+        Ok(Changes::of(&in_force.config, &loaded))
     }
 
     /// Reads the file of the configuration anew and has it in force from then on.
@@ -198,7 +198,7 @@ impl Live {
         }
         let in_force = self.generation();
         let loaded = read_anew(&in_force)?;
-        let changes = Changes::between(&in_force.config, &loaded.config);
+        let changes = Changes::of(&in_force.config, &loaded);
         let bound =
             sockets.bind_new(&loaded.config.listen, self.workers.count()).map_err(StartError::from)?;
         let prepared = Generation::prepare(loaded, &self.ground, Some(&in_force)).await;

@@ -37,6 +37,9 @@ pub(super) async fn now(edge: &Live) -> Result<Changes, ReloadError> {
             metrics.reloads.increment();
             let generation = edge.generation().number;
             tracing::info!(generation, changes = %summary(changes), "the config was read anew");
+            for warning in &changes.warnings {
+                tracing::warn!("{warning}");
+            }
             if !changes.after_restart.is_empty() {
                 let keys = changes.after_restart.join(", ");
                 tracing::warn!(%keys, "some of the config only counts from the next start on");

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::Loaded;
 use super::model::{Config, PoolConfig, ServerConfig, Site};
 
 /// What is other in a new configuration.
@@ -15,6 +16,9 @@ pub struct Changes {
     pub reloaded: Vec<Change>,
     /// The keys that only count from the next start on.
     pub after_restart: Vec<String>,
+    /// What is hardly meant in it, each as `check` shows it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// One change.
@@ -42,8 +46,12 @@ pub enum ChangeKind {
 }
 
 impl Changes {
-    /// What is other in `new` than in `old`.
-    pub fn between(old: &Config, new: &Config) -> Self {
+    /// What is other in the config that was read than in `old`.
+    pub fn of(old: &Config, read: &Loaded) -> Self {
+        Self { warnings: read.warnings.clone(), ..Self::between(old, &read.config) }
+    }
+
+    fn between(old: &Config, new: &Config) -> Self {
         let mut reloaded = listeners(old, new);
         reloaded.extend(named("site", &sites(old), &sites(new), site_keys));
         reloaded.extend(named("pool", &pools(old), &pools(new), pool_keys));
@@ -60,7 +68,7 @@ impl Changes {
             what: what.to_owned(),
             keys,
         }));
-        Self { reloaded, after_restart: restart_keys(old, new) }
+        Self { reloaded, after_restart: restart_keys(old, new), warnings: Vec::new() }
     }
 }
 
@@ -149,8 +157,11 @@ fn named<T>(
 }
 
 fn site_keys(old: &Site, new: &Site) -> Vec<String> {
-    let mut keys =
-        keys!(old, new, [aliases, redirect_aliases, tls, client_auth, redirect_http, hsts, forward_fields]);
+    let mut keys = keys!(old, new, [aliases, redirect_aliases, tls, redirect_http, hsts, forward_fields]);
+    // Client certificates are asked for in `tls`.
+    if old.client_auth != new.client_auth && old.tls == new.tls {
+        keys.push("tls".to_owned());
+    }
     if old.routes != new.routes {
         keys.push("route".to_owned());
     }
@@ -210,7 +221,7 @@ fn server_keys(old: &[ServerConfig], new: &[ServerConfig]) -> Vec<String> {
 }
 
 fn limit_keys(old: &Config, new: &Config) -> Vec<String> {
-    keys!(
+    let keys = keys!(
         old.limits,
         new.limits,
         [
@@ -235,27 +246,21 @@ fn limit_keys(old: &Config, new: &Config) -> Vec<String> {
             origin_header_bytes,
             origin_headers,
         ]
-    )
+    );
+    keys.into_iter().map(|key| key.replacen("h2_", "h2.", 1)).collect()
 }
 
 fn acme_keys(old: &Config, new: &Config) -> Vec<String> {
-    keys!(
-        old.acme,
-        new.acme,
-        [
-            directories,
-            own_directory,
-            challenges,
-            ca,
-            profile,
-            external_account,
-            dns,
-            on_demand,
-            notify,
-            preflight,
-            resolver,
-        ]
-    )
+    let (old, new) = (&old.acme, &new.acme);
+    let renamed = [
+        ("directory", old.directories != new.directories),
+        ("eab", old.external_account != new.external_account),
+    ];
+    let mut keys: Vec<String> =
+        renamed.iter().filter(|(_, is_other)| *is_other).map(|(key, _)| (*key).to_owned()).collect();
+    // Whose the directory is follows from it and from `ca`.
+    keys.extend(keys!(old, new, [challenges, ca, profile, dns, on_demand, notify, preflight, resolver]));
+    keys
 }
 
 fn restart_keys(old: &Config, new: &Config) -> Vec<String> {
@@ -335,6 +340,11 @@ mod tests {
                 "[pool.app]",
                 "[limits]\nbody = \"1MiB\"\n[pool.app]",
                 &["Changed site a.test route", "Changed site b.test route", "Changed limits body"],
+            ),
+            (
+                "[pool.app]",
+                "limits.h2.streams = 9\nacme = { directory = \"letsencrypt-staging\", eab = { kid = \"a\", hmac = { env = \"A\" } } }\n[pool.app]",
+                &["Changed limits h2.streams", "Changed acme directory"],
             ),
             // The largest object of a route follows from the memory.
             (

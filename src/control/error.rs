@@ -38,7 +38,10 @@ pub enum ControlError {
         source: io::Error,
     },
     /// Nobody answers on the socket.
-    #[error("no seawall answers on the admin socket {}: it does not run, or with another config", path.display())]
+    #[error(
+        "no seawall answers on the admin socket {}: it does not run, or with another config; where admin.socket, \
+         state_dir or user was changed since its start, name its own with --socket", path.display()
+    )]
     Connect {
         /// The socket.
         path: PathBuf,

@@ -25,6 +25,7 @@ fn text(changes: &Value) -> String {
     if !after_restart.is_empty() {
         lines.push(format!("! only from the next start on: {after_restart}"));
     }
+    lines.extend(items(&changes["warnings"]).filter_map(Value::as_str).map(|warning| format!("\n{warning}")));
     lines.join("\n")
 }
 
@@ -62,9 +63,11 @@ mod tests {
                 { "kind": "removed", "what": "listener http 0.0.0.0:80" },
             ],
             "after_restart": ["workers", "cache.memory"],
+            "warnings": ["warning: a\n --> b", "warning: c"],
         });
         let expected = "+ site b.test\n~ pool app: origins +10.0.0.3:80, timeouts\n- listener http 0.0.0.0:80\n\
-                        ! only from the next start on: workers, cache.memory";
+                        ! only from the next start on: workers, cache.memory\n\n\
+                        warning: a\n --> b\n\nwarning: c";
         assert_eq!(plan(&changes), expected);
         let reloaded = reloaded(&json!({ "generation": 2, "changes": changes }));
         assert!(reloaded.ends_with(expected) && reloaded.contains("number 2"));

@@ -45,7 +45,11 @@ impl Inspect for Process {
 
     fn plan(&self) -> Result<Changes, ReloadRefused> {
         let change = Change { kind: ChangeKind::Added, what: "site b.test".to_owned(), keys: Vec::new() };
-        Ok(Changes { reloaded: vec![change], after_restart: vec!["workers".to_owned()] })
+        Ok(Changes {
+            reloaded: vec![change],
+            after_restart: vec!["workers".to_owned()],
+            ..Changes::default()
+        })
     }
 
     fn router(&self) -> Arc<Router> {
