@@ -163,6 +163,10 @@ fn keep_first(place: &mut Option<u32>, seconds: u32) {
 /// No directive that is known has a longer name than `stale-while-revalidate`.
 const LONGEST_NAME: usize = 24;
 
+/// What has another separator behind it is heeded only if it forbids something.
+const FORBIDDING: [&[u8]; 6] =
+    [b"no-store", b"private", b"no-cache", b"must-revalidate", b"proxy-revalidate", b"no-transform"];
+
 /// One directive: a name, and what stands behind its `=`.
 #[derive(Debug)]
 pub(super) struct Directive<'a> {
@@ -173,15 +177,21 @@ pub(super) struct Directive<'a> {
 
 impl<'a> Directive<'a> {
     fn parse(member: &'a [u8]) -> Self {
-        let Some(equals) = member.iter().position(|byte| *byte == b'=') else {
-            return Self::new(member, None);
-        };
-        let (name, argument) = member.split_at(equals);
-        let trimmed = name.trim_ascii_end();
-        // Space before the `=` is not allowed: the name is heeded, for
-        // `no-store =x` is meant seriously, but no number is taken from it.
-        let argument = if trimmed.len() == name.len() { argument.get(1..) } else { Some(&b""[..]) };
-        Self::new(trimmed, argument)
+        let is_of_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
+        let end = member.iter().position(|byte| !is_of_name(byte)).unwrap_or(member.len());
+        let (name, behind) = member.split_at(end);
+        match behind {
+            [] => Self::new(name, None),
+            [b'=', argument @ ..] => Self::new(name, Some(argument)),
+            // Space before the `=` is not allowed: the name is heeded, for
+            // `no-store =x` is meant seriously, but no number is taken from it.
+            _ if behind.trim_ascii_start().starts_with(b"=") => Self::new(name, Some(b"")),
+            // So is `private; max-age=60`, of which nothing else is taken.
+            _ if FORBIDDING.iter().any(|known| name.eq_ignore_ascii_case(known)) => {
+                Self::new(name, Some(b""))
+            }
+            _ => Self::new(b"", None),
+        }
     }
 
     pub(super) fn new(name: &[u8], argument: Option<&'a [u8]>) -> Self {
@@ -291,6 +301,26 @@ mod tests {
             stale_if_error: Some(4),
         };
         assert_eq!(response(&[all]), expected);
+    }
+
+    #[test]
+    fn what_forbids_is_heeded_however_it_is_separated() {
+        let none = ResponseDirectives::default();
+        for (line, expected) in [
+            ("private; max-age=100", ResponseDirectives { private: true, ..none.clone() }),
+            ("no-store;", ResponseDirectives { no_store: true, ..none.clone() }),
+            ("no-store ; foo", ResponseDirectives { no_store: true, ..none.clone() }),
+            ("No-Store max-age=100", ResponseDirectives { no_store: true, ..none.clone() }),
+            ("no-cache; no-store", ResponseDirectives { no_cache: NoCache::Whole, ..none.clone() }),
+            ("no-cache no-store", ResponseDirectives { no_cache: NoCache::Whole, ..none.clone() }),
+            ("must-revalidate: 1", ResponseDirectives { must_revalidate: true, ..none.clone() }),
+            ("public; max-age=100", none.clone()),
+            ("max-age=1; public", ResponseDirectives { max_age: Some(0), ..none.clone() }),
+            ("immutable;", none.clone()),
+            ("privateer, no-storey", none.clone()),
+        ] {
+            assert_eq!(response(&[line]), expected, "{line}");
+        }
     }
 
     /// RFC 9111 s5.2.2.4
