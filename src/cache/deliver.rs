@@ -202,6 +202,8 @@ impl Selected {
 
     fn without_content(self) -> Box<Response> {
         let mut fields = self.fields;
+        // Of this message's, which is empty (RFC 9530 s2).
+        policy::remove_content_digests(&mut fields);
         let allows_content = ![StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&self.status);
         if let Some(length) = self.content.length().filter(|_| allows_content) {
             fields.insert(CONTENT_LENGTH, HeaderValue::from(length));

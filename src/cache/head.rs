@@ -26,7 +26,11 @@ impl Miss {
         let mut cache = self.forwarded();
         if let Some(stored) = &self.plan.validate {
             let (store, key) = (&self.cache.store, &self.plan.key);
-            match policy::head_freshens(&stored.head, (response.status, &response.fields)) {
+            match policy::head_freshens(
+                &stored.head,
+                stored.body.length(),
+                (response.status, &response.fields),
+            ) {
                 HeadUpdate::Freshen => {
                     let head = policy::freshened(&stored.head, &response.fields, timing, &self.asked.rules);
                     match self.storability(&head, timing) {

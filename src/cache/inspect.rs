@@ -268,17 +268,12 @@ fn judged(
 
 fn kept_of(stored: &StoredResponse) -> Kept {
     let made = |coding: &Coding| matches!(stored.encoded(*coding), Some(Made::Shorter(_)));
-    let (size, in_slices) = match &stored.body {
-        StoredBody::Memory(bytes) => (bytes.len() as u64, false),
-        StoredBody::File(body) => (body.length(), false),
-        StoredBody::Sliced(sliced) => (sliced.length, true),
-    };
     Kept {
         head: Arc::new(stored.head.clone()),
         tier: "memory",
-        size,
+        size: stored.body.length(),
         encoded: Coding::ALL.iter().filter(|coding| made(coding)).map(|coding| coding.as_str()).collect(),
-        in_slices,
+        in_slices: matches!(stored.body, StoredBody::Sliced(_)),
     }
 }
 

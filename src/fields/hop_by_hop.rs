@@ -13,11 +13,12 @@ use smallvec::SmallVec;
 use super::client_cert::{CLIENT_CERT, CLIENT_CERT_CHAIN, CLIENT_CERT_SUBJECT};
 
 /// Hop-by-hop by their own meaning, whether `Connection` names them or not.
-const ALWAYS: [HeaderName; 9] = [
+const ALWAYS: [HeaderName; 10] = [
     CONNECTION,
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
     PROXY_AUTHENTICATE,
+    HeaderName::from_static("proxy-authentication-info"),
     PROXY_AUTHORIZATION,
     TE,
     TRANSFER_ENCODING,

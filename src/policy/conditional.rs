@@ -3,7 +3,7 @@
 
 use http::{HeaderMap, HeaderName, Method, StatusCode, header};
 
-use super::RequestHead;
+use super::{RequestHead, remove_content_digests};
 use crate::fields::date;
 use crate::fields::entity_tag::{self, EntityTag};
 
@@ -49,7 +49,9 @@ fn is_unmodified(asked: &HeaderMap, fields: &HeaderMap) -> bool {
         let own = EntityTag::of(fields);
         return entity_tag::any(asked, &header::IF_NONE_MATCH, |tag| own.is_some_and(|own| own.weak_eq(tag)));
     }
-    let Some(since) = asked.get(header::IF_MODIFIED_SINCE) else { return false };
+    // Several are no date (RFC 9110 s13.1.3).
+    let mut lines = asked.get_all(header::IF_MODIFIED_SINCE).iter();
+    let (Some(since), None) = (lines.next(), lines.next()) else { return false };
     let modified = fields.get(header::LAST_MODIFIED).or_else(|| fields.get(header::DATE));
     matches!((date::of(since), modified.and_then(date::of)), (Some(since), Some(modified)) if modified <= since)
 }
@@ -60,6 +62,7 @@ pub fn not_modified_fields(mut fields: HeaderMap) -> HeaderMap {
     for name in &OF_CONTENT {
         fields.remove(name);
     }
+    remove_content_digests(&mut fields);
     if fields.contains_key(header::ETAG) {
         fields.remove(header::LAST_MODIFIED);
     }
@@ -102,6 +105,7 @@ mod tests {
             (&[("if-none-match", "*")], dated, NotModified),
             (&[("if-none-match", "\"2\"")], tagged, Proceed),
             (&[("if-none-match", "\"1\"")], dated, Proceed),
+            (&[("if-modified-since", SEVENTH), ("if-modified-since", SEVENTH)], tagged, Proceed),
             // If-None-Match wins over If-Modified-Since.
             (&[("if-none-match", "\"2\""), ("if-modified-since", SEVENTH)], tagged, Proceed),
             (

@@ -104,10 +104,12 @@ fn explicit(stated: &Stated, fields: &HeaderMap, timing: Timing) -> Found {
     if let Some(seconds) = stated.directives.max_age {
         return Some((Duration::from_secs(seconds.into()), source(LifetimeSource::MaxAge)));
     }
-    let expires = fields.get(header::EXPIRES).filter(|_| stated.by == By::CacheControl)?;
-    // RFC 9111 s5.3: an invalid one, above all 0, is in the past.
+    let mut expires = fields.get_all(header::EXPIRES).iter().filter(|_| stated.by == By::CacheControl);
+    let (expires, other) = (expires.next()?, expires.next());
+    // RFC 9111 s5.3: an invalid one, above all 0, is in the past; s4.2.1: so are several.
     let made = date_of(fields, timing);
-    let lifetime = date::of(expires).and_then(|expires| expires.duration_since(made).ok());
+    let stated = date::of(expires).filter(|_| other.is_none());
+    let lifetime = stated.and_then(|expires| expires.duration_since(made).ok());
     let longest = Duration::from_secs(crate::fields::delta_seconds::MAX.into());
     Some((lifetime.unwrap_or_default().min(longest), LifetimeSource::Expires))
 }
@@ -188,6 +190,7 @@ mod tests {
             (&[("expires", AFTER), ("date", "foo")], (100, From::Expires)),
             (&[("expires", AFTER), ("date", BEFORE)], (200, From::Expires)),
             (&[("expires", BEFORE), DATE], (0, From::Expires)),
+            (&[("expires", AFTER), ("expires", AFTER), DATE], (0, From::Expires)),
             (&[("expires", "0")], (0, From::Expires)),
             (&[("expires", ""), ("last-modified", BEFORE)], (0, From::Expires)),
             (&[("expires", BEFORE), ("expires", AFTER)], (0, From::Expires)),

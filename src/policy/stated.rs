@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderName, StatusCode, header};
 
 use super::{CacheRules, status};
 use crate::fields::cache_control::{NoCache, ResponseDirectives};
-use crate::fields::targeted;
+use crate::fields::targeted::{self, CDN_CACHE_CONTROL};
 
 /// The directives that hold, and who gave them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,13 +69,16 @@ impl Stated {
 /// Without these a stored response would be misread or chosen wrongly, so that
 /// `no-cache` for one of them is `no-cache` for all.
 fn withholds_what_the_content_needs(no_cache: &NoCache) -> bool {
-    const NEEDED: [HeaderName; 8] = [
+    const NEEDED: [HeaderName; 11] = [
+        header::CACHE_CONTROL,
+        CDN_CACHE_CONTROL,
         header::CONTENT_ENCODING,
         header::CONTENT_LENGTH,
         header::CONTENT_RANGE,
         header::CONTENT_TYPE,
         header::DATE,
         header::ETAG,
+        header::EXPIRES,
         header::LAST_MODIFIED,
         header::VARY,
     ];

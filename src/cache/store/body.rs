@@ -32,6 +32,15 @@ impl StoredBody {
         }
     }
 
+    /// How long it is.
+    pub(in crate::cache) fn length(&self) -> u64 {
+        match self {
+            Self::Memory(bytes) => bytes.len() as u64,
+            Self::File(body) => body.length(),
+            Self::Sliced(sliced) => sliced.length,
+        }
+    }
+
     /// Bytes of memory it takes.
     pub(super) fn weight(&self) -> u64 {
         match self {
