@@ -199,6 +199,9 @@ impl Fill {
                     }
                     self.refuse(response, reason.as_str(), reason.is_of_request()).await
                 }
+                Storability::Store if self.keeps_what_is_stored(response.status) => {
+                    self.refuse(response, "error", false).await
+                }
                 Storability::Store if response.status == StatusCode::PARTIAL_CONTENT => {
                     Box::pin(self.accept_part(response, timing)).await
                 }
@@ -260,7 +263,6 @@ impl Fill {
         let Response { status, fields, body, facts, .. } = *response;
         let (req, rules) = (self.asked.head(), &self.asked.rules);
         let head = Arc::new(StoredHead::new(&req, status, fields.clone(), timing, rules));
-        let age = fields.contains_key(AGE);
         let (content, stored) = match body {
             Body::Full(bytes) => self.keep_whole(&head, &bytes).await,
             body if body.is_empty() => self.keep_whole(&head, &[]).await,
@@ -271,7 +273,7 @@ impl Fill {
             fields: Some(fields),
             content,
             facts,
-            age,
+            age: false,
             fwd_status: status,
             stored,
             confirmed: false,
@@ -328,6 +330,15 @@ impl Fill {
             Reuse::Serve { .. } | Reuse::ServeStale { .. } => Alone::default(),
             Reuse::Validate { .. } | Reuse::Forward(_) => self.cache.alone(false),
         }
+    }
+
+    /// True if a failure is not to be kept in place of the response that was validated.
+    fn keeps_what_is_stored(&self, status: StatusCode) -> bool {
+        let now = self.cache.clock.wall();
+        let outlasts = |stored: &Arc<StoredResponse>| {
+            policy::outlasts_error(&stored.head, status, now, &self.asked.rules)
+        };
+        self.validate.as_ref().is_some_and(outlasts)
     }
 
     fn response(&self, head: StoredHead, body: StoredBody) -> StoredResponse {

@@ -66,7 +66,7 @@ pub use parts::{HeadParts, SelectingValue};
 pub use post::answers_get;
 pub use query::{ParameterPattern, QueryRules};
 pub use range::{RangeAnswer, asks_for_part, range};
-pub use reuse::{Reuse, only_if_cached, reuse, stale_if_error, stale_windows};
+pub use reuse::{Reuse, only_if_cached, outlasts_error, reuse, stale_if_error, stale_windows};
 pub use rules::CacheRules;
 pub use slice::{PartAnswer, ask_for_part, is_fetched_in_parts, part_answer};
 pub use status::is_of_resource;

@@ -117,6 +117,18 @@ fn may_stand_in(
         && (stored.is_fresh(now) || (may_be_served_stale(stored) && is_stale_within(allowed, stored, now)))
 }
 
+/// May what is stored still answer somebody, now that a server has failed with this
+/// status (RFC 9111 s4.3.3)? Then the failure, though it may be stored, does not take its
+/// place.
+pub fn outlasts_error(stored: &StoredHead, status: StatusCode, now: SystemTime, rules: &CacheRules) -> bool {
+    let is_used_meanwhile = || is_stale_within(stale_windows(stored, rules).0, stored, now);
+    status.is_server_error()
+        && !stored.status.is_server_error()
+        && (stored.is_fresh(now)
+            || is_used_meanwhile()
+            || may_stand_in(&RequestDirectives::default(), stored, Some(status), now, rules))
+}
+
 /// For how long past its lifetime a stored response may be served: while it is
 /// validated (RFC 5861 s3), and while no origin server can answer (s4).
 pub fn stale_windows(stored: &StoredHead, rules: &CacheRules) -> (Duration, Duration) {

@@ -96,6 +96,7 @@ pub fn remedy_of(detail: &str) -> Option<Remedy> {
             "stale-if-error" => no_remedy(
                 "The origin servers did not answer, and the stored response stood in: see `seawall origins`.",
             ),
+            "error" => no_remedy("The origin server failed, and what is stored may still answer others."),
             "only-if-cached" => {
                 no_remedy("The client wants no request to an origin server; nothing usable is stored.")
             }

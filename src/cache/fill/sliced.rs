@@ -3,8 +3,6 @@
 
 use std::sync::Arc;
 
-use http::header::AGE;
-
 use super::{Fill, Received, Shared, contradicts};
 use crate::cache::collapse::OpenedContent;
 use crate::cache::deliver::Content;
@@ -71,7 +69,7 @@ impl Fill {
         self.cache.tasks.spawn(pump.run(source));
         Received::Opened(Box::new(Shared {
             head,
-            age: fields.contains_key(AGE),
+            age: false,
             fields: Some(fields),
             content: Content::Sliced(reader),
             facts,

@@ -143,6 +143,45 @@ async fn a_stale_response_stands_in_for_a_failure() {
     assert_eq!(printed, "Seawall; fwd=stale; fwd-status=503; ttl=-40; detail=stale-if-error");
 }
 
+/// RFC 9111 s5.1: an Age is made for what is stored.
+#[tokio::test]
+async fn an_answer_that_was_just_fetched_keeps_its_own_age() {
+    for age in ["7", "007", "0, 7", "-7", "new"] {
+        let mut edge = Edge::new();
+        let client = edge.get("/", &[]);
+        edge.exchange().await.respond_whole(200, &[("cache-control", "max-age=60"), ("age", age)], "hello");
+        assert_eq!(answer(client).await.fields["age"], age);
+        assert_ne!(edge.hit("/", &[]).fields["age"], "new");
+    }
+}
+
+/// RFC 9111 s4.3.3, RFC 5861 s4
+#[tokio::test]
+async fn a_failure_that_may_be_stored_takes_no_place_of_what_still_answers() {
+    let mut edge = Edge::new();
+    edge.store("/", TAGGED, "hello").await;
+    let lasting = &[("cache-control", "max-age=600")];
+    // One client has what is fresh asked for anew.
+    let client = edge.get("/", &[("cache-control", "no-cache")]);
+    edge.exchange().await.respond_whole(500, lasting, "down");
+    let response = answer(client).await;
+    assert_eq!((response.status.as_u16(), status(&response).detail), (500, Some("error")));
+    assert_eq!(text(edge.hit("/", &[])).await.unwrap(), "hello");
+
+    edge.clock.advance(Duration::from_secs(100));
+    for _ in 0..2 {
+        let client = edge.get("/", &[]);
+        edge.exchange().await.respond_whole(503, lasting, "down");
+        assert_eq!(text(answer(client).await).await.unwrap(), "hello");
+    }
+    // Nobody would be answered with it any more.
+    edge.clock.advance(Duration::from_secs(48 * 3600));
+    let client = edge.get("/", &[]);
+    edge.exchange().await.respond_whole(503, lasting, "down");
+    assert_eq!(text(answer(client).await).await.unwrap(), "down");
+    assert_eq!(edge.hit("/", &[]).status, 503);
+}
+
 #[tokio::test]
 async fn a_failure_is_told_where_stale_is_not_allowed() {
     let mut edge = with_stale(&[("cache-control", "max-age=60, must-revalidate"), ("etag", "\"1\"")]).await;

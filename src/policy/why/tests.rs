@@ -165,6 +165,7 @@ fn every_name_has_something_to_say() {
     for detail in [
         "changed",
         "content",
+        "error",
         "length-mismatch",
         "only-if-cached",
         "precondition",

@@ -403,7 +403,7 @@ impl Naive {
         self.mark_after(asked.path, &new.head);
         let ttl = Some(new.head.ttl(self.wall));
         let status = CacheStatus { ttl, stored: true, ..asked.status() };
-        let age = answered.contains_key(AGE).then(|| new.head.age(self.wall).as_secs());
+        let age = answered.get(AGE).and_then(|age| age.to_str().ok()?.parse().ok());
         let mut got = answer(&asked.head(), code, answered, &content, age, status, !streams);
         tell(&mut got, code);
         got
@@ -451,7 +451,7 @@ impl Naive {
         }
         let mut status = asked.status();
         if let Some(stored) = &asked.validate {
-            match policy::head_freshens(&stored.head, (code, &answered)) {
+            match policy::head_freshens(&stored.head, stored.content.len() as u64, (code, &answered)) {
                 HeadUpdate::Freshen => {
                     let head = policy::freshened(&stored.head, &answered, self.timing(), &self.rules);
                     let fresh = Kept { selecting: stored.selecting_with(&head), head, ..stored.clone() };
