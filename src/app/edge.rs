@@ -156,7 +156,7 @@ impl Edge {
     pub async fn drain(self) -> bool {
         let Self { live, access_log, .. } = self;
         live.draining.cancel();
-        // It is held while another process takes over, to which they go then.
+        // Else who holds them lets them go: a reload, or an upgrade.
         if let Ok(mut sockets) = live.sockets.try_lock() {
             sockets.let_go();
         }
@@ -193,6 +193,15 @@ impl Live {
     /// changed.
     pub(super) async fn reload(&self) -> Result<Changes, ReloadError> {
         let mut sockets = self.sockets.lock().await;
+        let reloaded = self.reload_on(&mut sockets).await;
+        // It may have begun meanwhile, and found them held.
+        if self.is_draining() {
+            sockets.let_go();
+        }
+        reloaded
+    }
+
+    async fn reload_on(&self, sockets: &mut Sockets) -> Result<Changes, ReloadError> {
         if self.is_draining() {
             return Err(ReloadError::Draining);
         }
@@ -230,6 +239,7 @@ impl Live {
         // No other configuration comes into force meanwhile.
         let mut sockets = self.sockets.lock().await;
         if self.is_draining() {
+            sockets.let_go();
             return Err(UpgradeError::Draining);
         }
         let mut listening = sockets.handles()?;

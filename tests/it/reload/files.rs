@@ -21,20 +21,14 @@ async fn a_watched_config_that_changes_during_the_start_is_read_anew() {
     let origin = Origin::answering(personal("new")).await;
     let mut place = Place::new();
     place.arguments = &["--watch"];
-    // What is stored of the site; the start waits until somebody writes into it.
-    let slow = place.path().join("state/internal/old.test.pem");
-    let private = fs::Permissions::from_mode(0o700);
-    fs::create_dir_all(slow.parent().unwrap()).unwrap();
-    fs::set_permissions(place.path().join("state"), private).unwrap();
-    rustix::fs::mkfifoat(rustix::fs::CWD, &slow, rustix::fs::Mode::RWXU).unwrap();
+    // The start waits for it.
+    let slow = SlowFile::of_site("old.test", &place.path().join("state"));
     place.configure(&site(origin.address).replace("site.test", "old.test").replace("off", "internal"));
     let config = place.config();
     let next =
         fs::read_to_string(&config).unwrap().replace("internal", "off").replace("old.test", "site.test");
     let changed = async {
-        let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
-        let open = || fs::OpenOptions::new().write(true).custom_flags(flags).open(&slow).ok();
-        let mut waits = eventually("the start waits", open).await;
+        let mut waits = slow.is_read().await;
         fs::write(&config, next).unwrap();
         waits.write_all(b"nothing of use").unwrap();
     };

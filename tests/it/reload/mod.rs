@@ -8,7 +8,6 @@ mod load;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::process::Output;
 use std::time::Duration;
 
@@ -21,6 +20,7 @@ use crate::support::client::{Alpn, Client};
 use crate::support::origin::{Origin, ok};
 use crate::support::process::{Place, Seawall, words};
 use crate::support::raw::RawClient;
+use crate::support::slow_file::SlowFile;
 use crate::support::websocket::tunnel;
 use crate::support::{eventually, ports, within};
 
@@ -164,6 +164,29 @@ async fn an_edge_that_drains_takes_no_other_config() {
     assert_eq!(generation(&seawall).await, 1);
     arrival.answer(personal("old")).await;
     assert_eq!(client.response().await.content, b"old");
+}
+
+#[tokio::test]
+async fn an_edge_that_is_told_to_end_during_a_reload_listens_no_more() {
+    let mut origin = Origin::start().await;
+    let mut seawall = Seawall::start(&site(origin.address)).await;
+    let mut client = RawClient::connect(seawall.http).await;
+    client.send(GET).await;
+    let arrival = origin.next().await;
+
+    let slow = SlowFile::of_site("slow.test", &seawall.directory().join("state"));
+    let another = site(origin.address).replace("site.test", "slow.test").replace("off", "internal");
+    seawall.place.configure(&(site(origin.address) + &another));
+    seawall.signal(Signal::HUP);
+    let waits = slow.is_read().await;
+    seawall.terminate();
+    eventually("it drains", || seawall.diagnostics().contains("draining").then_some(())).await;
+    drop(waits);
+    seawall.refuses_connections().await;
+
+    arrival.answer(personal("whole")).await;
+    assert_eq!(client.response().await.content, b"whole");
+    assert_eq!(seawall.exit().await.code(), Some(0));
 }
 
 #[tokio::test]

@@ -17,6 +17,7 @@ pub(crate) mod ports;
 pub(crate) mod process;
 pub(crate) mod raw;
 pub(crate) mod site;
+pub(crate) mod slow_file;
 pub(crate) mod websocket;
 
 use std::future::Future;
