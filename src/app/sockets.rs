@@ -56,26 +56,23 @@ impl Sockets {
         workers: usize,
         inherited: &mut Inheritance,
     ) -> Result<Unopened, BindError> {
+        let open: Vec<Written> = inherited.addresses().collect();
         let bind = |written: Written| {
             let bound = match inherited.remove(written) {
                 Some(sockets) => Bound::over(written.1, sockets, workers)?,
-                None if inherited.is_in_the_way_of(written.1) => listener::bind_over(written.1, workers)?,
-                None => listener::bind(written.1, workers)?,
+                None => bind_beside(&open, written.1, workers)?,
             };
             Ok((written, bound))
         };
         written(listen).map(bind).collect::<Result<_, _>>().map(Unopened)
     }
 
-    /// Binds those addresses of `listen` that are not listened on. What is listened on
-    /// and `listen` has not is in nobody's way.
+    /// Binds those addresses of `listen` that are not listened on.
     pub(super) fn bind_new(&self, listen: &Listen, workers: usize) -> Result<Unopened, BindError> {
-        let wanted: Vec<Written> = written(listen).collect();
-        let (kept, gone): (Vec<_>, Vec<_>) =
-            self.open.iter().map(|open| open.written).partition(|open| wanted.contains(open));
-        let is_over = |(_, address): Written| gone.iter().any(|open| listener::overlap(open.1, address));
-        let new = wanted.into_iter().filter(|written| !kept.contains(written));
-        bind(new.map(|written| (written, is_over(written))), workers)
+        let open: Vec<Written> = self.open.iter().map(|open| open.written).collect();
+        let new = written(listen).filter(|written| !open.contains(written));
+        let bind = |written: Written| Ok((written, bind_beside(&open, written.1, workers)?));
+        new.map(bind).collect::<Result<_, _>>().map(Unopened)
     }
 
     /// Has `workers` take connections on them.
@@ -145,11 +142,10 @@ fn written(listen: &Listen) -> impl Iterator<Item = Written> {
     http.chain(listen.https.iter().map(|address| (Scheme::Https, *address)))
 }
 
-/// Each address, and whether it is bound over others.
-fn bind(addresses: impl Iterator<Item = (Written, bool)>, workers: usize) -> Result<Unopened, BindError> {
-    let bind = |(written, is_over): (Written, bool)| {
-        let bind = if is_over { listener::bind_over } else { listener::bind };
-        Ok((written, bind(written.1, workers)?))
-    };
-    addresses.map(bind).collect::<Result<_, _>>().map(Unopened)
+/// Binds `address`, which those that are `open` already are not in the way of, whether
+/// they stay or not.
+fn bind_beside(open: &[Written], address: SocketAddr, workers: usize) -> Result<Bound, BindError> {
+    let is_over = open.iter().any(|(_, other)| listener::overlap(*other, address));
+    let bind = if is_over { listener::bind_over } else { listener::bind };
+    bind(address, workers)
 }

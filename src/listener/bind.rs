@@ -73,7 +73,7 @@ pub fn bind(address: SocketAddr, workers: usize) -> Result<Bound, BindError> {
     bind_where(address, workers, true)
 }
 
-/// The same where sockets that [`bind`] made are in the way, which are closed soon.
+/// The same where sockets that [`bind`] made, and that listen already, are in the way.
 pub fn bind_over(address: SocketAddr, workers: usize) -> Result<Bound, BindError> {
     bind_where(address, workers, false)
 }

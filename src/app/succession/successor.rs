@@ -1,13 +1,12 @@
 //! The side of the process that takes over.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
 use super::Listening;
 use super::words::{Line, Word, Written};
-use crate::listener;
 
 /// How long the predecessor may take for each word: it writes down what its disk
 /// tier has.
@@ -95,9 +94,9 @@ impl Inheritance {
         }
     }
 
-    /// True if a socket of the predecessor is in the way of `address`.
-    pub(in crate::app) fn is_in_the_way_of(&self, address: SocketAddr) -> bool {
-        self.0.iter().any(|((_, other), _)| listener::overlap(*other, address))
+    /// The addresses of what has not been taken.
+    pub(in crate::app) fn addresses(&self) -> impl Iterator<Item = Written> {
+        self.0.iter().map(|(written, _)| *written)
     }
 
     /// Takes the sockets that listen on an address, as the config writes it.

@@ -70,3 +70,22 @@ async fn a_listener_moves_to_an_address_that_holds_its_own() {
     .await;
     assert_eq!(content(&seawall).await, "hello");
 }
+
+#[tokio::test]
+async fn an_address_comes_beside_one_that_holds_it() {
+    let origin = Origin::answering(personal("hello")).await;
+    for is_upgrade in [false, true] {
+        let mut place = Place::new();
+        place.http.set_ip(std::net::Ipv4Addr::UNSPECIFIED.into());
+        place.configure(&site(origin.address));
+        let mut seawall = place.run().await;
+        let (wide, config) = (seawall.http, seawall.place.config());
+        seawall.http.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
+        let text = fs::read_to_string(&config).unwrap();
+        let both = format!("\"{wide}\", \"{}\"", seawall.http);
+        fs::write(&config, text.replace(&format!("\"{wide}\""), &both)).unwrap();
+        let output = if is_upgrade { seawall.upgrade().await } else { seawall.ask("reload", &[]).await };
+        assert!(output.status.success(), "{}", words(&output));
+        assert_eq!(content(&seawall).await, "hello");
+    }
+}
