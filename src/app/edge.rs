@@ -244,7 +244,8 @@ impl Live {
         }
         let mut listening = sockets.handles()?;
         listening.extend(beside);
-        let handed_over = succession::hand_over(program, &self.ground.cache, listening).await;
+        let admin_socket = self.generation().config.admin.socket.clone();
+        let handed_over = succession::hand_over(program, &self.ground.cache, listening, admin_socket).await;
         if self.is_draining() {
             sockets.let_go();
         }

@@ -53,8 +53,7 @@ pub(super) fn run(
             Some(predecessor) => predecessor.take()?,
             None => Inheritance::default(),
         };
-        let has_predecessor = way.predecessor.is_some();
-        let mut endpoints = Endpoints::bind(&loaded.config.admin, has_predecessor, &mut inherited)?;
+        let mut endpoints = Endpoints::bind(&loaded.config.admin, &mut inherited)?;
         let file = loaded.source.clone().filter(|_| way.is_watched);
         let edge = Edge::start_over(loaded, &mut inherited).await?;
         drop(inherited);
@@ -90,7 +89,7 @@ impl Endpoints {
     /// Takes their names and addresses, before the edge takes any client's
     /// connection: what is in use already is found while nothing runs. What a
     /// predecessor has is taken over.
-    fn bind(admin: &Admin, has_predecessor: bool, inherited: &mut Inheritance) -> Result<Self, ControlError> {
+    fn bind(admin: &Admin, inherited: &mut Inheritance) -> Result<Self, ControlError> {
         let (mut metrics, mut metrics_socket) = (None, None);
         if let Some(address) = admin.metrics {
             let failed = |source| ControlError::Metrics { address, source };
@@ -102,8 +101,9 @@ impl Endpoints {
             metrics_socket = Some((address, endpoint.handle().map_err(failed)?));
             metrics = Some(endpoint);
         }
-        let name_to_take = has_predecessor.then(|| admin.socket.clone());
-        let bind = if has_predecessor { AdminSocket::bind_beside } else { AdminSocket::bind };
+        let is_to_take = inherited.has_admin_socket(&admin.socket);
+        let name_to_take = is_to_take.then(|| admin.socket.clone());
+        let bind = if is_to_take { AdminSocket::bind_beside } else { AdminSocket::bind };
         Ok(Self { admin: bind(&admin.socket)?, name_to_take, metrics, metrics_socket })
     }
 

@@ -53,7 +53,7 @@ impl AdminSocket {
         Self::bind(Path::new(&name))
     }
 
-    /// Takes the name `path`, whoever has it.
+    /// Takes the name `path` from that process, or whoever has it meanwhile.
     pub fn take_name(&mut self, path: &Path) -> Result<(), ControlError> {
         let failed = |source| ControlError::Bind { path: path.to_owned(), source };
         std::fs::rename(&self.file.path, path).map_err(failed)?;

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::AsFd;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -72,13 +73,14 @@ impl Program {
     }
 }
 
-/// Starts `program`, and leaves the disk tier of `cache` and `listening` to it. Returns
-/// once it serves; on an error it is gone, and this process has everything back. To be
-/// run to its end.
+/// Starts `program`, and leaves the disk tier of `cache`, `listening` and the name of the
+/// admin socket to it. Returns once it serves; on an error it is gone, and this process
+/// has everything back. To be run to its end.
 pub(in crate::app) async fn hand_over(
     program: &Program,
     cache: &Arc<Cache>,
     listening: Vec<Listening>,
+    admin_socket: PathBuf,
 ) -> Result<Upgraded, UpgradeError> {
     let (line, child) = program.start()?;
     let (line, mut child) = (Arc::new(line), Successor { child, serves: false });
@@ -89,7 +91,7 @@ pub(in crate::app) async fn hand_over(
     if !cache.leave().await {
         return Err(UpgradeError::Disk);
     }
-    match leave_sockets(&line, listening).await {
+    match leave_sockets(&line, listening, admin_socket).await {
         Ok(version) => {
             child.serves = true;
             leave_rest(line).await;
@@ -108,7 +110,11 @@ pub(in crate::app) async fn hand_over(
 }
 
 /// Passes the sockets on, and waits until the successor serves; its version.
-async fn leave_sockets(line: &Arc<Line>, listening: Vec<Listening>) -> Result<String, UpgradeError> {
+async fn leave_sockets(
+    line: &Arc<Line>,
+    listening: Vec<Listening>,
+    admin_socket: PathBuf,
+) -> Result<String, UpgradeError> {
     let speaker = Arc::clone(line);
     let said = tokio::task::spawn_blocking(move || {
         for ((scheme, address), sockets) in &listening {
@@ -117,7 +123,7 @@ async fn leave_sockets(line: &Arc<Line>, listening: Vec<Listening>) -> Result<St
                 speaker.say(&Word::Sockets { scheme: *scheme, address: *address }, &sockets)?;
             }
         }
-        speaker.say(&Word::All, &[])
+        speaker.say(&Word::All { admin_socket }, &[])
     });
     said.await.map_err(io::Error::other)??;
     match hear(line, SERVES_WITHIN).await? {

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::TcpListener;
 use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::Listening;
@@ -30,10 +31,15 @@ pub(in crate::app) enum TakeOverError {
 #[derive(Debug)]
 pub(in crate::app) struct Predecessor(Line);
 
-/// What is taken over: sockets that listen, with the addresses by which the config of
-/// the predecessor calls them.
+/// What is taken over.
 #[derive(Debug, Default)]
-pub(in crate::app) struct Inheritance(Vec<Listening>);
+pub(in crate::app) struct Inheritance {
+    /// Sockets that listen, with the addresses by which the config of the predecessor calls
+    /// them.
+    listening: Vec<Listening>,
+    /// The name of its admin socket.
+    admin_socket: Option<PathBuf>,
+}
 
 impl Predecessor {
     /// Who is at the other end of the standard input.
@@ -56,7 +62,10 @@ impl Predecessor {
                 Word::Sockets { scheme, address } => {
                     taken.add((scheme, address), sockets.into_iter().map(TcpListener::from));
                 }
-                Word::All => return Ok(taken),
+                Word::All { admin_socket } => {
+                    taken.admin_socket = Some(admin_socket);
+                    return Ok(taken);
+                }
                 _ => return Err(TakeOverError::NotUnderstood),
             }
         }
@@ -88,20 +97,25 @@ impl Predecessor {
 impl Inheritance {
     fn add(&mut self, written: Written, sockets: impl Iterator<Item = TcpListener>) {
         // More of the same may not have gone with one word.
-        match self.0.last_mut().filter(|(other, _)| *other == written) {
+        match self.listening.last_mut().filter(|(other, _)| *other == written) {
             Some((_, others)) => others.extend(sockets),
-            None => self.0.push((written, sockets.collect())),
+            None => self.listening.push((written, sockets.collect())),
         }
     }
 
     /// The addresses of what has not been taken.
     pub(in crate::app) fn addresses(&self) -> impl Iterator<Item = Written> {
-        self.0.iter().map(|(written, _)| *written)
+        self.listening.iter().map(|(written, _)| *written)
+    }
+
+    /// True if the admin socket of the predecessor has this name.
+    pub(in crate::app) fn has_admin_socket(&self, name: &Path) -> bool {
+        self.admin_socket.as_deref() == Some(name)
     }
 
     /// Takes the sockets that listen on an address, as the config writes it.
     pub(in crate::app) fn remove(&mut self, written: Written) -> Option<Vec<TcpListener>> {
-        let at = self.0.iter().position(|(other, _)| *other == written)?;
-        Some(self.0.swap_remove(at).1)
+        let at = self.listening.iter().position(|(other, _)| *other == written)?;
+        Some(self.listening.swap_remove(at).1)
     }
 }

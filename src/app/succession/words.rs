@@ -5,6 +5,7 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use rustix::net::{
@@ -48,7 +49,10 @@ pub(super) enum Word {
         address: SocketAddr,
     },
     /// That was all.
-    All,
+    All {
+        /// The name of the admin socket, which is the successor's in the end.
+        admin_socket: PathBuf,
+    },
     /// The successor serves.
     Serving {
         /// Its version.
@@ -162,10 +166,10 @@ mod tests {
         let (near, far) = ends();
         let socket = TcpListener::bind("127.0.0.1:0").unwrap();
         let many = [socket.as_fd(); MOST_SOCKETS];
-        near.say(&Word::All, &many).unwrap();
+        near.say(&Word::Take, &many).unwrap();
         assert_eq!(far.hear().unwrap().1.len(), MOST_SOCKETS);
         let too_many = [socket.as_fd(); MOST_SOCKETS + 1];
-        assert!(near.say(&Word::All, &too_many).is_err());
+        assert!(near.say(&Word::Take, &too_many).is_err());
     }
 
     #[test]

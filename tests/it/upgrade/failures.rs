@@ -1,7 +1,7 @@
 //! What keeps a new process from taking over changes nothing for the running one.
 
 use super::*;
-use crate::support::process::{command, finished};
+use crate::support::process::{command, finished, output};
 
 /// Has a new process try to take over, which must fail and say so.
 async fn refused(seawall: &mut Seawall, why: &str) {
@@ -35,6 +35,38 @@ async fn one_that_does_not_start_leaves_the_running_one_serving() {
     upgraded(&mut seawall).await;
     assert!(RawClient::ask(seawall.http, GET).await.field("cache-status").unwrap().contains("hit"));
     assert_eq!(origin.requests(), 2);
+}
+
+#[tokio::test]
+async fn what_stands_where_the_admin_socket_is_to_be_stays() {
+    let (mut seawall, _origin) = edge().await;
+    let config = seawall.place.config();
+    let [before, file, another] =
+        ["admin.sock", "file", "another.sock"].map(|name| seawall.directory().join(name));
+    std::fs::write(&file, "precious").unwrap();
+    let _another = std::os::unix::net::UnixListener::bind(&another).unwrap();
+    let text = std::fs::read_to_string(&config).unwrap();
+    for (socket, why) in [(&file, "is no socket"), (&another, "another seawall runs already")] {
+        let [before, socket] = [&before, socket].map(|path| path.display().to_string());
+        std::fs::write(&config, text.replace(&before, &socket)).unwrap();
+        let output = output(&["upgrade", "--socket", &before]).await;
+        assert!(!output.status.success() && words(&output).contains(why), "{}", words(&output));
+    }
+    std::fs::write(&config, &text).unwrap();
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "precious");
+    assert_eq!(status(&seawall).await["pid"], seawall.pid().as_raw_nonzero().get());
+    upgraded(&mut seawall).await;
+
+    // A name that is free is taken, and the one before given up.
+    let free = seawall.directory().join("free.sock");
+    let [old, new] = [&before, &free].map(|path| path.display().to_string());
+    std::fs::write(&config, text.replace(&old, &new)).unwrap();
+    let output = output(&["upgrade", "--socket", &old]).await;
+    assert!(output.status.success(), "{}", words(&output));
+    eventually("the old name goes", || (!before.exists()).then_some(())).await;
+    assert_ne!(status(&seawall).await["pid"], seawall.pid().as_raw_nonzero().get());
+    assert!(seawall.ask("drain", &[]).await.status.success());
+    eventually("the new name goes", || (!free.exists()).then_some(())).await;
 }
 
 #[tokio::test]
