@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
@@ -20,6 +21,9 @@ use crate::config::Loaded;
 use crate::config::model::Admin;
 use crate::control::{AdminSocket, ControlError, Inspect, MetricsEndpoint};
 use crate::telemetry::diagnostics;
+
+/// How long the end waits for who is answered on the admin socket.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(1);
 
 /// How an edge is run.
 #[derive(Debug, Default)]
@@ -65,12 +69,12 @@ pub(super) fn run(
             Some(predecessor) => predecessor.serving(|| endpoints.take_name()),
             None => service_manager::tell("READY=1"),
         }
-        endpoints.serve(edge.live(), way.program, &stop);
+        let answering = endpoints.serve(edge.live(), way.program, &stop);
         tracing::info!(http = ?edge.http, https = ?edge.https, "serving");
         started(&edge)?;
         signals.until_stop(edge.live(), &reload, &stop).await;
         tracing::info!("draining");
-        end(edge, &mut signals).await;
+        end(edge, &answering, &mut signals).await;
         Ok(())
     })
 }
@@ -120,10 +124,10 @@ impl Endpoints {
         }
     }
 
-    /// Answers on them until the background tasks of `edge` are stopped. `program` is
-    /// started anew where an upgrade is asked for.
-    fn serve(self, edge: &Arc<Live>, program: Option<Program>, stop: &CancellationToken) {
-        let tasks = &edge.ground.background;
+    /// Answers on them until the tasks that this gives are stopped. `program` is started
+    /// anew where an upgrade is asked for.
+    fn serve(self, edge: &Arc<Live>, program: Option<Program>, stop: &CancellationToken) -> Tasks {
+        let answering = Tasks::new();
         let metrics_tasks = Tasks::new();
         let upgrade = program.map(|program| Upgrade {
             edge: Arc::clone(edge),
@@ -134,10 +138,11 @@ impl Endpoints {
         });
         let inspection = Arc::new(Inspection::new(edge, stop.clone(), upgrade));
         let inspect: Arc<dyn Inspect> = Arc::clone(&inspection) as _;
-        tasks.spawn(noted(self.admin.serve(Arc::clone(&inspect), inspection, tasks.clone())));
+        answering.spawn(noted(self.admin.serve(Arc::clone(&inspect), inspection, answering.clone())));
         if let Some(endpoint) = self.metrics {
-            tasks.spawn_until_stopped(async move { noted(endpoint.serve(inspect, metrics_tasks)).await });
+            answering.spawn_until_stopped(async move { noted(endpoint.serve(inspect, metrics_tasks)).await });
         }
+        answering
     }
 }
 
@@ -148,9 +153,16 @@ async fn noted(served: impl Future<Output = Result<(), ControlError>>) {
 }
 
 /// Drains; a second signal ends the process at once.
-async fn end(edge: Edge, signals: &mut Signals) {
+async fn end(edge: Edge, answering: &Tasks, signals: &mut Signals) {
+    let drained = async {
+        let is_clean = edge.drain().await;
+        // Who asked for the end on the admin socket may still wait for an answer.
+        answering.stop();
+        let _ = tokio::time::timeout(ANSWERED_WITHIN, answering.wait()).await;
+        is_clean
+    };
     tokio::select! {
-        is_clean = edge.drain() => tracing::info!(is_clean, "stopped"),
+        is_clean = drained => tracing::info!(is_clean, "stopped"),
         () = signals.another() => {
             let _ = writeln!(io::stderr(), "ended at once by a second signal");
             std::process::exit(1);

@@ -41,6 +41,22 @@ async fn it_runs_by_the_config_as_it_is_then() {
 }
 
 #[tokio::test]
+async fn who_asked_is_told_though_the_process_before_has_nothing_to_finish() {
+    let place = Place::new();
+    let site = |number| {
+        format!("[site.\"{number}.test\"]\norigins = [\"127.0.0.1:9\"]\nhealth = false\ntls = \"internal\"\n")
+    };
+    // So many certificates are left to the new process that the end comes before the answer.
+    place.configure(&(0..1000).map(site).collect::<String>());
+    let mut seawall = place.run().await;
+    for _ in 0..3 {
+        upgraded(&mut seawall).await;
+    }
+    let drained = seawall.ask("drain", &[]).await;
+    assert!(drained.status.success(), "{}", words(&drained));
+}
+
+#[tokio::test]
 async fn the_service_manager_is_told_which_process_serves() {
     let origin = Origin::answering(ok("Cache-Control: no-store\r\n", "hello")).await;
     let place = Place::new();
