@@ -72,9 +72,9 @@ pub(super) fn run(
         let answering = endpoints.serve(edge.live(), way.program, &stop);
         tracing::info!(http = ?edge.http, https = ?edge.https, "serving");
         started(&edge)?;
-        signals.until_stop(edge.live(), &reload, &stop).await;
+        let is_by_signal = signals.until_stop(edge.live(), &reload, &stop).await;
         tracing::info!("draining");
-        end(edge, &answering, &mut signals).await;
+        end(edge, &answering, &mut signals.ending, is_by_signal).await;
         Ok(())
     })
 }
@@ -152,8 +152,8 @@ async fn noted(served: impl Future<Output = Result<(), ControlError>>) {
     }
 }
 
-/// Drains; a second signal ends the process at once.
-async fn end(edge: Edge, answering: &Tasks, signals: &mut Signals) {
+/// Drains; a second signal ends the process at once. The drain may be due to the first.
+async fn end(edge: Edge, answering: &Tasks, signals: &mut EndingSignals, is_by_signal: bool) {
     let drained = async {
         let is_clean = edge.drain().await;
         // Who asked for the end on the admin socket may still wait for an answer.
@@ -161,9 +161,16 @@ async fn end(edge: Edge, answering: &Tasks, signals: &mut Signals) {
         let _ = tokio::time::timeout(ANSWERED_WITHIN, answering.wait()).await;
         is_clean
     };
+    let second = async {
+        if !is_by_signal {
+            signals.next().await;
+            tracing::info!("draining already; another signal ends it at once");
+        }
+        signals.next().await;
+    };
     tokio::select! {
         is_clean = drained => tracing::info!(is_clean, "stopped"),
-        () = signals.another() => {
+        () = second => {
             let _ = writeln!(io::stderr(), "ended at once by a second signal");
             std::process::exit(1);
         }
@@ -172,30 +179,37 @@ async fn end(edge: Edge, answering: &Tasks, signals: &mut Signals) {
 
 /// The signals the process listens to.
 struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
+    ending: EndingSignals,
     hangup: Signal,
     user1: Signal,
+}
+
+/// Those that end it: SIGTERM and SIGINT.
+struct EndingSignals {
+    terminate: Signal,
+    interrupt: Signal,
 }
 
 impl Signals {
     fn new() -> io::Result<Self> {
         Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
+            ending: EndingSignals {
+                terminate: signal(SignalKind::terminate())?,
+                interrupt: signal(SignalKind::interrupt())?,
+            },
             hangup: signal(SignalKind::hangup())?,
             user1: signal(SignalKind::user_defined1())?,
         })
     }
 
-    /// Waits for SIGTERM, SIGINT or `stop`. SIGUSR1 opens the access log anew, as
-    /// logrotate wants it; SIGHUP does so, too, and asks for a `reload`.
-    async fn until_stop(&mut self, edge: &Live, reload: &Notify, stop: &CancellationToken) {
+    /// Waits for a signal that ends the process, or `stop`; true if it was a signal.
+    /// SIGUSR1 opens the access log anew, as logrotate wants it; SIGHUP does so, too, and
+    /// asks for a `reload`.
+    async fn until_stop(&mut self, edge: &Live, reload: &Notify, stop: &CancellationToken) -> bool {
         loop {
             tokio::select! {
-                _ = self.terminate.recv() => return,
-                _ = self.interrupt.recv() => return,
-                () = stop.cancelled() => return,
+                () = self.ending.next() => return true,
+                () = stop.cancelled() => return false,
                 _ = self.user1.recv() => edge.telemetry.reopen(),
                 _ = self.hangup.recv() => {
                     edge.telemetry.reopen();
@@ -204,8 +218,10 @@ impl Signals {
             }
         }
     }
+}
 
-    async fn another(&mut self) {
+impl EndingSignals {
+    async fn next(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use rustix::process::Signal;
+use rustix::process::{Signal, kill_process};
 
 use super::support::client::{Alpn, Client};
 use super::support::origin::{Origin, ok};
@@ -76,6 +76,43 @@ async fn the_second_signal_ends_at_once() {
     seawall.terminate();
     // The drain would take 30 s, longer than any test waits.
     within("the end of the program", seawall.exit()).await;
+    drop(held);
+}
+
+#[tokio::test]
+async fn the_first_signal_after_a_drain_was_asked_for_cuts_nothing() {
+    let mut origin = Origin::start().await;
+    for is_upgrade in [false, true] {
+        let mut seawall = Seawall::start(&site(&origin)).await;
+        let mut client = RawClient::connect(seawall.http).await;
+        client.send(GET).await;
+        let arrival = origin.next().await;
+        let draining = seawall.pid();
+        let output = if is_upgrade { seawall.upgrade().await } else { seawall.ask("drain", &[]).await };
+        assert!(output.status.success(), "{}", words(&output));
+        kill_process(draining, Signal::TERM).unwrap();
+        let said = "another signal ends it at once";
+        eventually("the signal is heard", || seawall.diagnostics().contains(said).then_some(())).await;
+        arrival.answer(ok("", "whole")).await;
+        let res = client.response().await;
+        assert_eq!((res.status(), res.content.as_slice()), (200, b"whole".as_slice()));
+        assert_eq!(seawall.exit().await.code(), Some(0));
+    }
+}
+
+#[tokio::test]
+async fn the_second_signal_after_a_drain_was_asked_for_ends_at_once() {
+    let mut origin = Origin::start().await;
+    let mut seawall = Seawall::start(&site(&origin)).await;
+    let mut client = RawClient::connect(seawall.http).await;
+    client.send(GET).await;
+    let held = origin.next().await;
+    assert!(seawall.ask("drain", &[]).await.status.success());
+    seawall.terminate();
+    let said = "another signal ends it at once";
+    eventually("the signal is heard", || seawall.diagnostics().contains(said).then_some(())).await;
+    seawall.terminate();
+    assert_eq!(seawall.exit().await.code(), Some(1));
     drop(held);
 }
 
