@@ -25,6 +25,9 @@ use crate::telemetry::diagnostics;
 /// How long the end waits for who is answered on the admin socket.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(1);
 
+/// How long it waits for what still blocks on the disk then.
+const BLOCKED_AT_MOST: Duration = Duration::from_secs(2);
+
 /// How an edge is run.
 #[derive(Debug, Default)]
 pub(super) struct Way {
@@ -51,7 +54,7 @@ pub(super) fn run(
     // For libraries that ask the process; ours are told.
     let _ = (*provider()).clone().install_default();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
+    let outcome = runtime.block_on(async {
         let mut signals = Signals::new()?;
         let mut inherited = match &way.predecessor {
             Some(predecessor) => predecessor.take()?,
@@ -59,7 +62,13 @@ pub(super) fn run(
         };
         let mut endpoints = Endpoints::bind(&loaded.config.admin, &mut inherited)?;
         let file = loaded.source.clone().filter(|_| way.is_watched);
-        let edge = Edge::start_over(loaded, &mut inherited).await?;
+        let edge = tokio::select! {
+            edge = Edge::start_over(loaded, &mut inherited) => edge?,
+            () = signals.ending.next() => {
+                tracing::info!("ended by a signal before it served");
+                return Ok(());
+            }
+        };
         drop(inherited);
         let stop = CancellationToken::new();
         let reload = reload::start(edge.live(), file);
@@ -76,7 +85,10 @@ pub(super) fn run(
         tracing::info!("draining");
         end(edge, &answering, &mut signals.ending, is_by_signal).await;
         Ok(())
-    })
+    });
+    // A disk that hangs holds no end up.
+    runtime.shutdown_timeout(BLOCKED_AT_MOST);
+    outcome
 }
 
 /// Where the process is looked into.

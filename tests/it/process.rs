@@ -6,8 +6,9 @@ use rustix::process::{Signal, kill_process};
 
 use super::support::client::{Alpn, Client};
 use super::support::origin::{Origin, ok};
-use super::support::process::{Seawall, words};
+use super::support::process::{Place, Seawall, words};
 use super::support::raw::RawClient;
+use super::support::slow_file::SlowFile;
 use super::support::{eventually, within};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: site.test\r\n\r\n";
@@ -114,6 +115,22 @@ async fn the_second_signal_after_a_drain_was_asked_for_ends_at_once() {
     seawall.terminate();
     assert_eq!(seawall.exit().await.code(), Some(1));
     drop(held);
+}
+
+#[tokio::test]
+async fn a_signal_during_the_start_ends_it() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let place = Place::new();
+        let slow = SlowFile::of_site("site.test", &place.path().join("state"));
+        place.configure("[site.\"site.test\"]\norigins = [\"127.0.0.1:9\"]\ntls = \"internal\"\n");
+        let mut seawall = place.begin();
+        let waits = slow.is_read().await;
+        seawall.signal(signal);
+        assert_eq!(seawall.exit().await.code(), Some(0));
+        let said = seawall.diagnostics();
+        assert!(said.contains("ended by a signal before it served"), "{said}");
+        drop(waits);
+    }
 }
 
 #[tokio::test]

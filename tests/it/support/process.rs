@@ -125,11 +125,16 @@ impl Place {
 
     /// Runs the program with what is there and waits until it listens.
     pub(crate) async fn run(self) -> Seawall {
-        let (http, https) = (self.http, self.https);
-        let (process, successors) = (self.spawn(), Vec::new());
-        let mut seawall = Seawall { process, successors, place: self, http, https };
+        let mut seawall = self.begin();
         seawall.listens().await;
         seawall
+    }
+
+    /// Runs the program with what is there, and waits for nothing.
+    pub(crate) fn begin(self) -> Seawall {
+        let (http, https) = (self.http, self.https);
+        let (process, successors) = (self.spawn(), Vec::new());
+        Seawall { process, successors, place: self, http, https }
     }
 
     /// Its config file.
