@@ -194,12 +194,14 @@ struct Signals {
     ending: EndingSignals,
     hangup: Signal,
     user1: Signal,
+    user2: Signal,
 }
 
-/// Those that end it: SIGTERM and SIGINT.
+/// Those that end it: SIGTERM, SIGINT, and SIGQUIT, by which nginx stops gracefully.
 struct EndingSignals {
     terminate: Signal,
     interrupt: Signal,
+    quit: Signal,
 }
 
 impl Signals {
@@ -208,9 +210,11 @@ impl Signals {
             ending: EndingSignals {
                 terminate: signal(SignalKind::terminate())?,
                 interrupt: signal(SignalKind::interrupt())?,
+                quit: signal(SignalKind::quit())?,
             },
             hangup: signal(SignalKind::hangup())?,
             user1: signal(SignalKind::user_defined1())?,
+            user2: signal(SignalKind::user_defined2())?,
         })
     }
 
@@ -227,6 +231,10 @@ impl Signals {
                     edge.telemetry.reopen();
                     reload.notify_one();
                 }
+                // With nginx it is for an upgrade, with HAProxy for a reload.
+                _ = self.user2.recv() => tracing::warn!(
+                    "SIGUSR2 does nothing: use `seawall upgrade` for another process, or `seawall reload`"
+                ),
             }
         }
     }
@@ -237,6 +245,7 @@ impl EndingSignals {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
+            _ = self.quit.recv() => {}
         }
     }
 }

@@ -134,6 +134,24 @@ async fn a_signal_during_the_start_ends_it() {
 }
 
 #[tokio::test]
+async fn signals_that_end_other_programs_gracefully_do_so_or_nothing() {
+    let mut origin = Origin::start().await;
+    let mut seawall = Seawall::start(&site(&origin)).await;
+    let mut client = RawClient::connect(seawall.http).await;
+    client.send(GET).await;
+    let arrival = origin.next().await;
+    seawall.signal(Signal::USR2);
+    eventually("the signal is heard", || seawall.diagnostics().contains("`seawall upgrade`").then_some(()))
+        .await;
+    seawall.signal(Signal::QUIT);
+    seawall.refuses_connections().await;
+    arrival.answer(ok("", "whole")).await;
+    let res = client.response().await;
+    assert_eq!((res.status(), res.content.as_slice()), (200, b"whole".as_slice()));
+    assert_eq!(seawall.exit().await.code(), Some(0));
+}
+
+#[tokio::test]
 async fn over_http2_too_the_answer_under_way_is_finished() {
     let mut origin = Origin::start().await;
     let address = origin.address;
