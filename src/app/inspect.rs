@@ -1,5 +1,6 @@
 //! What the admin socket tells about a running edge, and has it do.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use super::succession::UpgradeError;
 use super::upgrade::Upgrade;
 use crate::balance::{Duty, ServerState};
 use crate::base::story;
+use crate::certs::CertificateStatus;
 use crate::config::Changes;
 use crate::control::{
     Assigned, CacheUsage, Inspect, Lifecycle, ReloadRefused, Reloaded, Status, UpgradeRefused, Upgraded,
@@ -39,11 +41,11 @@ const CONFIG_GENERATION: Family =
 
 const CERTIFICATE_NOT_AFTER: Family = Family::gauge(
     "seawall_certificate_not_after_seconds",
-    "When the certificate of a site ends, in seconds since 1970; not there while it is on order.",
+    "When the first certificate of a site ends, in seconds since 1970; not there while it is on order.",
 );
 const CERTIFICATE_FAILING: Family = Family::gauge(
     "seawall_certificate_failing",
-    "1 if the last try to make a new certificate failed, 0 if it did not.",
+    "1 if the last try to make a new certificate of a site failed, 0 if none did.",
 );
 
 /// Looks into an edge, and does to it what it is told.
@@ -155,14 +157,7 @@ impl Inspect for Inspection {
             plain(CACHE_CAPACITY, self.edge.ground.cache.usage().capacity as f64),
             plain(CONFIG_GENERATION, generation.number as f64),
         ];
-        for certificate in generation.certificates.status() {
-            let labels = vec![("site", certificate.site)];
-            let is_failing = f64::from(u8::from(certificate.last_error.is_some()));
-            samples.push(Sample { family: CERTIFICATE_FAILING, labels: labels.clone(), value: is_failing });
-            if let Some(not_after) = certificate.not_after {
-                samples.push(Sample { family: CERTIFICATE_NOT_AFTER, labels, value: not_after as f64 });
-            }
-        }
+        samples.extend(of_certificates(&generation.certificates.status()));
         for pool in &generation.pools {
             let status = pool.snapshot();
             for server in &status.servers {
@@ -182,6 +177,24 @@ impl Inspect for Inspection {
     }
 }
 
+/// One sample of each family for a site, however many certificates it has: two of the
+/// same labels would have Prometheus drop one.
+fn of_certificates(certificates: &[CertificateStatus]) -> Vec<Sample> {
+    let mut sites = BTreeMap::<&str, (bool, Option<u64>)>::new();
+    for certificate in certificates {
+        let (is_failing, first_end) = sites.entry(&certificate.site).or_default();
+        *is_failing |= certificate.last_error.is_some();
+        *first_end = first_end.iter().copied().chain(certificate.not_after).min();
+    }
+    let mut samples = Vec::new();
+    for (site, (is_failing, first_end)) in sites {
+        let sample = |family, value| Sample { family, labels: vec![("site", site.to_owned())], value };
+        samples.push(sample(CERTIFICATE_FAILING, f64::from(u8::from(is_failing))));
+        samples.extend(first_end.map(|first_end| sample(CERTIFICATE_NOT_AFTER, first_end as f64)));
+    }
+    samples
+}
+
 /// True if a server gets requests like the others, or will with the next one.
 fn is_up(state: ServerState) -> bool {
     matches!(state, ServerState::Up | ServerState::Probation)
@@ -190,4 +203,42 @@ fn is_up(state: ServerState) -> bool {
 /// The path as it is for somebody in another directory.
 fn whole_path(path: &Path) -> String {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::certs::IssuerKind;
+
+    #[test]
+    fn a_site_with_several_certificates_has_one_series() {
+        let certificate = |site: &str, not_after, error: Option<&str>| CertificateStatus {
+            site: site.to_owned(),
+            names: Vec::new(),
+            issuer: IssuerKind::Files,
+            authority: None,
+            key: None,
+            not_after,
+            next_renewal: None,
+            why_then: None,
+            last_error: error.map(str::to_owned),
+            what_to_do: None,
+            warnings: Vec::new(),
+        };
+        let samples = of_certificates(&[
+            certificate("b.test", Some(20), None),
+            certificate("b.test", Some(10), Some("no key")),
+            certificate("b.test", Some(30), None),
+            certificate("a.test", None, None),
+        ]);
+        let told: Vec<_> = samples.iter().map(|it| (it.family, it.labels[0].1.as_str(), it.value)).collect();
+        assert_eq!(
+            told,
+            [
+                (CERTIFICATE_FAILING, "a.test", 0.0),
+                (CERTIFICATE_FAILING, "b.test", 1.0),
+                (CERTIFICATE_NOT_AFTER, "b.test", 10.0)
+            ]
+        );
+    }
 }
