@@ -178,6 +178,10 @@ impl Upkeep {
             tokio::time::sleep(self.look_every).await;
             let marks = pair.marks().await;
             if taken == Some(marks) {
+                // Those that were refused are gone, and what is served is there again.
+                if refused.take().is_some() {
+                    certificate.standing().recovered();
+                }
                 continue;
             }
             match certificate.issuer.issue(&certificate.wanted, None, self.clock.wall()).await {

@@ -146,6 +146,11 @@ impl Standing {
         self.last_error = Some(Arc::new(error));
     }
 
+    /// What failed is over, and the certificate in use is as good as ever.
+    pub(super) fn recovered(&mut self) {
+        (self.earliest, self.last_error) = (None, None);
+    }
+
     /// Counts a failure; says which one in a row it is.
     pub(super) fn count_failure(&mut self) -> u32 {
         self.failures = self.failures.saturating_add(1);

@@ -113,6 +113,19 @@ fn put(pair: &FilePair, name: &str, key: Option<&str>) {
     }
 }
 
+/// Links that keep the files as they are.
+fn save(pair: &FilePair) {
+    for path in [&pair.chain, &pair.key] {
+        std::fs::hard_link(path, path.with_extension("saved")).unwrap();
+    }
+}
+
+fn restore(pair: &FilePair) {
+    for path in [&pair.chain, &pair.key] {
+        std::fs::rename(path.with_extension("saved"), path).unwrap();
+    }
+}
+
 #[tokio::test]
 async fn new_files_are_taken_and_bad_ones_leave_the_old_certificate() {
     let directory = tempfile::tempdir().unwrap();
@@ -158,9 +171,15 @@ async fn new_files_are_taken_and_bad_ones_leave_the_old_certificate() {
     put(&pair, "a.test", None);
     until("the new certificate", &|| served() != first).await;
     let second = served();
+    save(&pair);
     put(&pair, "a.test", Some("no key"));
     until("a complaint", &|| certificate.status(told).last_error.is_some()).await;
     assert_eq!((served() == second, metrics.certificate_failures.value()), (true, 1));
+    restore(&pair);
+    until("all to be well again", &|| certificate.status(told).last_error.is_none()).await;
+    assert_eq!((served() == second, metrics.certificate_failures.value()), (true, 1));
+    put(&pair, "a.test", Some("no key"));
+    until("another complaint", &|| metrics.certificate_failures.value() == 2).await;
     put(&pair, "a.test", None);
     until("the next certificate", &|| served() != second).await;
     assert_eq!((certificate.status(told).last_error, certificate.status(told).next_renewal), (None, None));
