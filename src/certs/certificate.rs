@@ -83,6 +83,12 @@ impl Certificate {
         names.iter().all(|name| self.covers(name))
     }
 
+    /// What it is worth to clients that ask for `names`: most if it is for all of them,
+    /// and then the more the longer it lasts.
+    pub(super) fn worth(&self, names: &[String]) -> (bool, SystemTime) {
+        (self.is_for_all(names), self.validity.not_after)
+    }
+
     /// True if it is made for some of `names`.
     pub(super) fn is_for_some(&self, names: &[String]) -> bool {
         names.iter().any(|name| self.covers(name))

@@ -107,9 +107,7 @@ impl Issuer {
                     continue;
                 }
             };
-            let worth = |certificate: &Certificate| {
-                (certificate.is_for_all(&wanted.names), certificate.validity.not_after)
-            };
+            let worth = |certificate: &Certificate| certificate.worth(&wanted.names);
             if longest.as_ref().is_none_or(|other| worth(&certificate) > worth(&other.certificate)) {
                 longest = Some(Held { certificate, server });
             }

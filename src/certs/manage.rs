@@ -29,6 +29,8 @@ pub(super) struct SiteCertificate {
     issuer: Issuer,
     place: Place,
     standing: Mutex<Standing>,
+    /// What is served; `None` stands for a placeholder.
+    held: Mutex<Option<Held>>,
     /// Told when the standing was changed from outside.
     changed: Notify,
     /// The files it was loaded from, as they were before.
@@ -62,7 +64,18 @@ impl SiteCertificate {
         if held.is_some_and(|held| !held.certificate.is_for_all(&wanted.names)) {
             standing.lacks_name();
         }
-        Self { wanted, issuer, place, standing: Mutex::new(standing), changed: Notify::new(), loaded_from }
+        let (standing, held) = (Mutex::new(standing), Mutex::new(held.cloned()));
+        Self { wanted, issuer, place, standing, held, changed: Notify::new(), loaded_from }
+    }
+
+    /// The certificate is not in storage for the site: another one is made at once.
+    pub(super) fn is_not_stored(&self) {
+        self.standing().is_not_stored();
+    }
+
+    /// The certificate that is served, if it is no placeholder.
+    pub(super) fn held(&self) -> Option<Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Goes on where `before` is, of the certificates before a reload that are ordered
@@ -149,6 +162,7 @@ impl Reason {
             Self::Suggested => "the authority suggests it",
             Self::NotYet => "the one in use is not valid yet",
             Self::Names => "the one in use lacks a name",
+            Self::Unstored => "the one in use is not in storage for the site",
             Self::Asked => "it was asked for",
         }
     }
@@ -276,6 +290,7 @@ impl Upkeep {
     /// Serves what was `issued` just now from the next handshake on.
     pub(super) fn install(&self, certificate: &SiteCertificate, issued: &Held) {
         self.serve(certificate, issued);
+        *certificate.held.lock().unwrap_or_else(PoisonError::into_inner) = Some(issued.clone());
         // However short its lifetime, an issuer is never asked without a pause.
         let (now, pause) = (self.clock.now(), self.backoff.first);
         certificate.standing().renewed(issued.current(), now, pause, random_unit());

@@ -75,6 +75,8 @@ pub(super) enum Reason {
     NotYet,
     /// The one in use lacks a name.
     Names,
+    /// The one in use is not in storage for the site: a restart would lose it.
+    Unstored,
     /// Somebody asked for it.
     Asked,
 }
@@ -134,7 +136,10 @@ impl Standing {
     /// Goes on where `before` is, of the same names ordered alike, if that is of the same
     /// certificate.
     pub(super) fn follow(&mut self, before: &Self) {
-        let in_use = |standing: &Self| Some(standing.current.as_ref()?.source.as_ref()?.leaf.clone());
+        let in_use = |standing: &Self| {
+            let Current { validity, source, .. } = standing.current.as_ref()?;
+            Some((*validity, source.as_ref().map(|source| source.leaf.clone())))
+        };
         if in_use(self) == in_use(before) {
             self.clone_from(before);
         }
@@ -165,8 +170,9 @@ impl Standing {
         self.ask_at = now.checked_add(wait);
         let Some(not_after) = self.current.as_ref().map(|current| current.validity.not_after) else { return };
         // What is wanted at once is not put off again.
-        let is_asked_for =
-            self.plan.is_some_and(|(_, reason)| matches!(reason, Reason::Asked | Reason::Names));
+        let is_asked_for = self
+            .plan
+            .is_some_and(|(_, reason)| matches!(reason, Reason::Asked | Reason::Names | Reason::Unstored));
         if self.suggested != Some(window) && window.end > window.start && !is_asked_for {
             self.suggested = Some(window);
             let due = window.pick(chance).min(not_after);
@@ -183,6 +189,13 @@ impl Standing {
     /// The certificate in use lacks a name of the site.
     pub(super) fn lacks_name(&mut self) {
         self.plan = self.plan.map(|_| (None, Reason::Names));
+    }
+
+    /// The certificate in use is not in storage for the site.
+    pub(super) fn is_not_stored(&mut self) {
+        let is_wanted_already = |reason| matches!(reason, Reason::Asked | Reason::Names);
+        let planned = self.plan.filter(|(_, reason)| is_wanted_already(*reason));
+        self.plan = planned.or(self.plan.map(|_| (None, Reason::Unstored)));
     }
 
     /// Somebody wants a new certificate now; says whether one can be made.

@@ -84,10 +84,19 @@ impl Certificates {
     ) -> Result<Arc<Self>, CertError> {
         // Before the roots are read: what comes after is seen as new.
         let terms = Terms::of(config);
-        let before = before.filter(|before| before.terms == terms);
+        let alike = before.filter(|before| before.terms == terms);
+        let served_before = before.map(|before| before.served(&terms)).unwrap_or_default();
         let resolver = Arc::new(Resolver::default());
-        let mut sources =
-            Sources { config, before, shared, transport: None, clock, authority: None, acme: None };
+        let mut sources = Sources {
+            config,
+            served_before,
+            alike,
+            shared,
+            transport: None,
+            clock,
+            authority: None,
+            acme: None,
+        };
 
         let mut names = ServerNames::default();
         let (mut first, mut kept) = (Vec::new(), Vec::new());
@@ -129,6 +138,18 @@ impl Certificates {
     }
 }
 
+impl Certificates {
+    /// What the sites are served with, by the servers that `terms` have.
+    fn served(&self, terms: &Terms) -> Vec<Held> {
+        let held = self.sites.iter().filter_map(|site| site.held());
+        held.map(|Held { certificate, server }| {
+            let server = server.and_then(|server| terms.server(self.terms.directory(server)?));
+            Held { certificate, server }
+        })
+        .collect()
+    }
+}
+
 /// Keeps `sites` up until the end.
 fn begin(
     upkeep: &Arc<Upkeep>,
@@ -151,8 +172,10 @@ fn begin(
 /// Where certificates come from; each is set up once, if a site needs it.
 struct Sources<'a> {
     config: &'a Config,
-    /// What was ordered alike before a reload.
-    before: Option<&'a Certificates>,
+    /// What is served until a reload.
+    served_before: Vec<Held>,
+    /// What is in force until then, if it is ordered alike.
+    alike: Option<&'a Certificates>,
     shared: Shared,
     transport: Option<Arc<Transport>>,
     clock: Arc<dyn Clock>,
@@ -201,6 +224,9 @@ impl Sources<'_> {
             Issuer::Internal(_) | Issuer::Acme(_) => None,
         };
         let held = self.held(&wanted, &issuer).await?;
+        let served_before = self.served_before(&wanted, &issuer, held.as_ref());
+        let is_stored = served_before.is_none();
+        let held = served_before.or(held);
         let now = self.clock.wall();
         let served = match &held {
             Some(held) => Served::Own(Arc::clone(&held.certificate.certified)),
@@ -210,9 +236,32 @@ impl Sources<'_> {
             }
         };
         let certificate = SiteCertificate::new(wanted, issuer, place, held.as_ref(), marks, self.clock.now());
-        let mut before = self.before.iter().flat_map(|before| &before.sites);
-        before.any(|before| certificate.follow(before));
+        let mut alike = self.alike.iter().flat_map(|alike| &alike.sites);
+        alike.any(|before| certificate.follow(before));
+        if !is_stored {
+            certificate.is_not_stored();
+        }
         Ok((served, certificate))
+    }
+
+    /// What is served until a reload, for this site or another one, and is for the names,
+    /// where storage has nothing, or what is over or lacks one of them: nobody loses a
+    /// good certificate because another one is to be ordered.
+    fn served_before(&self, wanted: &Wanted, issuer: &Issuer, held: Option<&Held>) -> Option<Held> {
+        let now = self.clock.wall();
+        let is_good = |held: &Held| held.certificate.check(&wanted.names, now).is_ok();
+        if !matches!(issuer, Issuer::Acme(_)) || held.is_some_and(is_good) {
+            return None;
+        }
+        let may_serve = |other: &Held| match held {
+            Some(_) => is_good(other),
+            None => other.certificate.is_for_some(&wanted.names),
+        };
+        let served = self.served_before.iter().filter(|other| may_serve(other));
+        let best = served.max_by_key(|other| other.certificate.worth(&wanted.names))?;
+        let site = &*wanted.site;
+        tracing::info!(site, "a certificate from before the reload is served until there is another");
+        Some(best.clone())
     }
 
     /// The certificate that is there, or made at once; `None` for one that is
@@ -265,7 +314,7 @@ impl Sources<'_> {
         let storage = (storage, &self.shared.begun_on_demand);
         let (on_demand, worker) =
             OnDemand::new(config, settings, (&acme, &transport), storage, upkeep, tasks);
-        if let Some(before) = self.before.and_then(|before| before.on_demand.as_ref()) {
+        if let Some(before) = self.alike.and_then(|alike| alike.on_demand.as_ref()) {
             on_demand.follow(before);
         }
         tasks.0.spawn_until_stopped(worker.run());
@@ -425,6 +474,64 @@ mod tests {
         FileStorage::open(state.path()).unwrap().store(&item, pem.into()).await.unwrap();
         let config = Config { sites: vec![Arc::new(other)], ..config };
         assert_eq!(self::status(&config, now()).await[0].not_after, None, "made for none of the names");
+    }
+
+    fn pem(names: &[&str]) -> Vec<u8> {
+        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+        let made = rcgen::generate_simple_self_signed(names).unwrap();
+        (made.cert.pem() + &made.signing_key.serialize_pem()).into()
+    }
+
+    /// Whatever storage has for the sites as they are then.
+    #[tokio::test]
+    async fn what_was_served_before_a_reload_is_served_until_there_is_another() {
+        const OTHER_DIRECTORY: &str = "https://127.0.0.1:9/other";
+        for case in ["swapped", "split", "other directory", "from files", "lost", "broken", "lacks a name"] {
+            let state = tempfile::tempdir().unwrap();
+            let pattern = config(state.path(), &[("a.test", SiteTls::Acme)]);
+            let with_tls = |tls: &SiteTls, name: &str, aliases: &[&str]| {
+                let aliases = aliases.iter().map(|alias| (*alias).into()).collect();
+                let site = Site::clone(&pattern.sites[0]);
+                Arc::new(Site { name: name.into(), aliases, tls: tls.clone(), ..site })
+            };
+            let site = |name: &str, aliases: &[&str]| with_tls(&SiteTls::Acme, name, aliases);
+            let storage = FileStorage::open(state.path()).unwrap();
+            let item = Item::acme_certificate(&pattern.acme.directories[0], "a.test");
+            let both = pem(&["a.test", "www.a.test"]);
+            let mut config = Config { sites: vec![site("a.test", &["www.a.test"])], ..pattern.clone() };
+            if case == "from files" {
+                let file = state.path().join("own.pem");
+                fs::write(&file, both).unwrap();
+                let files = SiteTls::Files(vec![PemPair { cert: file.clone(), key: file }]);
+                config.sites = vec![with_tls(&files, "a.test", &["www.a.test"])];
+            } else {
+                storage.store(&item, both).await.unwrap();
+            }
+            let (clock, tasks) = (Arc::new(ManualClock::at(now())), Tasks::new());
+            let before = start(&config, now(), &tasks).await.unwrap();
+
+            config.sites = vec![site("a.test", &["www.a.test"])];
+            match case {
+                "swapped" => config.sites = vec![site("www.a.test", &["a.test"])],
+                "split" => config.sites = vec![site("a.test", &[]), site("www.a.test", &[])],
+                "other directory" => config.acme.directories = vec![OTHER_DIRECTORY.into()],
+                "lost" => storage.remove(&item).await.unwrap(),
+                "broken" => storage.store(&item, b"none".to_vec()).await.unwrap(),
+                "lacks a name" => storage.store(&item, pem(&["a.test"])).await.unwrap(),
+                _ => {}
+            }
+            let after = before.follow(&config, clock, &tasks, Arc::default()).await.unwrap();
+            let told = after.status().pop().unwrap();
+            // A restart would lose it.
+            assert_eq!(told.why_then, Some("the one in use is not in storage for the site"), "{case}");
+            assert_eq!(told.next_renewal, Some(unix_seconds(now())), "{case}");
+            for name in ["a.test", "www.a.test"] {
+                let [first, second] = [&before, &after].map(|certificates| {
+                    certificates.resolver.certificate(Some(name), None).unwrap().cert[0].clone()
+                });
+                assert_eq!(first, second, "{case}: {name}");
+            }
+        }
     }
 
     #[tokio::test]

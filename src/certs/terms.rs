@@ -19,6 +19,16 @@ impl Terms {
         let roots = config.acme.ca.as_deref().and_then(FileMark::of);
         Self { acme: config.acme.clone(), email: config.email.clone(), roots }
     }
+
+    /// The directory of an ACME server.
+    pub(super) fn directory(&self, server: usize) -> Option<&str> {
+        self.acme.directories.get(server).map(String::as_str)
+    }
+
+    /// The ACME server of a directory, if it is asked.
+    pub(super) fn server(&self, directory: &str) -> Option<usize> {
+        self.acme.directories.iter().position(|other| other == directory)
+    }
 }
 
 #[cfg(test)]

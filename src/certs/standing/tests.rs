@@ -102,6 +102,27 @@ fn what_is_planned_for_the_same_certificate_goes_on() {
     following.follow(&before);
     assert!(following.last_error().is_none());
     assert_eq!(following.next(start()), Some((Duration::ZERO, Step::Ask)));
+    // It is of another site, and of no ACME server.
+    let mut following = Standing::new(Some(Current { source: None, ..current() }), true, *START, 0.0);
+    following.follow(&before);
+    assert!(following.current().is_some());
+}
+
+#[test]
+fn what_is_not_stored_is_made_anew_at_once_but_for_the_pause_after_a_failure() {
+    let mut before = Standing::new(Some(current()), true, *START, 0.0);
+    before.failed(CertError::OrderDeadline, *START, HOUR);
+    let mut following = Standing::new(Some(current()), true, *START, 0.0);
+    following.is_not_stored();
+    assert_eq!(following.next_renewal(start()), Some((now(), Reason::Unstored)));
+    following.follow(&before);
+    following.is_not_stored();
+    assert_eq!(following.next_renewal(start()), Some((now() + HOUR, Reason::Unstored)));
+    following.suggested(window(70 * DAY, 72 * DAY), *START, DAY, 0.5);
+    assert_eq!(following.next_renewal(start()), Some((now() + HOUR, Reason::Unstored)));
+    assert!(following.renew_now());
+    following.is_not_stored();
+    assert_eq!(following.next_renewal(start()), Some((now(), Reason::Asked)));
 }
 
 #[test]
