@@ -128,7 +128,7 @@ mod tests {
     }
 
     fn storage(root: &std::path::Path) -> Arc<dyn CertStorage> {
-        Arc::new(FileStorage::open(root).unwrap())
+        Arc::new(FileStorage::open(root, now()).unwrap())
     }
 
     #[tokio::test]

@@ -114,13 +114,14 @@ mod tests {
 
     use super::*;
     use crate::certs::storage::FileStorage;
+    use crate::certs::testing::now;
 
     #[tokio::test]
     async fn what_cannot_be_written_is_kept_and_written_later() {
         let state = tempfile::tempdir().unwrap();
         // A file where a directory has to be: not even root writes under it.
         fs::write(state.path().join("acme"), b"").unwrap();
-        let storage = Remembering::new(Arc::new(FileStorage::open(state.path()).unwrap()));
+        let storage = Remembering::new(Arc::new(FileStorage::open(state.path(), now()).unwrap()));
         let item = Item::account("https://ca.test/dir");
         storage.store(&item, b"old".to_vec()).await.unwrap();
         storage.store(&item, b"new".to_vec()).await.unwrap();
@@ -131,7 +132,7 @@ mod tests {
         fs::remove_file(state.path().join("acme")).unwrap();
         storage.write_all().await;
         assert_eq!(storage.unwritten().len(), 0);
-        let below = FileStorage::open(state.path()).unwrap();
+        let below = FileStorage::open(state.path(), now()).unwrap();
         assert_eq!(below.load(&item).await.unwrap().as_deref(), Some(&b"new"[..]));
         storage.remove(&item).await.unwrap();
         assert_eq!(storage.load(&item).await.unwrap(), None);

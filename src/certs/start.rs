@@ -65,7 +65,7 @@ impl Certificates {
         metrics: Arc<Metrics>,
         backoff: Backoff,
     ) -> Result<Arc<Self>, CertError> {
-        let storage: Arc<dyn CertStorage> = Arc::new(FileStorage::open(&config.state_dir)?);
+        let storage: Arc<dyn CertStorage> = Arc::new(FileStorage::open(&config.state_dir, clock.wall())?);
         let remembering = Arc::new(Remembering::new(Arc::clone(&storage)));
         let challenges = Arc::new(Challenges::new(Arc::clone(&clock), tasks));
         let (experience, begun_on_demand) = (Arc::default(), Arc::default());
@@ -459,7 +459,7 @@ mod tests {
         let made = rcgen::generate_simple_self_signed(["a.test".to_owned()]).unwrap();
         let pem = made.cert.pem() + &made.signing_key.serialize_pem();
         let item = Item::acme_certificate(&before.acme.directories[0], "a.test");
-        FileStorage::open(state.path()).unwrap().store(&item, pem.into()).await.unwrap();
+        FileStorage::open(state.path(), now()).unwrap().store(&item, pem.into()).await.unwrap();
         let site = Site { aliases: vec!["www.a.test".into()], ..Site::clone(&before.sites[0]) };
         let config = Config { sites: vec![Arc::new(site)], ..before };
         let status = status(&config, now()).await.remove(0);
@@ -471,7 +471,7 @@ mod tests {
         let other = Site { aliases: vec!["a.b.test".into()], ..other };
         let item = Item::acme_certificate(&config.acme.directories[0], "b.test");
         let pem = made.cert.pem() + &made.signing_key.serialize_pem();
-        FileStorage::open(state.path()).unwrap().store(&item, pem.into()).await.unwrap();
+        FileStorage::open(state.path(), now()).unwrap().store(&item, pem.into()).await.unwrap();
         let config = Config { sites: vec![Arc::new(other)], ..config };
         assert_eq!(self::status(&config, now()).await[0].not_after, None, "made for none of the names");
     }
@@ -495,7 +495,7 @@ mod tests {
                 Arc::new(Site { name: name.into(), aliases, tls: tls.clone(), ..site })
             };
             let site = |name: &str, aliases: &[&str]| with_tls(&SiteTls::Acme, name, aliases);
-            let storage = FileStorage::open(state.path()).unwrap();
+            let storage = FileStorage::open(state.path(), now()).unwrap();
             let item = Item::acme_certificate(&pattern.acme.directories[0], "a.test");
             let both = pem(&["a.test", "www.a.test"]);
             let mut config = Config { sites: vec![site("a.test", &["www.a.test"])], ..pattern.clone() };

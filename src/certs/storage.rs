@@ -6,7 +6,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use futures_util::future::BoxFuture;
@@ -18,6 +18,9 @@ const DIRECTORY_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
 const TEMPORARY: &str = "tmp";
 const LOCK: &str = "lock";
+
+/// Nothing is being written for longer.
+const WRITTEN_WITHIN: Duration = Duration::from_secs(300);
 
 /// How often a lock that somebody has is asked for.
 const LOCK_AGAIN: Duration = Duration::from_millis(500);
@@ -123,16 +126,17 @@ pub struct FileStorage {
 
 impl FileStorage {
     /// Works in `root`, which is made (0700) with the first item. What a crash
-    /// left half written is removed.
+    /// left half written is removed, by `now` after some minutes: another process may
+    /// be writing, as the one that is taken over from.
     ///
     /// # Errors
     /// If others may write to `root`: they could put other keys into it.
-    pub fn open(root: &Path) -> Result<Self, CertError> {
+    pub fn open(root: &Path, now: SystemTime) -> Result<Self, CertError> {
         if fs::metadata(root).is_ok_and(|root| root.permissions().mode() & 0o022 != 0) {
             return Err(CertError::OpenToOthers { path: root.to_owned() });
         }
         for directory in [AUTHORITY, INTERNAL, ACME] {
-            sweep(&root.join(directory), 2);
+            sweep(&root.join(directory), 2, now);
         }
         Ok(Self { root: root.to_owned() })
     }
@@ -232,14 +236,18 @@ fn make_private(root: &Path, directory: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Removes temporary files from `directory` and `depth - 1` levels below it.
-fn sweep(directory: &Path, depth: u32) {
+/// Removes temporary files that nobody writes any more from `directory` and
+/// `depth - 1` levels below it.
+fn sweep(directory: &Path, depth: u32, now: SystemTime) {
     let Ok(entries) = fs::read_dir(directory) else { return };
     for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
         if path.extension().is_some_and(|extension| extension == TEMPORARY) {
-            let _best_effort = fs::remove_file(path);
+            let written = fs::metadata(&path).and_then(|file| file.modified());
+            if written.is_ok_and(|written| written + WRITTEN_WITHIN <= now) {
+                let _best_effort = fs::remove_file(path);
+            }
         } else if depth > 1 && path.is_dir() {
-            sweep(&path, depth - 1);
+            sweep(&path, depth - 1, now);
         }
     }
 }
@@ -247,6 +255,7 @@ fn sweep(directory: &Path, depth: u32) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::certs::testing::now;
 
     fn mode(path: &Path) -> u32 {
         fs::metadata(path).unwrap().permissions().mode() & 0o777
@@ -256,7 +265,7 @@ mod tests {
     async fn what_is_stored_is_private_and_found_again() {
         let state = tempfile::tempdir().unwrap();
         let root = state.path().join("state");
-        let storage = FileStorage::open(&root).unwrap();
+        let storage = FileStorage::open(&root, now()).unwrap();
         let item = Item::acme_certificate("https://ca.test:14000/dir", "*.example.com");
         assert_eq!(storage.load(&item).await.unwrap(), None);
         storage.store(&item, b"old".to_vec()).await.unwrap();
@@ -283,7 +292,7 @@ mod tests {
         fs::set_permissions(state.path(), Permissions::from_mode(0o755)).unwrap();
         let authority = state.path().join("ca");
         DirBuilder::new().mode(0o755).create(&authority).unwrap();
-        FileStorage::open(state.path()).unwrap().store(&Item::authority_key(), vec![1]).await.unwrap();
+        FileStorage::open(state.path(), now()).unwrap().store(&Item::authority_key(), vec![1]).await.unwrap();
         assert_eq!((mode(state.path()), mode(&authority)), (0o755, 0o700));
     }
 
@@ -292,7 +301,7 @@ mod tests {
         let state = tempfile::tempdir().unwrap();
         for (mode, is_taken) in [(0o700, true), (0o755, true), (0o770, false), (0o1777, false)] {
             fs::set_permissions(state.path(), Permissions::from_mode(mode)).unwrap();
-            assert_eq!(FileStorage::open(state.path()).is_ok(), is_taken, "{mode:o}");
+            assert_eq!(FileStorage::open(state.path(), now()).is_ok(), is_taken, "{mode:o}");
         }
     }
 
@@ -300,19 +309,33 @@ mod tests {
     async fn what_a_crash_left_is_swept() {
         let state = tempfile::tempdir().unwrap();
         let item = Item::account("https://ca.test/dir");
-        FileStorage::open(state.path()).unwrap().store(&item, vec![1]).await.unwrap();
+        FileStorage::open(state.path(), now()).unwrap().store(&item, vec![1]).await.unwrap();
         let directory = state.path().join("acme/ca.test+dir");
-        fs::write(directory.join("account.json.0123.tmp"), b"half").unwrap();
-        let storage = FileStorage::open(state.path()).unwrap();
-        assert_eq!(fs::read_dir(&directory).unwrap().count(), 1);
+        let half_written = |name: &str, age: Duration| {
+            fs::write(directory.join(name), b"half").unwrap();
+            File::options()
+                .append(true)
+                .open(directory.join(name))
+                .unwrap()
+                .set_modified(now() - age)
+                .unwrap();
+        };
+        half_written("account.json.0123.tmp", Duration::from_secs(3600));
+        // Another process may be at it.
+        half_written("account.json.4567.tmp", Duration::from_secs(1));
+        let storage = FileStorage::open(state.path(), now()).unwrap();
+        assert!(!directory.join("account.json.0123.tmp").exists());
+        assert!(directory.join("account.json.4567.tmp").exists());
         assert_eq!(storage.load(&item).await.unwrap(), Some(vec![1]));
     }
 
     #[tokio::test]
     async fn one_at_a_time_works_on_an_item() {
         let state = tempfile::tempdir().unwrap();
-        let (one, other) =
-            (FileStorage::open(state.path()).unwrap(), FileStorage::open(state.path()).unwrap());
+        let (one, other) = (
+            FileStorage::open(state.path(), now()).unwrap(),
+            FileStorage::open(state.path(), now()).unwrap(),
+        );
         let item = Item::acme_certificate("https://ca.test/dir", "a.test");
         let lock = one.lock(&item).await.unwrap();
         let soon = |lock| tokio::time::timeout(Duration::from_millis(50), lock);
@@ -326,7 +349,7 @@ mod tests {
     async fn a_place_that_cannot_be_written_is_named() {
         let state = tempfile::tempdir().unwrap();
         fs::write(state.path().join("ca"), b"a file").unwrap();
-        let error = FileStorage::open(state.path())
+        let error = FileStorage::open(state.path(), now())
             .unwrap()
             .store(&Item::authority_key(), vec![1])
             .await
@@ -338,7 +361,7 @@ mod tests {
     #[tokio::test]
     async fn the_longest_name_has_a_file() {
         let state = tempfile::tempdir().unwrap();
-        let storage = FileStorage::open(state.path()).unwrap();
+        let storage = FileStorage::open(state.path(), now()).unwrap();
         let host = |first: &str| format!("{first}{}.test", ["a".repeat(60).as_str(); 4].join("."));
         let items = ["1234", "5678"].map(|first| Item::order("https://ca.test/dir", &host(first)));
         for (item, content) in items.iter().zip([1, 2]) {

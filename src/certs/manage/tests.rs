@@ -43,7 +43,7 @@ async fn a_certificate_that_is_due_is_renewed_while_it_is_served() {
 #[tokio::test]
 async fn a_failure_keeps_the_certificate_and_puts_the_next_try_off() {
     let state = tempfile::tempdir().unwrap();
-    let storage: Arc<dyn CertStorage> = Arc::new(FileStorage::open(state.path()).unwrap());
+    let storage: Arc<dyn CertStorage> = Arc::new(FileStorage::open(state.path(), now()).unwrap());
     let authority = LocalAuthority::open(storage, now()).await.unwrap();
     let clock = Arc::new(ManualClock::at(now()));
     let (resolver, metrics) = (Arc::<Resolver>::default(), Arc::<Metrics>::default());
