@@ -166,7 +166,12 @@ impl Edge {
             live.telemetry.metrics.limit(Limit::DrainTimeout);
             tracing::warn!(left = live.exchanges.running(), "the drain took too long; the rest is cut");
         }
-        live.ground.cache.close().await;
+        let certificates = Arc::clone(&live.generation().certificates);
+        let ((), written) = tokio::join!(live.ground.cache.close(), certificates.write_down());
+        if let Err(error) = written {
+            let error = &error as &dyn std::error::Error;
+            tracing::error!(error, "a certificate was in memory only, and is gone now");
+        }
         live.ground.background.stop();
         live.workers.stop();
         access_log.finish();
@@ -242,6 +247,8 @@ impl Live {
             sockets.let_go();
             return Err(UpgradeError::Draining);
         }
+        // It would serve a self-signed certificate.
+        self.generation().certificates.write_down().await.map_err(UpgradeError::Unwritten)?;
         let mut listening = sockets.handles()?;
         listening.extend(beside);
         let admin_socket = self.generation().config.admin.socket.clone();

@@ -97,6 +97,19 @@ impl Certificates {
         self.terms == Terms::of(config)
     }
 
+    /// Writes what could not be written to the state directory, as far as that is
+    /// possible within a few seconds: this process is about to end. Nothing is written any
+    /// more once all is left to another process.
+    ///
+    /// # Errors
+    /// If a certificate is in memory only: why.
+    pub async fn write_down(&self) -> Result<(), CertError> {
+        if self.end.is_cancelled() {
+            return Ok(());
+        }
+        self.shared.remembering.write_down().await
+    }
+
     /// Leaves all that is to be made anew to another process; what is served stays.
     pub fn leave(&self) {
         self.end.cancel();

@@ -18,6 +18,9 @@ const DIRECTORY_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
 const TEMPORARY: &str = "tmp";
 const LOCK: &str = "lock";
+/// How the names of certificates and of orders end.
+const CERTIFICATE: &str = "pem";
+const ORDER: &str = "order.json";
 
 /// Nothing is being written for longer.
 const WRITTEN_WITHIN: Duration = Duration::from_secs(300);
@@ -65,12 +68,28 @@ impl Item {
 
     /// A site's key and chain from an ACME server.
     pub fn acme_certificate(directory_url: &str, site: &str) -> Self {
-        Self(acme_directory(directory_url).join(format!("{}.pem", file_name(site))))
+        Self(acme_directory(directory_url).join(format!("{}.{CERTIFICATE}", file_name(site))))
     }
 
     /// A site's order at an ACME server that is not through yet, with its key.
     pub fn order(directory_url: &str, site: &str) -> Self {
-        Self(acme_directory(directory_url).join(format!("{}.order.json", file_name(site))))
+        Self(acme_directory(directory_url).join(format!("{}.{ORDER}", file_name(site))))
+    }
+
+    /// The certificate that comes of it, if it is an order.
+    pub(super) fn ordered(&self) -> Option<Self> {
+        let name = self.0.to_str()?.strip_suffix(ORDER)?;
+        Some(Self(format!("{name}{CERTIFICATE}").into()))
+    }
+
+    /// True for a certificate, with its key.
+    pub(super) fn is_certificate(&self) -> bool {
+        self.0.extension().is_some_and(|extension| extension == CERTIFICATE)
+    }
+
+    /// Where it is in every storage.
+    pub(super) fn path(&self) -> &Path {
+        &self.0
     }
 }
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::Listening;
 use super::words::{Line, MOST_SOCKETS, Word};
 use crate::cache::Cache;
+use crate::certs::CertError;
 use crate::control::Upgraded;
 
 /// How long a successor may take until it asks for what it takes over, then until it
@@ -29,6 +30,8 @@ pub(in crate::app) enum UpgradeError {
     NotARun,
     #[error("the edge is draining: it is not taken over from")]
     Draining,
+    #[error("a certificate is in memory only: the new process would not have it")]
+    Unwritten(#[source] CertError),
     #[error("{} cannot be started", program.display())]
     NotStarted {
         program: OsString,

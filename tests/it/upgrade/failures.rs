@@ -1,6 +1,9 @@
 //! What keeps a new process from taking over changes nothing for the running one.
 
+use std::fs;
+
 use super::*;
+use crate::support::acme_server::{AcmeServer, Options};
 use crate::support::process::{command, finished, output};
 
 /// Has a new process try to take over, which must fail and say so.
@@ -75,6 +78,33 @@ async fn what_was_not_started_from_a_config_is_not_taken_over_from() {
     let config = seawall.place.config();
     let alone = finished(&mut command(&["run", "-c", config.to_str().unwrap(), "--take-over"])).await;
     assert!(!alone.status.success() && words(&alone).contains("nothing is there to take over from"));
+}
+
+/// A new process would have nothing but a self-signed one.
+#[tokio::test]
+async fn a_certificate_in_memory_only_keeps_the_process_that_has_it() {
+    let (authority, place) = (AcmeServer::start(Options::default()).await, Place::new());
+    // A directory where the file has to be: not even root writes that.
+    let in_the_way = authority.directory_in(&place.path().join("state")).join("www.example.test.pem");
+    fs::create_dir_all(&in_the_way).unwrap();
+    place.configure(&format!(
+        "[acme]\ndirectory = [\"{}\"]\nca = \"{}\"\n\
+         [site.\"www.example.test\"]\norigins = [\"127.0.0.1:9\"]\nhealth = false\ntls = \"auto\"\n",
+        authority.directory(),
+        authority.root_file().display()
+    ));
+    let mut seawall = place.run().await;
+    seawall.metric_is("seawall_certificates_issued_total", 1).await;
+    refused(&mut seawall, "a certificate is in memory only").await;
+    // Whoever is killed leaves that to the next process.
+    assert!(in_the_way.with_extension("order.json").exists());
+
+    fs::remove_dir(&in_the_way).unwrap();
+    upgraded(&mut seawall).await;
+    let output = seawall.ask("certs", &["--json"]).await;
+    let certificates: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(certificates[0]["not_after"].is_string(), "{certificates}");
+    assert_eq!(authority.orders().len(), 1);
 }
 
 #[tokio::test]

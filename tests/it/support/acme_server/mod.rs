@@ -13,7 +13,7 @@ mod state;
 mod validation;
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::SystemTime;
 
@@ -105,6 +105,12 @@ impl AcmeServer {
     /// The URL of its directory.
     pub(crate) fn directory(&self) -> String {
         format!("{}/directory", self.shared.base)
+    }
+
+    /// Where in a state directory there is what it has to do with.
+    pub(crate) fn directory_in(&self, state: &Path) -> PathBuf {
+        let server = self.shared.base.trim_start_matches("https://");
+        state.join("acme").join(format!("{server}+directory"))
     }
 
     /// The root that has to be trusted to talk to it.
