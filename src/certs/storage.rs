@@ -262,7 +262,8 @@ fn sweep(directory: &Path, depth: u32, now: SystemTime) {
     for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
         if path.extension().is_some_and(|extension| extension == TEMPORARY) {
             let written = fs::metadata(&path).and_then(|file| file.modified());
-            if written.is_ok_and(|written| written + WRITTEN_WITHIN <= now) {
+            let age = written.ok().and_then(|written| now.duration_since(written).ok());
+            if age.is_some_and(|age| age > WRITTEN_WITHIN) {
                 let _best_effort = fs::remove_file(path);
             }
         } else if depth > 1 && path.is_dir() {

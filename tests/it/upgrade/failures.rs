@@ -46,24 +46,24 @@ async fn what_stands_where_the_admin_socket_is_to_be_stays() {
     let config = seawall.place.config();
     let [before, file, another] =
         ["admin.sock", "file", "another.sock"].map(|name| seawall.directory().join(name));
-    std::fs::write(&file, "precious").unwrap();
+    fs::write(&file, "precious").unwrap();
     let _another = std::os::unix::net::UnixListener::bind(&another).unwrap();
-    let text = std::fs::read_to_string(&config).unwrap();
+    let text = fs::read_to_string(&config).unwrap();
     for (socket, why) in [(&file, "is no socket"), (&another, "another seawall runs already")] {
         let [before, socket] = [&before, socket].map(|path| path.display().to_string());
-        std::fs::write(&config, text.replace(&before, &socket)).unwrap();
+        fs::write(&config, text.replace(&before, &socket)).unwrap();
         let output = output(&["upgrade", "--socket", &before]).await;
         assert!(!output.status.success() && words(&output).contains(why), "{}", words(&output));
     }
-    std::fs::write(&config, &text).unwrap();
-    assert_eq!(std::fs::read_to_string(&file).unwrap(), "precious");
+    fs::write(&config, &text).unwrap();
+    assert_eq!(fs::read_to_string(&file).unwrap(), "precious");
     assert_eq!(status(&seawall).await["pid"], seawall.pid().as_raw_nonzero().get());
     upgraded(&mut seawall).await;
 
     // A name that is free is taken, and the one before given up.
     let free = seawall.directory().join("free.sock");
     let [old, new] = [&before, &free].map(|path| path.display().to_string());
-    std::fs::write(&config, text.replace(&old, &new)).unwrap();
+    fs::write(&config, text.replace(&old, &new)).unwrap();
     let output = output(&["upgrade", "--socket", &old]).await;
     assert!(output.status.success(), "{}", words(&output));
     eventually("the old name goes", || (!before.exists()).then_some(())).await;
