@@ -23,7 +23,7 @@ use crate::front::Front;
 use crate::listener::{BindError, ConnectionLimits};
 use crate::telemetry::metrics::Limit;
 use crate::telemetry::{AccessLogWriter, Telemetry, TelemetryError};
-use crate::tls::{ClientAuthError, Tls};
+use crate::tls::{ClientAuthError, Tickets, Tls};
 
 /// An edge does not start, or does not become what another configuration says.
 #[derive(Debug, thiserror::Error)]
@@ -113,7 +113,8 @@ impl Edge {
         let metrics = Arc::clone(&telemetry.metrics);
         let cache = Cache::new(&config.cache, Arc::clone(&clock), &exchanges, Arc::clone(&metrics));
         let limits = Arc::new(ConnectionLimits::new(config));
-        let ground = Ground { clock, metrics, cache, background };
+        let tickets = Tickets::begin(Arc::clone(&clock));
+        let ground = Ground { clock, metrics, cache, tickets, background };
         let (generation, tls) = Generation::prepare(loaded, &ground, None).await?;
         let draining = CancellationToken::new();
         let front = Arc::new(Front::new(
@@ -199,7 +200,7 @@ impl Live {
     pub(super) async fn reload(&self) -> Result<Changes, ReloadError> {
         let mut sockets = self.sockets.lock().await;
         let reloaded = self.reload_on(&mut sockets).await;
-        // It may have begun meanwhile, and found them held.
+        // A drain may have begun meanwhile, and found them held.
         if self.is_draining() {
             sockets.let_go();
         }

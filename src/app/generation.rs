@@ -16,7 +16,7 @@ use crate::exchange::{Handler, Origin};
 use crate::front::Serving;
 use crate::router::Router;
 use crate::telemetry::Metrics;
-use crate::tls::Tls;
+use crate::tls::{Tickets, Tls};
 
 /// A configuration in force.
 pub(super) struct Generation {
@@ -38,6 +38,7 @@ pub(super) struct Ground {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) cache: Arc<Cache>,
+    pub(super) tickets: Option<Arc<Tickets>>,
     /// What a drain does not wait for: checks, renewals, connections to origin
     /// servers.
     pub(super) background: Tasks,
@@ -62,7 +63,7 @@ impl Generation {
             Some(before) => Arc::clone(&before.certificates),
             None => ground.certificates(&config, before).await?,
         };
-        let tls = Tls::new(&config, &certificates, Arc::clone(&ground.clock))?;
+        let tls = Tls::new(&config, &certificates, ground.tickets.as_ref())?;
         let pools = ground.pools(&config, before)?;
         let origins: BTreeMap<Arc<str>, Arc<dyn Origin>> = config
             .pools

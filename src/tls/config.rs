@@ -11,7 +11,7 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{ConfigBuilder, ServerConfig, WantsVerifier};
 
 use super::tickets::Tickets;
-use crate::base::{Clock, MAX_FRAGMENT_SIZE, provider};
+use crate::base::{MAX_FRAGMENT_SIZE, provider};
 use crate::certs::{self, ACME_TLS_ALPN, CertError, Certificates};
 use crate::config::model::ClientAuth;
 use crate::config::{ByHost, Config};
@@ -64,17 +64,17 @@ pub(super) struct Guarded {
 }
 
 impl Tls {
-    /// With these certificates for the sites of `config`. Reads the authorities for
-    /// their clients.
+    /// With these certificates for the sites of `config`, and tickets for those who are let
+    /// in without one. Reads the authorities for their clients.
     ///
     /// # Errors
     /// If such a file cannot be used: without it anybody would be let in, or nobody.
     pub fn new(
         config: &Config,
         certificates: &Arc<Certificates>,
-        clock: Arc<dyn Clock>,
+        tickets: Option<&Arc<Tickets>>,
     ) -> Result<Self, ClientAuthError> {
-        let open = open(certificates, clock);
+        let open = open(certificates, tickets);
         let (mut guarded, mut default) = (ByHost::default(), None);
         for site in &config.sites {
             let guard = match &site.client_auth {
@@ -117,13 +117,12 @@ fn builder() -> ConfigBuilder<ServerConfig, WantsVerifier> {
 
 /// Anybody is let in; sessions are resumed by tickets, whose keys change every
 /// six hours.
-fn open(certs: &Arc<Certificates>, clock: Arc<dyn Clock>) -> Arc<ServerConfig> {
+fn open(certs: &Arc<Certificates>, tickets: Option<&Arc<Tickets>>) -> Arc<ServerConfig> {
     let mut config = server_config(builder().with_no_client_auth(), certs);
     config.alpn_protocols.push(ACME_TLS_ALPN.to_vec());
     config.send_tls13_tickets = TICKETS;
-    match Tickets::new(clock) {
-        Ok(tickets) => config.ticketer = Arc::new(tickets),
-        Err(error) => tracing::warn!(%error, "no session tickets: every handshake will be a full one"),
+    if let Some(tickets) = tickets {
+        config.ticketer = Arc::clone(tickets) as _;
     }
     Arc::new(config)
 }

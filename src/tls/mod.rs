@@ -13,3 +13,4 @@ mod tickets;
 pub use accept::{Accepted, Alpn, HandshakeError, accept};
 pub use config::{ClientAuthError, Tls};
 pub use plaintext::Plaintext;
+pub use tickets::Tickets;

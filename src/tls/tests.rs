@@ -36,6 +36,8 @@ mod plaintext;
 /// An edge whose sites have certificates of the local CA.
 struct Edge {
     tls: Tls,
+    /// The same after a reload.
+    reloaded: Tls,
     metrics: Metrics,
     listener: TcpListener,
     _state: tempfile::TempDir,
@@ -53,8 +55,11 @@ async fn edge_with(sites: &[(&str, SiteTls)], change: impl FnOnce(&mut Config)) 
     change(&mut config);
     let tasks = Tasks::new();
     let certs = Certificates::start(&config, Arc::new(SystemClock), &tasks, Arc::default()).await.unwrap();
+    let tickets = Tickets::begin(Arc::new(SystemClock));
+    let tls = || Tls::new(&config, &certs, tickets.as_ref()).unwrap();
     Edge {
-        tls: Tls::new(&config, &certs, Arc::new(SystemClock)).unwrap(),
+        tls: tls(),
+        reloaded: tls(),
         metrics: Metrics::default(),
         listener: TcpListener::bind("127.0.0.1:0").await.unwrap(),
         _state: state,
@@ -299,6 +304,15 @@ async fn unknown_protocols_and_unasked_challenges_are_refused() {
         let error = refused(&edge, &client("a.test").offering(&[protocol])).await;
         assert!(matches!(error, HandshakeError::Failed(_)), "{error}");
     }
+}
+
+#[tokio::test]
+async fn a_session_goes_on_over_a_reload() {
+    let mut edge = edge(&["a.test"]).await;
+    let client = client("a.test");
+    assert!(!edge.meet(&client).await.2.resumed);
+    std::mem::swap(&mut edge.tls, &mut edge.reloaded);
+    assert!(edge.meet(&client).await.2.resumed);
 }
 
 #[tokio::test]

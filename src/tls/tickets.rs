@@ -14,9 +14,10 @@ use crate::base::Clock;
 /// As often as rustls changes them.
 const EVERY: Duration = Duration::from_secs(6 * 3600);
 
-/// Makes tickets, and takes them until the second change of keys.
+/// Makes tickets, and takes them until the second change of keys. One for the whole
+/// process: sessions go on over a reload.
 #[derive(Debug)]
-pub(super) struct Tickets {
+pub struct Tickets {
     clock: Arc<dyn Clock>,
     keys: RwLock<Keys>,
 }
@@ -29,11 +30,16 @@ struct Keys {
 }
 
 impl Tickets {
-    /// With a first key.
-    ///
-    /// # Errors
-    /// If the system has no random bytes.
-    pub(super) fn new(clock: Arc<dyn Clock>) -> Result<Self, rustls::Error> {
+    /// With a first key; `None`, and a line in the log, if the system has no random bytes.
+    pub fn begin(clock: Arc<dyn Clock>) -> Option<Arc<Self>> {
+        let begun = Self::new(clock);
+        let warn = |error: &rustls::Error| {
+            tracing::warn!(%error, "no session tickets: every handshake will be a full one");
+        };
+        begun.inspect_err(warn).ok().map(Arc::new)
+    }
+
+    fn new(clock: Arc<dyn Clock>) -> Result<Self, rustls::Error> {
         let keys = Keys { current: Ticketer::new()?, previous: None, since: clock.now() };
         Ok(Self { clock, keys: RwLock::new(keys) })
     }

@@ -52,7 +52,7 @@ impl Edge {
         let (tasks, metrics) = (Tasks::new(), Arc::<Metrics>::default());
         let certs = Certificates::start_with_backoff(config, clock, &tasks, Arc::clone(&metrics), SOON).await;
         let certs = certs.unwrap();
-        let tls = Arc::new(Tls::new(config, &certs, Arc::new(SystemClock)).unwrap());
+        let tls = Arc::new(Tls::new(config, &certs, None).unwrap());
         Self { certs, metrics, tls, tasks }
     }
 
@@ -61,7 +61,7 @@ impl Edge {
         let Self { certs, metrics, tasks, .. } = self;
         let certs = certs.follow(config, Arc::new(SystemClock), &tasks, Arc::clone(&metrics)).await;
         let certs = certs.unwrap();
-        let tls = Arc::new(Tls::new(config, &certs, Arc::new(SystemClock)).unwrap());
+        let tls = Arc::new(Tls::new(config, &certs, None).unwrap());
         Self { certs, metrics, tls, tasks }
     }
 

@@ -205,7 +205,7 @@ async fn authorities_that_cannot_be_used_stop_the_start() {
         guard(&mut config, "must.test", &ca, true);
         let tasks = Tasks::new();
         let certs = Certificates::start(&config, Arc::new(SystemClock), &tasks, Arc::default());
-        let refused = Tls::new(&config, &certs.await.unwrap(), Arc::new(SystemClock)).unwrap_err();
+        let refused = Tls::new(&config, &certs.await.unwrap(), None).unwrap_err();
         assert!(matches!(refused, ClientAuthError::File(_)), "{content:?}: {refused}");
     }
 }
