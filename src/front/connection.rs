@@ -78,7 +78,7 @@ impl Front {
             ConnectionProtocol::Http2 => {
                 let served = self.serve_http2(stream, service, (&pace, &limits)).await;
                 if let Err(error) = served {
-                    self.failed(peer, &error, !error.is_io());
+                    self.failed(peer, &error, !error.is_io() && !error.is_remote());
                 }
             }
         }
@@ -104,6 +104,7 @@ impl Front {
     {
         let home = Home::new(stream);
         let close = (http1::UpgradeableConnection::graceful_shutdown, LAST_REQUEST_WITHIN);
+        let end = |connection: Pin<&mut _>, _| http1::UpgradeableConnection::graceful_shutdown(connection);
         let poll = |connection: Pin<&mut _>, context: &mut Context<'_>| {
             let polled = Future::poll(connection, context);
             if pace.pause() && self.is_out_of_memory() && polled.is_pending() && !pace.is_blocked() {
@@ -116,7 +117,7 @@ impl Front {
             let connection = self.http1(limits).serve_connection(TokioIo::new(stream), service);
             let connection = pin!(connection.with_upgrades());
             let ended = pace.ended_or_rests(limits, RESTS_AFTER);
-            match self.drive(connection, poll, ended, close).await {
+            match self.drive(connection, poll, ended, close, end).await {
                 Driven::Served(served) if served.is_err() || !pace.asks_for_change() => return served,
                 Driven::Served(_) => break,
                 Driven::Cut => return Ok(()),
@@ -159,7 +160,7 @@ impl Front {
             }
         };
         let close = (http2::Connection::close, Duration::ZERO);
-        match self.drive(connection, poll, ended, close).await {
+        match self.drive(connection, poll, ended, close, http2::Connection::end).await {
             Driven::Served(served) => served,
             Driven::Cut | Driven::Rests => Ok(()),
         }
@@ -191,14 +192,16 @@ impl Front {
         tokio::time::sleep(after).await;
     }
 
-    /// Drives a connection by `poll` to its end, or that of a limit or a drain, which has
-    /// it `close` after a while; or until it rests, as `ended` says with no limit.
+    /// Drives a connection by `poll` to its end, that of a limit, at which it may say so by
+    /// `end`, or of a drain, which has it `close` after a while; or until it rests, as `ended`
+    /// says with no limit.
     async fn drive<C, E>(
         &self,
         mut connection: Pin<&mut C>,
         poll: impl Fn(Pin<&mut C>, &mut Context<'_>) -> Poll<Result<(), E>>,
         ended: impl Future<Output = Option<Limit>>,
         (close, leave): (impl Fn(Pin<&mut C>), Duration),
+        end: impl Fn(Pin<&mut C>, Limit),
     ) -> Driven<E> {
         let mut ended = pin!(ended);
         let mut drain = pin!(self.drained(leave));
@@ -211,8 +214,8 @@ impl Front {
                     let Some(limit) = ended else { return Driven::Rests };
                     self.telemetry.metrics.limit(limit);
                     if matches!(limit, Limit::IdleTimeout | Limit::H2Resets | Limit::Memory) {
-                        // Lets HTTP/2 say GOAWAY, as far as that needs no waiting.
-                        close(connection.as_mut());
+                        // As far as that needs no waiting.
+                        end(connection.as_mut(), limit);
                         let _ = poll_fn(|context| poll(connection.as_mut(), context)).now_or_never();
                     }
                     return Driven::Cut;

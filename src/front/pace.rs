@@ -130,6 +130,16 @@ impl Pace {
         }
     }
 
+    /// True for a connection of HTTP/1.
+    pub(super) fn is_http1(&self) -> bool {
+        self.framing.is_some()
+    }
+
+    /// Bytes that the client has taken.
+    pub(super) fn taken(&self) -> u64 {
+        self.written.load(Relaxed)
+    }
+
     /// True if no exchange goes on.
     pub(super) fn is_idle(&self) -> bool {
         self.exchanges.load(Relaxed) == 0
@@ -230,6 +240,11 @@ impl Pace {
     pub(super) fn flushed(&self) {
         self.wrote(0);
         self.room.flushed();
+    }
+
+    /// The time by its clock.
+    pub(super) fn clock_now(&self) -> Instant {
+        self.clock.now()
     }
 
     fn now(&self) -> u64 {

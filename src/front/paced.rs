@@ -9,12 +9,16 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 
 use super::pace::Pace;
 
 /// How long a client that is still sending has to read the last response.
 const LINGERING: Duration = Duration::from_secs(5);
+
+/// How long it has in all where it takes the last responses bit by bit: over HTTP/2 it says
+/// so, and a closed connection would answer with a reset.
+const LONGEST_LINGERING: Duration = Duration::from_secs(30);
 
 pin_project_lite::pin_project! {
     /// A stream that tells its pace.
@@ -22,8 +26,14 @@ pin_project_lite::pin_project! {
         #[pin]
         stream: S,
         pace: Arc<Pace>,
-        lingering: Option<Pin<Box<Sleep>>>,
+        lingering: Option<Lingering>,
     }
+}
+
+/// Until when a client may go on.
+struct Lingering {
+    timer: Pin<Box<Sleep>>,
+    last: Instant,
 }
 
 impl<S> Paced<S> {
@@ -98,30 +108,36 @@ impl<S: AsyncRead + AsyncWrite> AsyncWrite for Paced<S> {
             }
             ready!(polled)?;
             this.pace.wrote(0);
-            if !this.pace.is_amid_request() {
+            if !this.pace.is_amid_request() && this.pace.is_http1() {
                 return Poll::Ready(Ok(()));
             }
         }
-        let until = || Box::pin(tokio::time::sleep(LINGERING));
-        let lingering = this.lingering.get_or_insert_with(until);
-        // Before reading, as a client that sends without a pause leaves no time after.
-        if lingering.as_mut().poll(context).is_pending() {
-            ready!(discard(this.stream, context));
+        let lingering = this.lingering.get_or_insert_with(|| {
+            let now = this.pace.clock_now();
+            Lingering { timer: Box::pin(tokio::time::sleep(LINGERING)), last: now + LONGEST_LINGERING }
+        });
+        loop {
+            // Before reading, as a client that sends without a pause leaves no time after.
+            if lingering.timer.as_mut().poll(context).is_ready() {
+                return Poll::Ready(Ok(()));
+            }
+            if !ready!(discard(this.stream.as_mut(), context)) {
+                return Poll::Ready(Ok(()));
+            }
+            if !this.pace.is_http1() {
+                let until = this.pace.clock_now() + LINGERING;
+                lingering.timer.as_mut().reset(until.min(lingering.last));
+            }
         }
-        Poll::Ready(Ok(()))
     }
 }
 
-/// Reads until the client ends.
-fn discard<S: AsyncRead>(mut stream: Pin<&mut S>, context: &mut Context<'_>) -> Poll<()> {
+/// Reads what there is; false at the client's end.
+fn discard<S: AsyncRead>(stream: Pin<&mut S>, context: &mut Context<'_>) -> Poll<bool> {
     let mut space = [MaybeUninit::uninit(); 4096];
-    loop {
-        let mut discarded = ReadBuf::uninit(&mut space);
-        let read = ready!(stream.as_mut().poll_read(context, &mut discarded));
-        if read.is_err() || discarded.filled().is_empty() {
-            return Poll::Ready(());
-        }
-    }
+    let mut discarded = ReadBuf::uninit(&mut space);
+    let read = ready!(stream.poll_read(context, &mut discarded));
+    Poll::Ready(read.is_ok() && !discarded.filled().is_empty())
 }
 
 fn before_write<S: AsyncWrite>(

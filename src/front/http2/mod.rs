@@ -21,30 +21,35 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use h2::RecvStream;
 use h2::server::{Builder, Handshake, SendResponse};
+use h2::{Reason, RecvStream};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::service::ConnectionService;
 use crate::config::model::Limits;
+use crate::telemetry::metrics::Limit;
 
 pub(super) use gather::Gather;
 
 use patience::Patience;
 
 /// Flow control windows and send buffer, in bytes. A stream's share is small, as a
-/// client can open many and take nothing. Half of the connection's is what h2 lets
-/// small DATA frames cost that nobody has read yet, up to 256 bytes each, before it
-/// ends the connection: a stream full of messages of 16 bytes costs less.
+/// client can open many and take nothing.
 const STREAM_WINDOW: u32 = 64 * 1024;
-const CONNECTION_WINDOW: u32 = 2 * 1024 * 1024;
 const STREAM_SEND_BUFFER: usize = 32 * 1024;
+
+/// The most that flow control can count (RFC 9113 s6.9.1).
+const LARGEST_WINDOW: u32 = (1 << 31) - 1;
 
 /// What a field counts besides its name and its value, in bytes (RFC 9113 s6.5.2).
 const FIELD_OVERHEAD: usize = 32;
 
 /// The most pseudo-header fields that a request has (RFC 9113 s8.3.1, RFC 8441 s4).
 const PSEUDO_FIELDS: usize = 5;
+
+/// What small DATA frames may cost that nobody has read yet, up to 256 bytes each, before h2
+/// ends the connection: a stream full of messages of 16 bytes costs less.
+const SMALL_FRAMES: usize = 1024 * 1024;
 
 /// Streams that the client made wrong and that were reset for it, before the
 /// connection ends.
@@ -72,11 +77,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             .max_concurrent_streams(limits.h2_streams)
             .enable_connect_protocol()
             .initial_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW)
+            .initial_connection_window_size(connection_window(limits))
+            .data_frame_budget(SMALL_FRAMES)
             .max_send_buffer_size(STREAM_SEND_BUFFER)
             .max_local_error_reset_streams(Some(WRONG_STREAMS))
             .max_header_list_size(largest_head(limits));
-        let patience = Patience::new(Arc::clone(&service.front.clock), limits);
+        let patience = Patience::new(Arc::clone(&service.front.clock), Arc::clone(&service.pace), limits);
         Self { state: State::Handshaking(builder.handshake(io)), service, patience, closes: false }
     }
 
@@ -86,6 +92,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         this.closes = true;
         if let State::Open(connection) = &mut this.state {
             connection.graceful_shutdown();
+        }
+    }
+
+    /// Tells the client of the end, which is now, and of the last request that was begun: it
+    /// can repeat later ones without doubt (RFC 9113 s6.8).
+    pub(super) fn end(self: Pin<&mut Self>, limit: Limit) {
+        let reason = if limit == Limit::H2Resets { Reason::ENHANCE_YOUR_CALM } else { Reason::NO_ERROR };
+        if let State::Open(connection) = &mut self.get_mut().state {
+            connection.abrupt_shutdown(reason);
         }
     }
 
@@ -105,6 +120,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             front.tasks.spawn(stream);
         }
     }
+}
+
+/// As large as those of all streams together: content that an origin server does not take
+/// holds up no other stream.
+fn connection_window(limits: &Limits) -> u32 {
+    limits.h2_streams.saturating_mul(STREAM_WINDOW).clamp(STREAM_WINDOW, LARGEST_WINDOW)
 }
 
 /// As large as h2 takes a head (RFC 9113 s6.5.2), in bytes: all that the limits let in,

@@ -10,6 +10,7 @@ use http_body_util::BodyExt;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use proptest::prelude::*;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
 use crate::exchange::{Body, Handling};
@@ -62,7 +63,7 @@ async fn a_stream_whose_client_opens_no_window_is_reset() {
             break error;
         }
     };
-    assert_eq!(reset.reason(), Some(h2::Reason::CANCEL));
+    assert_eq!(reset.reason(), Some(Reason::CANCEL));
     let metrics = &front.telemetry().metrics;
     let bitten = Limit::ALL.iter().zip(&metrics.limits).filter(|(_, count)| count.value() > 0);
     assert_eq!(bitten.map(|((limit, _), _)| *limit).collect::<Vec<_>>(), [Limit::WriteTimeout]);
@@ -80,7 +81,7 @@ async fn a_client_that_gives_up_too_often_is_told_to_go() {
         let Ok((_response, mut content)) = ready.send_request(request().map(|_| ()), false) else { break };
         let _ = content.send_data(Bytes::from_static(b"a"), false);
         tokio::task::yield_now().await;
-        content.send_reset(h2::Reason::CANCEL);
+        content.send_reset(Reason::CANCEL);
         given_up += 1;
         assert!(given_up < 200);
         sender = ready;
@@ -104,7 +105,7 @@ async fn what_a_client_gives_up_whole_in_its_midst_is_given_up() {
     while let Ok(mut ready) = sender.clone().ready().await {
         let Ok((res, mut content)) = ready.send_request(request().map(|_| ()), true) else { break };
         let Ok(res) = res.await else { break };
-        content.send_reset(h2::Reason::CANCEL);
+        content.send_reset(Reason::CANCEL);
         drop(res);
         given_up += 1;
         assert!(given_up < 200);
@@ -157,6 +158,54 @@ async fn a_connection_that_has_as_many_streams_as_it_may_is_counted() {
         let bitten = front.telemetry().metrics.limits[Limit::H2Streams as usize].value();
         assert_eq!(bitten, u64::from(streams == most), "{streams}");
     }
+}
+
+/// The bytes of a frame (RFC 9113 s4.1).
+fn frame(kind: u8, flags: u8, stream: u32, content: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(content.len()).unwrap().to_be_bytes();
+    [&length[1..], &[kind, flags], &stream.to_be_bytes(), content].concat()
+}
+
+/// What a client begins with, and so many requests of it.
+fn requests(count: u32) -> Vec<u8> {
+    // GET http://a.test/ (RFC 7541 s6.1, s6.2.2).
+    let block = [&[0x82, 0x86, 0x84, 0x01, 6][..], b"a.test"].concat();
+    let begin = [&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &frame(4, 0, 0, &[])].concat();
+    (0..count).fold(begin, |sent, at| [sent, frame(1, 0b101, 2 * at + 1, &block)].concat())
+}
+
+/// RFC 9113 s6.8: what comes after the last stream that it names can be sent again.
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_is_ended_names_the_last_request() {
+    let front = front(|_| answer(Body::Full("well".into()))).await;
+    let mut client = connect(&front, ConnectionProtocol::Http2);
+    client.write_all(&requests(3)).await.unwrap();
+    let mut received = Vec::new();
+    client.read_to_end(&mut received).await.unwrap();
+    let goaway = frame(7, 0, 0, &[0, 0, 0, 5, 0, 0, 0, 0]);
+    assert!(received.windows(goaway.len()).any(|window| window == goaway), "{received:?}");
+}
+
+/// What a client says while it still reads is not answered with a reset, which could cost it
+/// the rest.
+#[tokio::test(start_paused = true)]
+async fn a_drained_connection_lingers_while_its_client_takes_the_last_response() {
+    let front = front(|_| answer(Body::Full("well".into()))).await;
+    let mut client = connect(&front, ConnectionProtocol::Http2);
+    client.write_all(&requests(1)).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    front.draining.cancel();
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    let ponged = frame(6, 1, 0, b"\x0b\x7b\xa2\xf0\x8b\x9b\xfe\x54");
+    client.write_all(&ponged).await.unwrap();
+    let began = front.clock.now();
+    let mut received = Vec::new();
+    client.read_to_end(&mut received).await.unwrap();
+    let window = frame(8, 0, 0, &[0, 0, 1, 0]);
+    while client.write_all(&window).await.is_ok() {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    assert_eq!((front.clock.now() - began).as_secs(), 31);
 }
 
 /// Sends as much at a time as the other end has room for.
