@@ -166,6 +166,9 @@ pub enum CertError {
     /// An order took too long.
     #[error("the ACME order did not end in time")]
     OrderDeadline,
+    /// What makes certificates, or a library that it uses, panicked.
+    #[error("it panicked: {0}")]
+    Panicked(String),
 }
 
 /// What is wrong with a certificate chain or its key.
@@ -223,6 +226,7 @@ impl CertError {
             | Self::Caa(_)
             | Self::EveryServer(_)
             | Self::OrderDeadline
+            | Self::Panicked(_)
             | Self::Unfit(_) => true,
             _ => false,
         }
@@ -292,6 +296,7 @@ impl CertError {
             Self::TooManyFailed { .. } => "see to that the name can be proven; it is tried again by itself",
             Self::Caa(_) => "change the CAA record so, or name another authority in `acme.directory`",
             Self::Resting { .. } => "nothing: it is tried again by itself",
+            Self::Panicked(_) => "report it as a defect of seawall; it is tried again by itself",
             Self::Storage { .. } | Self::OpenToOthers { .. } => {
                 "give the user that seawall runs as a state directory of its own"
             }

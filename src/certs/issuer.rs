@@ -158,12 +158,12 @@ impl Issuer {
         match self {
             Self::Internal(authority) => {
                 let issued = authority.issue(&wanted.site, &wanted.names, now).await;
-                issued.map(Held::own).map_err(|error| Failure { error, retry_after: None })
+                issued.map(Held::own).map_err(Failure::from)
             }
             Self::Acme(acme) => acme.issue(wanted, in_use).await,
             Self::Files(pair) => {
                 let loaded = pair.load(&wanted.names, now).await;
-                loaded.map(Held::own).map_err(|error| Failure { error, retry_after: None })
+                loaded.map(Held::own).map_err(Failure::from)
             }
         }
     }

@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::acme::{Acme, Failure};
+use super::caught::caught;
 use super::error::CertError;
 use super::files::{FilePair, Marks};
 use super::issuer::{Held, Issuer, Wanted};
@@ -198,7 +199,8 @@ impl Upkeep {
                 }
                 continue;
             }
-            match certificate.issuer.issue(&certificate.wanted, None, self.clock.wall()).await {
+            let loading = certificate.issuer.issue(&certificate.wanted, None, self.clock.wall());
+            match caught(loading).await {
                 Ok(loaded) => {
                     self.install(certificate, &loaded);
                     (taken, refused) = (Some(marks), None);
@@ -244,7 +246,7 @@ impl Upkeep {
     pub(super) async fn ask(&self, certificate: &SiteCertificate, acme: &Acme) {
         let source = certificate.standing().current().and_then(|current| current.source.clone());
         let Some(source) = source else { return };
-        let suggestion = acme.suggestion(&source).await;
+        let suggestion = caught(acme.suggestion(&source)).await;
         let (now, mut standing) = (self.clock.now(), certificate.standing());
         match suggestion {
             Ok(Some((window, wait))) => {
@@ -272,8 +274,8 @@ impl Upkeep {
     /// When it is to be tried again, if that failed, which is noted and told.
     pub(super) async fn issue(&self, certificate: &SiteCertificate) -> Result<Held, Duration> {
         let in_use = certificate.standing().current().and_then(|current| current.source.clone());
-        let issued = certificate.issuer.issue(&certificate.wanted, in_use.as_ref(), self.clock.wall()).await;
-        match issued {
+        let issuing = certificate.issuer.issue(&certificate.wanted, in_use.as_ref(), self.clock.wall());
+        match caught(issuing).await {
             Ok(issued) => {
                 self.metrics.certificates_issued.increment();
                 Ok(issued)

@@ -4,6 +4,7 @@
 
 mod acme;
 mod authority;
+mod caught;
 mod certificate;
 mod dns_error;
 mod error;

@@ -11,7 +11,7 @@ pub(super) const AFTER_FAILURE: Backoff =
     Backoff { first: Duration::from_secs(60), most: Duration::from_secs(24 * 3600) };
 
 /// No wait that a server asks for is longer.
-const MOST_ASKED_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
+pub(super) const MOST_ASKED_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// Lifetimes up to this one count as short.
 const SHORT_LIFETIME: Duration = Duration::from_secs(10 * 24 * 3600);

@@ -231,6 +231,33 @@ async fn who_has_failed_waits_over_a_reload_unless_it_is_ordered_otherwise() {
     edge.stop().await;
 }
 
+/// What instant-acme does not foresee.
+#[tokio::test]
+async fn an_answer_that_makes_a_library_panic_costs_one_try() {
+    const NOWHERE: &str =
+        r#"{"newNonce": "", "newAccount": "https://ca.test/", "newOrder": "https://ca.test/"}"#;
+    let server = AcmeServer::start(Options { renewal_info: true, ..Options::default() }).await;
+    server.fail(Step::Directory, Fault::Json(NOWHERE));
+    let place = Place::new(&[&server], "");
+    let edge = place.start().await;
+    let told = failure(&edge).await;
+    assert!(told.starts_with("it panicked: "), "{told}");
+    // No time is so late.
+    server.set_renewal_retry_after(Some("18446744073709551615"));
+    server.heal(Step::Directory);
+    assert_eq!(edge.certified().await.last_error, None);
+    eventually("a suggestion", || edge.status().why_then.filter(|why| *why == "the authority suggests it"))
+        .await;
+    edge.stop().await;
+
+    server.fail(Step::Directory, Fault::Json(NOWHERE));
+    let other = AcmeServer::start(Options::default()).await;
+    let place = Place::new(&[&server, &other], "");
+    let edge = place.start().await;
+    assert_eq!(edge.certified().await.authority, Some(other.directory()));
+    edge.stop().await;
+}
+
 #[tokio::test]
 async fn it_is_renewed_when_the_authority_says_so() {
     let server = AcmeServer::start(Options { renewal_info: true, ..Options::default() }).await;

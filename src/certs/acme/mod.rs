@@ -35,6 +35,7 @@ pub(super) use transport::Transport;
 pub(super) use transport::fuzzing;
 use warnings::Warnings;
 
+use super::caught::caught;
 use super::error::CertError;
 use super::issuer::{Held, Wanted};
 use super::renewal::Window;
@@ -58,6 +59,12 @@ pub(super) struct Failure {
     pub(super) error: CertError,
     /// What the server's `Retry-After` says.
     pub(super) retry_after: Option<Duration>,
+}
+
+impl From<CertError> for Failure {
+    fn from(error: CertError) -> Self {
+        Self { error, retry_after: None }
+    }
 }
 
 impl Acme {
@@ -139,7 +146,7 @@ impl Acme {
         let mut failures = Vec::new();
         for server in &self.servers {
             let directory = &*server.directory;
-            match server.issue(ordered).await {
+            match caught(server.issue(ordered)).await {
                 Ok(certificate) => {
                     self.warnings.clear(site);
                     return Ok(Held { certificate, server: Some(server.number) });

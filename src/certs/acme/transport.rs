@@ -23,6 +23,7 @@ use serde::de::IgnoredAny;
 
 use crate::base::{Clock, provider};
 use crate::certs::error::CertError;
+use crate::certs::renewal::MOST_ASKED_FOR;
 use crate::certs::roots;
 use crate::config::model::{Secret, Webhook};
 
@@ -240,7 +241,8 @@ impl HttpClient for AcmeClient {
         Box::pin(async move {
             retry_after.note(None);
             let whole = async { read_whole(exchange.await.map_err(other)?).await };
-            let res = tokio::time::timeout(EXCHANGE_DEADLINE, whole).await.map_err(other)??;
+            let mut res = tokio::time::timeout(EXCHANGE_DEADLINE, whole).await.map_err(other)??;
+            bound_retry_after(res.headers_mut(), clock.wall());
             // A `Retry-After` on a success is about polling, and instant-acme's.
             if !res.status().is_success() {
                 retry_after.note(wait_asked_for(res.headers(), clock.wall()));
@@ -283,6 +285,14 @@ pub(in crate::certs) fn fuzzing(bytes: &[u8]) {
     }
 }
 
+/// instant-acme adds what it reads to the time of day, and panics where no time is so
+/// late.
+fn bound_retry_after(fields: &mut HeaderMap, now: SystemTime) {
+    if wait_asked_for(fields, now).is_some_and(|wait| wait > MOST_ASKED_FOR) {
+        fields.insert(RETRY_AFTER, MOST_ASKED_FOR.as_secs().into());
+    }
+}
+
 /// `Retry-After` in both of its forms (RFC 9110 s10.2.3).
 fn wait_asked_for(fields: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let value = fields.get(RETRY_AFTER)?.to_str().ok()?.trim();
@@ -310,6 +320,22 @@ mod tests {
         ] {
             let fields = HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_static(value))]);
             assert_eq!(wait_asked_for(&fields, now), seconds.map(Duration::from_secs), "{value:?}");
+        }
+    }
+
+    #[test]
+    fn no_retry_after_is_later_than_a_week() {
+        let now = httpdate::parse_http_date("Sun, 22 Nov 2026 10:00:00 GMT").unwrap();
+        for (value, bounded) in [
+            ("604800", "604800"),
+            ("604801", "604800"),
+            ("18446744073709551615", "604800"),
+            ("Fri, 31 Dec 9999 23:59:59 GMT", "604800"),
+            ("Sun, 22 Nov 2026 10:01:00 GMT", "Sun, 22 Nov 2026 10:01:00 GMT"),
+        ] {
+            let mut fields = HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_static(value))]);
+            bound_retry_after(&mut fields, now);
+            assert_eq!(fields[RETRY_AFTER], bounded, "{value:?}");
         }
     }
 }

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use super::hosts::{HeldHost, Hosts};
 use super::{MOST_HOSTS, OnDemand};
-use crate::certs::acme::Failure;
 use crate::certs::error::CertError;
 use crate::certs::issuer::Held;
 use crate::certs::manage::{SiteCertificate, Upkeep};
@@ -76,7 +75,7 @@ impl OnDemand {
                     return;
                 }
                 Err(error) => {
-                    self.upkeep.put_off(certificate, Failure { error, retry_after: None });
+                    self.upkeep.put_off(certificate, error.into());
                 }
             }
         }

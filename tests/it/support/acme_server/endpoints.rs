@@ -62,6 +62,7 @@ async fn answer(shared: &Arc<Shared>, req: Request<Incoming>) -> Result<Answer, 
             Problem::new(kind, status, "the test has it fail").retry_after(retry_after).answer()
         }
         Some(Fault::Garbage) => return Ok(garbage()),
+        Some(Fault::Json(text)) => return Ok(content(StatusCode::OK, text)),
         Some(Fault::Hang) => std::future::pending().await,
         Some(Fault::Close) => return Err(std::io::Error::other("the test closes the connection")),
     };

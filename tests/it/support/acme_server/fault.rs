@@ -25,6 +25,8 @@ pub(crate) enum Fault {
     Problem(&'static str, u16, Option<&'static str>),
     /// A page of HTML with 200.
     Garbage,
+    /// JSON with 200, in the place of what belongs there.
+    Json(&'static str),
     /// No answer, on a connection that stays.
     Hang,
     /// No answer, and the end of the connection.
