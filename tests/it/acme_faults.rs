@@ -17,6 +17,8 @@ use super::acme::{ALIAS, Edge, SITE, config};
 use super::support::acme_server::{
     AcmeServer, ChallengeType, Fault, Options, Status, Step, TxtRecords, Validation,
 };
+use super::support::named::SECRET;
+use super::support::ports::free_address;
 use super::support::{eventually, within};
 
 /// The steps of an order once there is one.
@@ -177,6 +179,29 @@ async fn another_authority_issues_where_one_cannot() {
         assert_eq!(edge.certs.renew(SITE), 1);
         eventually("a third one", || (other.certificates().len() == 3).then_some(())).await;
         assert_eq!(one.requests(Step::NewOrder), asked, "{step:?}");
+        edge.stop().await;
+    }
+}
+
+/// Whoever sets the records.
+#[tokio::test]
+async fn another_challenge_is_tried_where_dns_fails() {
+    let (dead, directory) = (free_address(), tempfile::tempdir().unwrap());
+    let secret = directory.path().join("tsig");
+    fs::write(&secret, SECRET).unwrap();
+    let keys = format!("zone = \"example.test\", key = \"seawall\", secret = {{ file = {secret:?} }}");
+    for by in [
+        format!("webhook = \"http://{dead}/\""),
+        format!("provider = \"rfc2136\", server = \"{dead}\", {keys}"),
+    ] {
+        let server = AcmeServer::start(Options::default()).await;
+        let place = Place::new(&[&server], &format!("resolver = \"{dead}\"\ndns = {{ {by} }}"));
+        let both = ["dns-01", "http-01"];
+        let config = config(place.state.path(), &place.root, &both, &place.acme, [SITE, ALIAS]);
+        let edge = Edge::run(&config, Arc::new(SystemClock)).await;
+        let status = edge.certified().await;
+        assert_eq!((status.last_error, edge.metrics.certificate_failures.value()), (None, 0), "{by}");
+        assert_eq!(server.orders().len(), 1, "{by}");
         edge.stop().await;
     }
 }

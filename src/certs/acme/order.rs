@@ -72,6 +72,7 @@ impl Server {
                 CertError::Unproven { .. } => self.known.failed.note(names, self.clock.now(), &error.story()),
                 // Another challenge may prove the same order.
                 CertError::NoChallenge { .. }
+                | CertError::Dns { .. }
                 | CertError::DnsProgram { .. }
                 | CertError::DnsWebhook { .. } => left = Some(under_way),
                 _ => return Err(error),
