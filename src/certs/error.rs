@@ -91,10 +91,10 @@ pub enum CertError {
         source: std::io::Error,
     },
     /// The server that sets DNS records failed.
-    #[error("{url} could not set a DNS record")]
+    #[error("{server} could not set a DNS record")]
     DnsWebhook {
-        /// What was asked.
-        url: String,
+        /// Its scheme, host and port: the rest of its URL may itself be the secret.
+        server: String,
         /// Why.
         source: Box<dyn std::error::Error + Send + Sync>,
     },

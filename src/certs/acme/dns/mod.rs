@@ -136,8 +136,7 @@ impl Records {
                 let path = format!("/{}", action(change));
                 let content = serde_json::json!({ "fqdn": record, "value": value }).to_string();
                 let asked = self.transport.post(webhook, &path, content, DEADLINE).await;
-                asked
-                    .map_err(|source| CertError::DnsWebhook { url: format!("{}{path}", webhook.url), source })
+                asked.map_err(|source| CertError::DnsWebhook { server: server_of(&webhook.url), source })
             }
             DnsMeans::Server(server) => {
                 in_time(&server.address, server::change(server, &self.clock, change, name, value)).await
@@ -147,6 +146,13 @@ impl Records {
             }
         }
     }
+}
+
+/// The scheme, host and port of a URL.
+fn server_of(url: &str) -> String {
+    let Ok(url) = url.parse::<http::Uri>() else { return "a webhook".to_owned() };
+    let host_and_port = url.authority().map_or("", |it| it.as_str().rsplit('@').next().unwrap_or_default());
+    format!("{}://{host_and_port}", url.scheme_str().unwrap_or_default())
 }
 
 async fn in_time(by: &str, changed: impl Future<Output = Result<(), DnsError>>) -> Result<(), CertError> {
@@ -270,9 +276,21 @@ mod tests {
             assert!(asked.contains("authorization: Bearer 0123456789abcdef\r\n"), "{asked}");
             assert!(asked.ends_with(r#"{"fqdn":"_acme-challenge.a.test.","value":"x-y"}"#), "{asked}");
             if let Err(error) = set {
-                let expected = format!("{url}/present could not set a DNS record: it answered 403 Forbidden");
+                let server = url.strip_suffix("/dns").unwrap();
+                let expected = format!("{server} could not set a DNS record: it answered 403 Forbidden");
                 assert_eq!(error.story(), expected);
             }
+        }
+    }
+
+    #[test]
+    fn of_a_url_that_may_be_a_secret_only_the_server_is_told() {
+        for (url, told) in [
+            ("https://dns.internal/hooks/s3cr3t", "https://dns.internal"),
+            ("http://me:s3cr3t@[2001:db8::1]:8080?key=s3cr3t", "http://[2001:db8::1]:8080"),
+            ("s3cr3t of another form", "a webhook"),
+        ] {
+            assert_eq!(server_of(url), told);
         }
     }
 
