@@ -75,6 +75,8 @@ pub enum CertError {
         challenge: AcmeChallenge,
         /// What the server says about it.
         source: Option<instant_acme::Problem>,
+        /// True where the same order may still be proven by another challenge.
+        is_open: bool,
     },
     /// The ACME server offers none of the challenges that may be used.
     #[error("the ACME server offers no challenge for {name} that the config allows")]

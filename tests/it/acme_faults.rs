@@ -435,6 +435,31 @@ async fn a_server_that_decides_at_once_is_understood() {
     edge.stop().await;
 }
 
+/// As those of step-ca do.
+#[tokio::test]
+async fn a_name_that_is_left_open_is_proven_by_another_challenge() {
+    let options = Options { validates_at_once: true, leaves_open: true, ..Options::default() };
+    let server = AcmeServer::start(options).await;
+    server.set_validation(Validation::RejectAll(vec![ChallengeType::TlsAlpn01]));
+    let place = Place::new(&[&server], "");
+    let both = ["tls-alpn-01", "http-01"];
+    let config = config(place.state.path(), &place.root, &both, &place.acme, [SITE, ALIAS]);
+    let edge = Edge::run(&config, Arc::new(SystemClock)).await;
+    assert_eq!(edge.certified().await.last_error, None);
+    assert_eq!((server.orders().len(), edge.metrics.certificate_failures.value()), (1, 0));
+
+    // The next try goes on with the same order.
+    server.set_validation(Validation::RejectAll(vec![ChallengeType::TlsAlpn01, ChallengeType::Http01]));
+    assert_eq!(edge.certs.renew(SITE), 1);
+    let told = failure(&edge).await;
+    assert!(told.contains("was not proven by http-01: API error: the test rejects it"), "{told}");
+    assert_eq!(server.orders().len(), 2);
+    server.set_validation(Validation::AcceptAll);
+    eventually("another one", || (server.certificates().len() == 2).then_some(())).await;
+    assert_eq!(server.orders().len(), 2);
+    edge.stop().await;
+}
+
 #[tokio::test]
 async fn what_is_proven_already_is_not_proven_again() {
     let server = AcmeServer::start(Options::default()).await;

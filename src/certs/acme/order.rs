@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use instant_acme::{
     Account, AuthorizationStatus, CertificateIdentifier, ChallengeStatus, Error, Identifier, NewOrder, Order,
-    OrderStatus, RetryPolicy,
+    OrderStatus, Problem, RetryPolicy,
 };
 use rcgen::{CertificateParams, DistinguishedName, KeyPair};
 use serde::{Deserialize, Serialize};
@@ -69,9 +69,12 @@ impl Server {
                 Err(error) => error,
             };
             match &error {
-                CertError::Unproven { .. } => self.known.failed.note(names, self.clock.now(), &error.story()),
+                CertError::Unproven { is_open: false, .. } => {
+                    self.known.failed.note(names, self.clock.now(), &error.story());
+                }
                 // Another challenge may prove the same order.
-                CertError::NoChallenge { .. }
+                CertError::Unproven { .. }
+                | CertError::NoChallenge { .. }
                 | CertError::Dns { .. }
                 | CertError::DnsProgram { .. }
                 | CertError::DnsWebhook { .. } => left = Some(under_way),
@@ -262,14 +265,25 @@ impl Server {
 /// Has the server look at the answers; where that `is_again`, at those only that
 /// it does not look at yet.
 async fn claim(order: &mut Order, challenge: AcmeChallenge, is_again: bool) -> Result<(), CertError> {
-    match claim_each(order, challenge, is_again).await {
-        Ok(()) => Ok(()),
+    let (name, problem) = match claim_each(order, challenge, is_again).await {
+        Ok(()) => return Ok(()),
+        Err((name, Error::Api(problem))) => (name, problem),
+        Err((_, error)) => return Err(error.into()),
+    };
+    let is_open = match status(order, &name).await {
         // It has looked at once, and found nothing.
-        Err((name, Error::Api(problem))) if is_invalid(order, &name).await => {
-            Err(CertError::Unproven { name, challenge, source: Some(problem) })
-        }
-        Err((_, error)) => Err(error.into()),
-    }
+        Some(AuthorizationStatus::Invalid) => false,
+        // The same, but the name may still be proven otherwise.
+        Some(AuthorizationStatus::Pending) if is_about_proof(&problem) => true,
+        _ => return Err(Error::Api(problem).into()),
+    };
+    Err(CertError::Unproven { name, challenge, source: Some(problem), is_open })
+}
+
+/// True for what an authority finds that looks for a proof (RFC 8555 s6.7).
+fn is_about_proof(problem: &Problem) -> bool {
+    let kind = problem.r#type.as_deref().and_then(|kind| kind.rsplit(':').next());
+    matches!(kind, Some("connection" | "dns" | "incorrectResponse" | "tls" | "unauthorized"))
 }
 
 /// The same; fails with the name at which it did.
@@ -297,17 +311,15 @@ async fn claim_each(
     Ok(())
 }
 
-async fn is_invalid(order: &mut Order, name: &str) -> bool {
+/// How the authorization for a name stands now; `None` if that cannot be found out.
+async fn status(order: &mut Order, name: &str) -> Option<AuthorizationStatus> {
     let mut authorizations = order.authorizations();
     while let Some(Ok(mut authorization)) = authorizations.next().await {
         if authorization.identifier().to_string() == name {
-            return authorization
-                .refresh()
-                .await
-                .is_ok_and(|state| state.status == AuthorizationStatus::Invalid);
+            return authorization.refresh().await.ok().map(|state| state.status);
         }
     }
-    false
+    None
 }
 
 async fn issue(order: &mut Order, key: &str, names: &[String]) -> Result<String, CertError> {
@@ -328,10 +340,10 @@ async fn why_invalid(order: &mut Order, challenge: AcmeChallenge) -> CertError {
         if authorization.refresh().await.is_ok() && authorization.status == AuthorizationStatus::Invalid {
             let name = authorization.identifier().to_string();
             let source = authorization.challenges.iter().find_map(|challenge| challenge.error.clone());
-            return CertError::Unproven { name, challenge, source };
+            return CertError::Unproven { name, challenge, source, is_open: false };
         }
     }
-    CertError::Unproven { name: "the order".to_owned(), challenge, source: order_problem }
+    CertError::Unproven { name: "the order".to_owned(), challenge, source: order_problem, is_open: false }
 }
 
 fn identifier(name: &str) -> Identifier {

@@ -47,6 +47,9 @@ pub(crate) struct Options {
     /// Whether it decides on a challenge before it answers the client that claims to
     /// meet it, where it need not look.
     pub(crate) validates_at_once: bool,
+    /// Whether a challenge that it decides on at once, and is not met, stays open, as does
+    /// what else may prove the name.
+    pub(crate) leaves_open: bool,
     /// Whether it has renewal information (RFC 9773).
     pub(crate) renewal_info: bool,
     /// What it is called in CAA records, which it does not look up.
@@ -61,6 +64,7 @@ impl Default for Options {
             profiles: Vec::new(),
             external_account: None,
             validates_at_once: false,
+            leaves_open: false,
             renewal_info: false,
             caa_identities: Vec::new(),
         }

@@ -219,7 +219,10 @@ impl Shared {
             let (shared, validation) = (Arc::clone(self), state.validation.clone());
             let at_once = self.options.validates_at_once.then(|| validation.check(&claim).now_or_never());
             if let Some(outcome) = at_once.flatten() {
-                state.conclude(index, &outcome);
+                match outcome {
+                    Err(problem) if self.options.leaves_open => state.leave_open(index, &problem),
+                    outcome => state.conclude(index, &outcome),
+                }
             } else {
                 tokio::spawn(async move {
                     let checked = tokio::time::timeout(VALIDATION_DEADLINE, validation.check(&claim)).await;

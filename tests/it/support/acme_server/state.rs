@@ -184,6 +184,12 @@ impl State {
         self.settle_orders();
     }
 
+    /// Says why a challenge is not met that may be claimed again.
+    pub(super) fn leave_open(&mut self, challenge: usize, problem: &Problem) {
+        let challenge = &mut self.challenges[challenge];
+        (challenge.status, challenge.error) = (Status::Pending, Some(problem.document()));
+    }
+
     /// Has the states of orders follow from those of their authorizations.
     pub(super) fn settle_orders(&mut self) {
         for order in self.orders.iter_mut().filter(|order| order.status == Status::Pending) {
