@@ -248,6 +248,11 @@ impl CertError {
         }
     }
 
+    /// True for an order that was not decided on in time.
+    pub(super) fn is_out_of_time(&self) -> bool {
+        matches!(self, Self::Acme(instant_acme::Error::Timeout(_)) | Self::OrderDeadline)
+    }
+
     /// True where a server does not know what was asked for, or not as ours.
     pub(super) fn is_about_unknown(&self) -> bool {
         let Self::Acme(instant_acme::Error::Api(problem)) = self else { return false };

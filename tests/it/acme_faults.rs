@@ -106,6 +106,36 @@ async fn an_order_is_taken_up_where_a_crash_left_it() {
     .await;
 }
 
+#[tokio::test]
+async fn an_order_that_is_never_decided_is_given_up_after_an_hour() {
+    let server = AcmeServer::start(Options::default()).await;
+    // No time is so late.
+    server.leave_undecided(Some("18446744073709551615"));
+    let clock = Arc::new(ManualClock::at(SystemClock.wall()));
+    let place = Place::new(&[&server], "");
+    let edge = place.start_at(Arc::clone(&clock) as Arc<dyn Clock>).await;
+    let failed = async |count: u64| {
+        let failures = || edge.metrics.certificate_failures.value();
+        eventually("a failure", || (failures() == count).then_some(())).await;
+    };
+    failed(1).await;
+    assert!(edge.status().last_error.unwrap().contains("timed out waiting for an order update"));
+    for count in [2, 3] {
+        assert_eq!(edge.certs.renew(SITE), 1);
+        failed(count).await;
+        assert_eq!(server.orders().len(), 1);
+    }
+    // The next try ends like those, and finds that it is old.
+    clock.advance(Duration::from_secs(3600));
+    failed(4).await;
+    assert_eq!(server.orders().len(), 1);
+    server.leave_undecided(None);
+    assert_eq!(edge.certs.renew(SITE), 1);
+    edge.certified().await;
+    assert_eq!(server.orders().len(), 2);
+    edge.stop().await;
+}
+
 /// The authority looks for the proof while no order is under way here.
 #[tokio::test]
 async fn a_proof_that_an_authority_looks_for_stands_over_a_reload() {

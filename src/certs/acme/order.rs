@@ -18,6 +18,7 @@ use super::repeat::Repeats;
 use super::server::{Ordered, Server};
 use super::transport::RetryAfter;
 use crate::certs::error::CertError;
+use crate::certs::status::unix_seconds;
 use crate::certs::storage::Item;
 use crate::config::model::AcmeChallenge;
 
@@ -25,6 +26,10 @@ const POLLING: RetryPolicy = RetryPolicy::new()
     .initial_delay(Duration::from_millis(250))
     .backoff(1.5)
     .timeout(Duration::from_secs(120));
+
+/// An order that a try could not bring to its end is taken up by the next one until it
+/// is so old: a server that has not decided by then may never do.
+const TAKEN_UP_FOR: Duration = Duration::from_secs(3600);
 
 /// What is stored of an order under way.
 #[derive(Serialize, Deserialize)]
@@ -35,6 +40,9 @@ struct Noted {
     #[serde(default)]
     profile: Option<String>,
     key: String,
+    /// When it was begun, in seconds since 1970.
+    #[serde(default)]
+    begun: u64,
 }
 
 /// An order under way.
@@ -94,8 +102,7 @@ impl Server {
         site: &str,
         names: &[String],
     ) -> Result<Option<UnderWay>, CertError> {
-        let stored = self.storage.load(&Item::order(&self.directory, site)).await?;
-        let noted = stored.and_then(|stored| serde_json::from_slice::<Noted>(&stored).ok());
+        let noted = self.noted(site).await?;
         let Some(Noted { url, key, .. }) =
             noted.filter(|noted| noted.names == names && noted.profile == self.config.profile)
         else {
@@ -107,6 +114,23 @@ impl Server {
             Err(error) => return Err(error),
         };
         Ok((order.state().status != OrderStatus::Invalid).then_some(UnderWay { order, key }))
+    }
+
+    async fn noted(&self, site: &str) -> Result<Option<Noted>, CertError> {
+        let stored = self.storage.load(&Item::order(&self.directory, site)).await?;
+        Ok(stored.and_then(|stored| serde_json::from_slice(&stored).ok()))
+    }
+
+    /// A try ended without a decision: if the order is old by now, the next one orders
+    /// anew. Where the clock was put back since, nobody knows how old it is.
+    pub(super) async fn give_up_if_old(&self, site: &str) -> Result<(), CertError> {
+        let Some(Noted { url, begun, .. }) = self.noted(site).await? else { return Ok(()) };
+        let age = unix_seconds(self.clock.wall()).checked_sub(begun);
+        if age.is_some_and(|age| age < TAKEN_UP_FOR.as_secs()) {
+            return Ok(());
+        }
+        tracing::warn!(site, url, "an ACME order that the server does not decide on is given up");
+        self.storage.remove(&Item::order(&self.directory, site)).await
     }
 
     async fn begin(&self, account: &Account, wanted: Ordered<'_>) -> Result<UnderWay, CertError> {
@@ -133,7 +157,8 @@ impl Server {
             None => account.new_order(&new()).await?,
         };
         let (url, names) = (order.url().to_owned(), names.to_owned());
-        let noted = Noted { url, names, profile: self.config.profile.clone(), key };
+        let begun = unix_seconds(self.clock.wall());
+        let noted = Noted { url, names, profile: self.config.profile.clone(), key, begun };
         self.storage.store(&Item::order(&self.directory, site), serde_json::to_vec_pretty(&noted)?).await?;
         Ok(UnderWay { order, key: noted.key })
     }

@@ -86,6 +86,12 @@ impl Server {
         let obtained =
             tokio::time::timeout(ORDER_DEADLINE, self.obtain_with_good_nonces(wanted, &retry_after)).await;
         let outcome = obtained.unwrap_or(Err(CertError::OrderDeadline));
+        if let Err(error) = &outcome
+            && error.is_out_of_time()
+            && let Err(error) = self.give_up_if_old(site).await
+        {
+            tracing::warn!(site, reason = error.story(), "an order that hangs may be taken up again");
+        }
         outcome.map_err(|error| {
             let asked = retry_after.asked();
             if let Some(pause) = asked.filter(|_| error.is_of_server()) {

@@ -169,6 +169,12 @@ impl AcmeServer {
         self.shared.state().renewal_retry_after = value;
     }
 
+    /// Has orders stay `processing` from then on once they are finalized, and says with
+    /// `Retry-After` when to ask again.
+    pub(crate) fn leave_undecided(&self, retry_after: Option<&'static str>) {
+        self.shared.state().undecided = retry_after;
+    }
+
     /// Says whether new orders take valid authorizations of earlier ones.
     pub(crate) fn reuse_authorizations(&self, reuse: bool) {
         self.shared.state().reuse_authorizations = reuse;

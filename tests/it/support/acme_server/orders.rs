@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use http::header::{CONTENT_TYPE, LINK, LOCATION};
+use http::header::{CONTENT_TYPE, LINK, LOCATION, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
 use seawall::base::{Clock, SystemClock};
 use serde::Deserialize;
@@ -118,6 +118,9 @@ impl Shared {
         // is a certificate.
         order.status = Status::Processing;
         let res = self.order_content(StatusCode::OK, state, index);
+        if state.undecided.is_some() {
+            return Ok(res);
+        }
         let order = &mut state.orders[index];
         order.status = Status::Valid;
         order.certificate = Some(state.certificates.len());
@@ -151,6 +154,9 @@ impl Shared {
         }
         let mut res = json_content(status, &document);
         res.headers_mut().insert(LOCATION, field(&url));
+        if let Some(retry_after) = state.undecided.filter(|_| order.status == Status::Processing) {
+            res.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static(retry_after));
+        }
         res
     }
 
