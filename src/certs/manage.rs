@@ -305,7 +305,8 @@ impl Upkeep {
         let Failure { error, retry_after } = failure;
         let mut standing = certificate.standing();
         let failures = standing.count_failure();
-        let wait = renewal::wait(&self.backoff, failures, retry_after, random_unit());
+        let left = standing.left(self.clock.wall());
+        let wait = renewal::wait(&self.backoff, failures, (left, retry_after), random_unit());
         self.metrics.certificate_failures.increment();
         let (site, reason) = (&*certificate.wanted.site, error.story());
         let next_try_seconds = wait.as_secs();

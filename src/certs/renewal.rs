@@ -57,10 +57,23 @@ pub(super) fn due(validity: &Validity, chance: f64) -> SystemTime {
     validity.not_before + lifetime.mul_f64(part - SPREAD * chance.clamp(0.0, 1.0))
 }
 
-/// How long to wait after `failures` failures in a row, where the server asked
-/// for `asked` (RFC 8555 s6.6).
-pub(super) fn wait(backoff: &Backoff, failures: u32, asked: Option<Duration>, chance: f64) -> Duration {
-    backoff.wait(failures, chance).max(asked.unwrap_or_default().min(MOST_ASKED_FOR))
+/// No suggestion is waited for longer: a tenth of the lifetime is left for tries that
+/// fail.
+pub(super) fn latest(validity: &Validity) -> SystemTime {
+    validity.not_after - validity.lifetime() / 10
+}
+
+/// How long to wait after `failures` failures in a row, where the certificate in use
+/// lasts for `left`, and the server asked for `asked` (RFC 8555 s6.6).
+pub(super) fn wait(
+    backoff: &Backoff,
+    failures: u32,
+    (left, asked): (Option<Duration>, Option<Duration>),
+    chance: f64,
+) -> Duration {
+    let wait = backoff.wait(failures, chance);
+    let wait = left.map_or(wait, |left| wait.min(backoff.first.max(left / 8)));
+    wait.max(asked.unwrap_or_default().min(MOST_ASKED_FOR))
 }
 
 #[cfg(test)]
@@ -89,6 +102,17 @@ mod tests {
         assert!((day_of_renewal(6) - 3.0).abs() < 0.01);
     }
 
+    /// Of 160 hours, all but so many of which are over.
+    #[test]
+    fn what_ends_soon_is_tried_for_more_often() {
+        for (left, minutes) in [(Some(80), 600), (Some(8), 60), (Some(1), 7), (Some(0), 1), (None, 24 * 60)] {
+            let left = left.map(|hours| Duration::from_secs(3600 * hours));
+            let wait_for = |asked| wait(&AFTER_FAILURE, 100, (left, asked), 0.0).as_secs();
+            assert_eq!(wait_for(None) / 60, minutes, "{left:?}");
+            assert_eq!(wait_for(Some(Duration::from_secs(2 * DAY))), 2 * DAY);
+        }
+    }
+
     proptest! {
         #[test]
         fn renewal_falls_within_the_lifetime(
@@ -110,7 +134,7 @@ mod tests {
 
         #[test]
         fn failures_wait_a_minute_to_a_day(failures in 1..1000_u32, chance in 0.0..1.0_f64) {
-            let wait = wait(&AFTER_FAILURE, failures, None, chance);
+            let wait = wait(&AFTER_FAILURE, failures, (None, None), chance);
             prop_assert!(wait >= Duration::from_secs(45) && wait <= Duration::from_secs(DAY));
             let next = AFTER_FAILURE.wait(failures + 1, 0.0);
             prop_assert!(next >= AFTER_FAILURE.wait(failures, 0.0));
@@ -119,7 +143,7 @@ mod tests {
         #[test]
         fn the_server_can_only_ask_for_more(failures in 1..20_u32, asked in any::<u64>()) {
             let asked = Duration::from_secs(asked);
-            let wait = wait(&AFTER_FAILURE, failures, Some(asked), 0.0);
+            let wait = wait(&AFTER_FAILURE, failures, (None, Some(asked)), 0.0);
             prop_assert!(wait >= AFTER_FAILURE.wait(failures, 0.0));
             prop_assert!(wait >= asked.min(MOST_ASKED_FOR) && wait <= MOST_ASKED_FOR);
         }

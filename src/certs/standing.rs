@@ -165,17 +165,17 @@ impl Standing {
     /// The ACME server suggests a window, and wants to be asked again after
     /// `wait`. A moment in it is picked by `chance` once for each window; one
     /// without an end counts as no answer (RFC 9773 s4.2), and none is waited for
-    /// longer than the certificate lasts.
+    /// until the certificate is all but over.
     pub(super) fn suggested(&mut self, window: Window, now: Instant, wait: Duration, chance: f64) {
         self.ask_at = now.checked_add(wait);
-        let Some(not_after) = self.current.as_ref().map(|current| current.validity.not_after) else { return };
+        let Some(latest) = self.current.as_ref().map(|it| renewal::latest(&it.validity)) else { return };
         // What is wanted at once is not put off again.
         let is_asked_for = self
             .plan
             .is_some_and(|(_, reason)| matches!(reason, Reason::Asked | Reason::Names | Reason::Unstored));
         if self.suggested != Some(window) && window.end > window.start && !is_asked_for {
             self.suggested = Some(window);
-            let due = window.pick(chance).min(not_after);
+            let due = window.pick(chance).min(latest);
             self.plan = self.plan.map(|_| (Some(due), Reason::Suggested));
         }
     }
@@ -211,8 +211,7 @@ impl Standing {
         let (renew_at, _) = self.next_renewal(now)?;
         let renew_in = renew_at.duration_since(now.wall).unwrap_or_default();
         // What is over is not asked about any more (RFC 9773 s4.3).
-        let left = self.current.as_ref().map(|current| current.validity.not_after.duration_since(now.wall));
-        let left = left.and_then(Result::ok).unwrap_or_default();
+        let left = self.left(now.wall).unwrap_or_default();
         match self.ask_at.map(|ask_at| ask_at.saturating_duration_since(now.instant)) {
             Some(ask_in) if ask_in < renew_in.min(left) => Some((ask_in, Step::Ask)),
             _ => Some((renew_in, Step::Renew)),
@@ -228,6 +227,11 @@ impl Standing {
         let pause = self.earliest.map_or(Duration::ZERO, |it| it.saturating_duration_since(now.instant));
         let earliest = now.wall.checked_add(pause)?;
         Some((due.map_or(earliest, |due| due.max(earliest)), reason))
+    }
+
+    /// How long the certificate in use lasts; `None` if there is none, or it is over.
+    pub(super) fn left(&self, now: SystemTime) -> Option<Duration> {
+        self.current.as_ref()?.validity.not_after.duration_since(now).ok()
     }
 
     /// True for one that was made here, by a clock that was put back since. With those of

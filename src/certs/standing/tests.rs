@@ -82,7 +82,7 @@ fn a_suggestion_neither_hurries_nor_outlasts_the_certificate() {
     standing.suggested(window(Duration::ZERO, Duration::from_secs(1)), *START, DAY, 0.5);
     assert_eq!(standing.next(start()), Some((HOUR, Step::Renew)));
     standing.suggested(window(100 * DAY, 110 * DAY), *START, DAY, 0.5);
-    assert_eq!(standing.next_renewal(start()), Some((now() + 90 * DAY, Reason::Suggested)));
+    assert_eq!(standing.next_renewal(start()), Some((now() + 81 * DAY, Reason::Suggested)));
     standing.not_suggested(*START, Some(95 * DAY));
     standing.failed(CertError::OrderDeadline, *START + 90 * DAY, 30 * DAY);
     assert_eq!(standing.next(start()), Some((120 * DAY, Step::Renew)));
