@@ -293,10 +293,19 @@ impl Upkeep {
     pub(super) fn install(&self, certificate: &SiteCertificate, issued: &Held) {
         self.serve(certificate, issued);
         *certificate.held.lock().unwrap_or_else(PoisonError::into_inner) = Some(issued.clone());
+        let (site, now) = (&*certificate.wanted.site, Now::of(&*self.clock));
         // However short its lifetime, an issuer is never asked without a pause.
-        let (now, pause) = (self.clock.now(), self.backoff.first);
-        certificate.standing().renewed(issued.current(), now, pause, random_unit());
-        tracing::info!(site = &*certificate.wanted.site, "a new certificate is in use");
+        let pause = certificate.standing().renewed(issued.current(), now, &self.backoff, random_unit());
+        tracing::info!(site, "a new certificate is in use");
+        if pause > self.backoff.first {
+            let pause_seconds = pause.as_secs();
+            tracing::warn!(
+                site,
+                pause_seconds,
+                "each new certificate is due to be renewed at once, as where the clock is wrong or the authority \
+                 says so: the next one waits"
+            );
+        }
     }
 
     /// Notes and tells that no certificate was made; says how long it is before the

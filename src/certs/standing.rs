@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::certificate::Validity;
 use super::error::CertError;
 use super::renewal::{self, Window};
-use crate::base::Clock;
+use crate::base::{Backoff, Clock};
 
 /// The time by both clocks: lifetimes go by that of the day, which can jump, and
 /// pauses by the other one.
@@ -91,6 +91,12 @@ pub(super) struct Standing {
     /// Whatever is planned, not before this: after a failure, or just after one
     /// was made.
     earliest: Option<Instant>,
+    /// The one in use counts as new until then, if it was made by this process.
+    new_until: Option<SystemTime>,
+    /// True once it was due while it was new, whatever was suggested afterwards.
+    is_due_when_new: bool,
+    /// So many certificates in a row were, of those before it.
+    due_when_new: u32,
     failures: u32,
     last_error: Option<Arc<CertError>>,
     /// When the ACME server is asked for its suggestion.
@@ -107,6 +113,9 @@ impl Standing {
             current: None,
             plan: is_renewed.then_some((None, Reason::First)),
             earliest: None,
+            new_until: None,
+            is_due_when_new: false,
+            due_when_new: 0,
             failures: 0,
             last_error: None,
             ask_at: None,
@@ -118,19 +127,31 @@ impl Standing {
         standing
     }
 
-    /// A new certificate is in use. However short its lifetime, the next one is
-    /// not made before `pause` is over.
-    pub(super) fn renewed(&mut self, new: Current, now: Instant, pause: Duration, chance: f64) {
-        (self.earliest, self.failures, self.last_error) = (now.checked_add(pause), 0, None);
-        self.put(new, now, chance);
+    /// A new certificate is in use. However short its lifetime, the next one is not made
+    /// before the first of the `pauses` is over, which it tells; they grow as long as
+    /// each was due as soon as it was made, for then another one would be no better.
+    pub(super) fn renewed(&mut self, new: Current, now: Now, pauses: &Backoff, chance: f64) -> Duration {
+        let is_one_more = self.is_due_when_new && matches!(self.plan, Some((Some(_), _)));
+        self.due_when_new = if is_one_more { self.due_when_new.saturating_add(1) } else { 0 };
+        (self.new_until, self.is_due_when_new) = (now.wall.checked_add(pauses.first), false);
+        self.put(new, now.instant, chance);
+        let times = self.due_when_new.saturating_add(1);
+        let pause = renewal::wait(pauses, times, (self.left(now.wall), None), 0.0);
+        (self.earliest, self.failures, self.last_error) = (now.instant.checked_add(pause), 0, None);
+        pause
     }
 
     fn put(&mut self, current: Current, now: Instant, chance: f64) {
         let due = renewal::due(&current.validity, chance);
-        self.plan = self.plan.map(|_| (Some(due), Reason::Lifetime));
+        self.plan_for(due, Reason::Lifetime);
         self.ask_at = current.source.as_ref().filter(|_| self.plan.is_some()).map(|_| now);
         self.suggested = None;
         self.current = Some(current);
+    }
+
+    fn plan_for(&mut self, due: SystemTime, reason: Reason) {
+        self.plan = self.plan.map(|_| (Some(due), reason));
+        self.is_due_when_new |= self.new_until.is_some_and(|until| due <= until);
     }
 
     /// Goes on where `before` is, of the same names ordered alike, if that is of the same
@@ -176,7 +197,7 @@ impl Standing {
         if self.suggested != Some(window) && window.end > window.start && !is_asked_for {
             self.suggested = Some(window);
             let due = window.pick(chance).min(latest);
-            self.plan = self.plan.map(|_| (Some(due), Reason::Suggested));
+            self.plan_for(due, Reason::Suggested);
         }
     }
 

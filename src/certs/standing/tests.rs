@@ -29,6 +29,11 @@ fn current() -> Current {
     }
 }
 
+/// Pauses from `first` on.
+fn pauses(first: Duration) -> Backoff {
+    Backoff { first, most: 24 * first }
+}
+
 fn window(start: Duration, end: Duration) -> Window {
     Window { start: now() + start, end: now() + end }
 }
@@ -40,7 +45,7 @@ fn the_first_one_is_made_at_once_and_tried_again_after_a_wait() {
     assert_eq!([standing.count_failure(), standing.count_failure()], [1, 2]);
     standing.failed(CertError::OrderDeadline, *START, HOUR);
     assert_eq!(standing.next(start()), Some((HOUR, Step::Renew)));
-    standing.renewed(current(), *START + HOUR, Duration::ZERO, 0.0);
+    standing.renewed(current(), after(HOUR), &pauses(Duration::ZERO), 0.0);
     assert_eq!(standing.next(start()), Some((HOUR, Step::Ask)));
     assert_eq!(standing.next_renewal(start()), Some((now() + 60 * DAY, Reason::Lifetime)));
     assert_eq!(standing.count_failure(), 1);
@@ -78,7 +83,7 @@ fn a_suggestion_counts_from_then_on() {
 #[test]
 fn a_suggestion_neither_hurries_nor_outlasts_the_certificate() {
     let mut standing = Standing::new(None, true, *START, 0.0);
-    standing.renewed(current(), *START, HOUR, 0.0);
+    standing.renewed(current(), start(), &pauses(HOUR), 0.0);
     standing.suggested(window(Duration::ZERO, Duration::from_secs(1)), *START, DAY, 0.5);
     assert_eq!(standing.next(start()), Some((HOUR, Step::Renew)));
     standing.suggested(window(100 * DAY, 110 * DAY), *START, DAY, 0.5);
@@ -137,8 +142,56 @@ fn files_are_never_renewed() {
 fn the_shortest_lifetime_leaves_a_pause() {
     let mut standing = Standing::new(None, true, *START, 0.0);
     let validity = Validity { not_before: now() - DAY, not_after: now() + HOUR };
-    standing.renewed(Current { validity, key: SignatureAlgorithm::ECDSA, source: None }, *START, HOUR, 0.0);
+    let new = || Current { validity, key: SignatureAlgorithm::ECDSA, source: None };
+    standing.renewed(new(), start(), &pauses(HOUR), 0.0);
     assert_eq!(standing.next(start()), Some((HOUR, Step::Renew)));
+    // It would be over before a longer one.
+    standing.renewed(new(), start(), &pauses(HOUR), 0.0);
+    assert_eq!(standing.next(start()), Some((HOUR, Step::Renew)));
+}
+
+/// By a clock that is 61 days ahead, or an authority that wants each to be replaced.
+#[test]
+fn certificates_that_are_due_when_they_are_new_come_ever_later() {
+    for (ahead, is_suggested) in [(61 * DAY, false), (HOUR, true)] {
+        let mut standing = Standing::new(None, true, *START, 0.0);
+        let mut at = ahead;
+        let mut renew = |standing: &mut Standing, passed| {
+            at += passed;
+            // As of the clock that is right.
+            let validity =
+                Validity { not_before: now() + at - ahead, not_after: now() + at - ahead + 90 * DAY };
+            let pause = standing.renewed(Current { validity, ..current() }, after(at), &pauses(HOUR), 0.0);
+            if is_suggested {
+                standing.suggested(window(at - HOUR, at), after(at).instant, DAY, 0.5);
+                // It is over whenever it is asked for.
+                let again = at + 2 * HOUR;
+                standing.suggested(window(again - HOUR / 4, again), after(again).instant, DAY, 0.5);
+            }
+            pause
+        };
+        let mut pause = Duration::ZERO;
+        for hours in [1, 2, 4, 8, 16, 24, 24] {
+            pause = renew(&mut standing, pause);
+            assert_eq!(pause, hours * HOUR);
+        }
+    }
+}
+
+#[test]
+fn one_that_was_not_due_when_it_was_new_has_the_next_come_soon_again() {
+    let mut standing = Standing::new(None, true, *START, 0.0);
+    let mut renew = |at, suggested: Window| {
+        let pause = standing.renewed(current(), after(at), &pauses(HOUR), 0.0);
+        standing.suggested(suggested, after(at).instant, DAY, 0.5);
+        pause
+    };
+    let (over, later) = (window(Duration::ZERO, HOUR), window(3 * DAY, 4 * DAY));
+    assert_eq!(
+        [renew(HOUR, over), renew(2 * HOUR, over), renew(4 * HOUR, later)],
+        [1, 2, 4].map(|it| it * HOUR)
+    );
+    assert_eq!(renew(4 * DAY, later), HOUR);
 }
 
 /// A day and a year back, after a failure at the wrong time.
@@ -150,7 +203,7 @@ fn a_clock_that_is_put_back_puts_nothing_off() {
         assert_eq!(standing.next(passed(Duration::ZERO)), Some((Duration::ZERO, Step::Renew)));
         standing.failed(CertError::OrderDeadline, *START, HOUR);
         assert_eq!(standing.next(passed(HOUR / 2)), Some((HOUR / 2, Step::Renew)));
-        standing.renewed(current(), *START + HOUR, HOUR, 0.0);
+        standing.renewed(current(), passed(HOUR), &pauses(HOUR), 0.0);
         standing.not_suggested(*START + HOUR, Some(6 * HOUR));
         assert_eq!(standing.next(passed(2 * HOUR)), Some((5 * HOUR, Step::Ask)));
         // It is the clock here that is wrong.
@@ -167,10 +220,15 @@ fn what_was_made_here_and_is_not_valid_yet_is_made_anew_once() {
     let put_back = |by: Duration| Now { wall: back + by, instant: *START + by };
     assert_eq!(standing.next_renewal(put_back(Duration::ZERO)), Some((back, Reason::NotYet)));
     let validity = Validity { not_before: back, not_after: back + 90 * DAY };
-    standing.renewed(Current { validity, ..of_our_own.clone() }, *START, HOUR, 0.0);
+    standing.renewed(
+        Current { validity, ..of_our_own.clone() },
+        put_back(Duration::ZERO),
+        &pauses(HOUR),
+        0.0,
+    );
     assert_eq!(standing.next_renewal(put_back(HOUR)), Some((back + 60 * DAY, Reason::Lifetime)));
     // Whatever becomes of the clock, there is a pause.
-    standing.renewed(of_our_own, *START, HOUR, 0.0);
+    standing.renewed(of_our_own, put_back(Duration::ZERO), &pauses(HOUR), 0.0);
     assert_eq!(standing.next_renewal(put_back(HOUR / 2)), Some((back + HOUR, Reason::NotYet)));
 }
 
