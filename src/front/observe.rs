@@ -19,6 +19,10 @@ use crate::exchange::{Body, BodyError, ExchangeEnd, ExchangeRecord};
 /// seen in steps of this size.
 pub(super) const PIECE: usize = 8 * 1024;
 
+/// The same of a connection of HTTP/1: what is stored comes in one piece, and of what was
+/// given the record says that it was sent.
+const PIECE_OF_HTTP1: usize = 256 * 1024;
+
 /// An exchange under way: finishes its record when it is dropped.
 pub(super) struct Observation {
     pub(super) front: Arc<Front>,
@@ -68,8 +72,10 @@ impl Observed {
     }
 
     fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        if !self.is_stream {
-            return self.poll_in_room(context);
+        let observation = self.observation.as_ref().filter(|_| !self.is_stream);
+        let room = observation.map(|observation| &observation.pace.room);
+        if let Some(room) = room {
+            ready!(room.poll(context));
         }
         if self.rest.is_empty() {
             let frame = match ready!(Pin::new(&mut self.body).poll_frame(context)) {
@@ -81,21 +87,12 @@ impl Observed {
                 Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
             }
         }
-        let piece = self.rest.split_to(self.rest.len().min(PIECE));
-        Poll::Ready(Some(Ok(Frame::data(piece))))
-    }
-
-    /// The next frame, once the client has room for it.
-    fn poll_in_room(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let room = self.observation.as_ref().map(|observation| &observation.pace.room);
+        let longest = if self.is_stream { PIECE } else { PIECE_OF_HTTP1 };
+        let piece = self.rest.split_to(self.rest.len().min(longest));
         if let Some(room) = room {
-            ready!(room.poll(context));
+            room.gave(piece.len());
         }
-        let polled = Pin::new(&mut self.body).poll_frame(context);
-        if let (Some(room), Poll::Ready(Some(Ok(frame)))) = (room, &polled) {
-            room.gave(frame.data_ref().map_or(0, Bytes::len));
-        }
-        polled
+        Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 
     /// The client gave up what is left, which may be all in its midst.

@@ -1,9 +1,13 @@
 //! Where messages begin and end: responses that have no content,
 //! `Expect: 100-continue`, trailers.
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
 use super::{Origin, edge, edge_before, ok};
 use crate::support::raw::RawClient;
 
+const GET: &str = "GET / HTTP/1.1\r\nHost: site.test\r\n\r\n";
 const POST: &str = "POST / HTTP/1.1\r\nHost: site.test\r\n";
 
 /// What a client gets for a request with `method` that is answered with `answer`,
@@ -90,4 +94,21 @@ async fn trailers_end_here() {
     assert_eq!((res.status(), res.content.as_slice()), (200, b"hi".as_slice()));
     client.send(format!("{POST}Content-Length: 2\r\n\r\nhi")).await;
     assert_eq!(origin.next().await.request.content, b"hi");
+}
+
+#[tokio::test]
+async fn of_what_is_stored_the_log_tells_what_a_client_took() {
+    const LENGTH: usize = 32 << 20;
+    let origin = Origin::answering(ok("Cache-Control: max-age=60\r\n", &"a".repeat(LENGTH))).await;
+    let seawall = edge_before(origin.address, "").await;
+    assert_eq!(RawClient::ask(seawall.http, GET).await.content.len(), LENGTH);
+    let mut client = TcpStream::connect(seawall.http).await.unwrap();
+    client.write_all(GET.as_bytes()).await.unwrap();
+    client.read_exact(&mut [0; 4096]).await.unwrap();
+    drop(client);
+    let records = seawall.access_records(2).await;
+    let (whole, left) = (&records[0], &records[1]);
+    assert_eq!((whole["end"].as_str(), whole["bytes_out"].as_u64()), (Some("complete"), Some(LENGTH as u64)));
+    assert_eq!(left["end"], "client-left", "{left}");
+    assert!(left["bytes_out"].as_u64().unwrap() < LENGTH as u64, "{left}");
 }
