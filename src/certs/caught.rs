@@ -9,9 +9,13 @@ use futures_util::FutureExt;
 use super::error::CertError;
 
 /// What `work` gives, or that it panicked. Cancel safe if `work` is.
-pub(super) async fn caught<T, E: From<CertError>>(work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
-    let outcome = AssertUnwindSafe(work).catch_unwind().await;
-    outcome.unwrap_or_else(|panic| Err(CertError::Panicked(words(&*panic)).into()))
+pub(super) fn caught<T, E: From<CertError>>(
+    work: impl Future<Output = Result<T, E>>,
+) -> impl Future<Output = Result<T, E>> {
+    // An order is large, and would be part of all that waits for it.
+    AssertUnwindSafe(Box::pin(work))
+        .catch_unwind()
+        .map(|outcome| outcome.unwrap_or_else(|panic| Err(CertError::Panicked(words(&*panic)).into())))
 }
 
 fn words(panic: &(dyn Any + Send)) -> String {

@@ -17,6 +17,7 @@ use super::acme::{ALIAS, Edge, SITE, config};
 use super::support::acme_server::{
     AcmeServer, ChallengeType, Fault, Options, Status, Step, TxtRecords, Validation,
 };
+use super::support::dns::DnsServer;
 use super::support::named::SECRET;
 use super::support::ports::free_address;
 use super::support::{eventually, within};
@@ -216,7 +217,8 @@ async fn another_authority_issues_where_one_cannot() {
 /// Whoever sets the records.
 #[tokio::test]
 async fn another_challenge_is_tried_where_dns_fails() {
-    let (dead, directory) = (free_address(), tempfile::tempdir().unwrap());
+    let (dead, dns) = (free_address(), DnsServer::start().await);
+    let directory = tempfile::tempdir().unwrap();
     let secret = directory.path().join("tsig");
     fs::write(&secret, SECRET).unwrap();
     let keys = format!("zone = \"example.test\", key = \"seawall\", secret = {{ file = {secret:?} }}");
@@ -225,7 +227,7 @@ async fn another_challenge_is_tried_where_dns_fails() {
         format!("provider = \"rfc2136\", server = \"{dead}\", {keys}"),
     ] {
         let server = AcmeServer::start(Options::default()).await;
-        let place = Place::new(&[&server], &format!("resolver = \"{dead}\"\ndns = {{ {by} }}"));
+        let place = Place::new(&[&server], &format!("resolver = \"{}\"\ndns = {{ {by} }}", dns.address));
         let both = ["dns-01", "http-01"];
         let config = config(place.state.path(), &place.root, &both, &place.acme, [SITE, ALIAS]);
         let edge = Edge::run(&config, Arc::new(SystemClock)).await;
