@@ -17,8 +17,8 @@ use super::succession::{Inheritance, Predecessor, Program, Scheme};
 use super::upgrade::Upgrade;
 use super::{memory, privileges, reload, service_manager};
 use crate::base::{Tasks, provider};
-use crate::config::Loaded;
 use crate::config::model::Admin;
+use crate::config::{self, Loaded};
 use crate::control::{AdminSocket, ControlError, Inspect, MetricsEndpoint};
 use crate::telemetry::diagnostics;
 
@@ -49,6 +49,7 @@ pub(super) fn run(
     diagnostics::init(&loaded.config.log.level);
     raise_open_files();
     privileges::give_up(&loaded.config)?;
+    warn_of_closed_files(&loaded);
     // Not before: it makes a thread.
     memory::give_back_unused();
     // For libraries that ask the process; ours are told.
@@ -89,6 +90,15 @@ pub(super) fn run(
     // A disk that hangs holds no end up.
     runtime.shutdown_timeout(BLOCKED_AT_MOST);
     outcome
+}
+
+/// Root read the files: the user that it has become reads them at each reload and upgrade.
+fn warn_of_closed_files(loaded: &Loaded) {
+    let (Some(user), Some(source)) = (&loaded.config.user, &loaded.source) else { return };
+    if let Err(error) = config::load(source) {
+        let error = &error as &dyn std::error::Error;
+        tracing::warn!(user, error, "no reload and no upgrade will be able to read the config again");
+    }
 }
 
 /// Where the process is looked into.

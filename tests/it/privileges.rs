@@ -89,6 +89,24 @@ async fn started_as_root_it_becomes_the_user() {
 }
 
 #[tokio::test]
+async fn a_config_that_only_root_can_read_is_warned_of() {
+    if !geteuid().is_root() {
+        println!("privileges: only root can start a process that becomes another user");
+        return;
+    }
+    let nobody = nix::unistd::User::from_name(USER).unwrap().unwrap();
+    for (mode, warned) in [(0o644, false), (0o600, true)] {
+        let (seawall, _origin) = edge(&format!("user = \"{USER}\""), |place| {
+            chown(place.path(), Some(nobody.uid.as_raw()), Some(nobody.gid.as_raw())).unwrap();
+            fs::set_permissions(place.path(), fs::Permissions::from_mode(0o755)).unwrap();
+            fs::set_permissions(place.config(), fs::Permissions::from_mode(mode)).unwrap();
+        })
+        .await;
+        assert_eq!(seawall.diagnostics().contains("no reload and no upgrade"), warned, "{mode:o}");
+    }
+}
+
+#[tokio::test]
 async fn a_user_that_cannot_be_become_is_told() {
     let place = Place::new();
     let site = "[site.\"a.test\"]\norigins = [\"127.0.0.1:1\"]\nhealth = false\n";
