@@ -4,7 +4,7 @@ use std::fs;
 
 use rustix::process::{Signal, kill_process};
 
-use super::support::acme_server::{AcmeServer, Options};
+use super::support::acme_server::with_unwritable_certificate;
 use super::support::client::{Alpn, Client};
 use super::support::origin::{Origin, ok};
 use super::support::process::{Place, Seawall, words};
@@ -207,18 +207,7 @@ async fn after_a_crash_it_starts_again_in_the_same_place() {
 
 #[tokio::test]
 async fn what_could_not_be_written_is_written_at_the_end() {
-    let (authority, place) = (AcmeServer::start(Options::default()).await, Place::new());
-    // A directory where the file has to be: not even root writes that.
-    let file = authority.directory_in(&place.path().join("state")).join("www.example.test.pem");
-    fs::create_dir_all(&file).unwrap();
-    place.configure(&format!(
-        "[acme]\ndirectory = [\"{}\"]\nca = \"{}\"\n\
-         [site.\"www.example.test\"]\norigins = [\"127.0.0.1:9\"]\nhealth = false\ntls = \"auto\"\n",
-        authority.directory(),
-        authority.root_file().display()
-    ));
-    let mut seawall = place.run().await;
-    seawall.metric_is("seawall_certificates_issued_total", 1).await;
+    let (_authority, mut seawall, file) = with_unwritable_certificate().await;
     fs::remove_dir(&file).unwrap();
     seawall.terminate();
     assert_eq!(seawall.exit().await.code(), Some(0));

@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::*;
-use crate::support::acme_server::{AcmeServer, Options};
+use crate::support::acme_server::with_unwritable_certificate;
 use crate::support::process::{command, finished, output};
 
 /// Has a new process try to take over, which must fail and say so.
@@ -83,18 +83,7 @@ async fn what_was_not_started_from_a_config_is_not_taken_over_from() {
 /// A new process would have nothing but a self-signed one.
 #[tokio::test]
 async fn a_certificate_in_memory_only_keeps_the_process_that_has_it() {
-    let (authority, place) = (AcmeServer::start(Options::default()).await, Place::new());
-    // A directory where the file has to be: not even root writes that.
-    let in_the_way = authority.directory_in(&place.path().join("state")).join("www.example.test.pem");
-    fs::create_dir_all(&in_the_way).unwrap();
-    place.configure(&format!(
-        "[acme]\ndirectory = [\"{}\"]\nca = \"{}\"\n\
-         [site.\"www.example.test\"]\norigins = [\"127.0.0.1:9\"]\nhealth = false\ntls = \"auto\"\n",
-        authority.directory(),
-        authority.root_file().display()
-    ));
-    let mut seawall = place.run().await;
-    seawall.metric_is("seawall_certificates_issued_total", 1).await;
+    let (authority, mut seawall, in_the_way) = with_unwritable_certificate().await;
     refused(&mut seawall, "a certificate is in memory only").await;
     // Whoever is killed leaves that to the next process.
     assert!(in_the_way.with_extension("order.json").exists());

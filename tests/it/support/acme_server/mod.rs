@@ -32,6 +32,7 @@ pub(crate) use self::validation::{AnyCertificate, ChallengeType, TxtRecords, Val
 use self::fault::Outage;
 use self::issuer::Issuer;
 use self::state::State;
+use super::process::{Place, Seawall};
 
 /// What a server is from its start on.
 pub(crate) struct Options {
@@ -218,4 +219,21 @@ fn own_certificate() -> (String, TlsAcceptor) {
     let mut config = config.with_single_cert(vec![leaf.into()], key).unwrap();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     (root.pem(), TlsAcceptor::from(Arc::new(config)))
+}
+
+/// An edge that has its one certificate in memory only, as there is a directory in the place
+/// of the file: not even root writes that. Also what it is from, and that directory.
+pub(crate) async fn with_unwritable_certificate() -> (AcmeServer, Seawall, PathBuf) {
+    let (authority, place) = (AcmeServer::start(Options::default()).await, Place::new());
+    let file = authority.directory_in(&place.path().join("state")).join("www.example.test.pem");
+    fs::create_dir_all(&file).unwrap();
+    place.configure(&format!(
+        "[acme]\ndirectory = [\"{}\"]\nca = \"{}\"\n\
+         [site.\"www.example.test\"]\norigins = [\"127.0.0.1:9\"]\nhealth = false\ntls = \"auto\"\n",
+        authority.directory(),
+        authority.root_file().display()
+    ));
+    let seawall = place.run().await;
+    seawall.metric_is("seawall_certificates_issued_total", 1).await;
+    (authority, seawall, file)
 }
