@@ -11,12 +11,6 @@ use socket2::{Domain, Protocol, Socket, Type};
 /// Connections the kernel keeps until a worker takes them.
 const BACKLOG: i32 = 4096;
 
-/// Bytes of a connection that the kernel takes ahead of what it may send. Without a bound
-/// it keeps megabytes for a client that was fast once, and takes more only when a third of
-/// them has left: a slow client would look like one that takes nothing.
-#[cfg(target_os = "linux")]
-const UNSENT: u32 = 256 * 1024;
-
 /// An address cannot be listened on.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen on {address}: {}", reason(source))]
@@ -140,10 +134,8 @@ fn socket(address: SocketAddr) -> io::Result<Socket> {
     }
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
-    // Accepted sockets inherit both.
+    // Accepted sockets inherit it.
     socket.set_tcp_nodelay(true)?;
-    #[cfg(target_os = "linux")]
-    socket.set_tcp_notsent_lowat(UNSENT)?;
     Ok(socket)
 }
 
@@ -162,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_accepted_is_sent_at_once_and_not_kept_in_megabytes() {
+    fn what_is_accepted_is_sent_at_once() {
         let bound = bind("127.0.0.1:0".parse().unwrap(), 1).unwrap();
         let address = bound.address;
         let listening = bound.listen().unwrap();
@@ -174,8 +166,6 @@ mod tests {
             }
         };
         assert!(accepted.tcp_nodelay().unwrap());
-        #[cfg(target_os = "linux")]
-        assert_eq!(accepted.tcp_notsent_lowat().unwrap(), UNSENT);
     }
 
     #[test]
