@@ -21,6 +21,7 @@ mod remember;
 mod renewal;
 mod roots;
 mod self_signed;
+mod sources;
 mod standing;
 mod start;
 mod status;

@@ -94,12 +94,13 @@ impl Config {
     }
 }
 
-/// The names of those fields that differ.
+/// The names of those fields that differ, as the file has them.
 macro_rules! keys {
-    ($old:expr, $new:expr, [$($key:ident),+ $(,)?]) => {{
+    ($old:expr, $new:expr, [$($key:ident $(as $name:literal)?),+ $(,)?]) => {{
         let mut keys: Vec<String> = Vec::new();
         $(if $old.$key != $new.$key {
-            keys.push(stringify!($key).to_owned());
+            let [name, ..] = [$($name,)? stringify!($key)];
+            keys.push(name.to_owned());
         })+
         keys
     }};
@@ -201,8 +202,7 @@ fn pool_keys(old: &PoolConfig, new: &PoolConfig) -> Vec<String> {
         ]
     ));
     let (old, new) = (&old.connection_life, &new.connection_life);
-    let life = keys!(old, new, [age, requests]);
-    keys.extend(life.into_iter().map(|key| format!("connection_{key}")));
+    keys.extend(keys!(old, new, [age as "connection_age", requests as "connection_requests"]));
     keys
 }
 
@@ -221,7 +221,7 @@ fn server_keys(old: &[ServerConfig], new: &[ServerConfig]) -> Vec<String> {
 }
 
 fn limit_keys(old: &Config, new: &Config) -> Vec<String> {
-    let keys = keys!(
+    keys!(
         old.limits,
         new.limits,
         [
@@ -241,26 +241,32 @@ fn limit_keys(old: &Config, new: &Config) -> Vec<String> {
             stream_idle,
             tunnel_idle,
             drain_timeout,
-            h2_streams,
-            h2_resets,
+            h2_streams as "h2.streams",
+            h2_resets as "h2.resets",
             origin_header_bytes,
             origin_headers,
         ]
-    );
-    keys.into_iter().map(|key| key.replacen("h2_", "h2.", 1)).collect()
+    )
 }
 
 fn acme_keys(old: &Config, new: &Config) -> Vec<String> {
-    let (old, new) = (&old.acme, &new.acme);
-    let renamed = [
-        ("directory", old.directories != new.directories),
-        ("eab", old.external_account != new.external_account),
-    ];
-    let mut keys: Vec<String> =
-        renamed.iter().filter(|(_, is_other)| *is_other).map(|(key, _)| (*key).to_owned()).collect();
     // Whose the directory is follows from it and from `ca`.
-    keys.extend(keys!(old, new, [challenges, ca, profile, dns, on_demand, notify, preflight, resolver]));
-    keys
+    keys!(
+        old.acme,
+        new.acme,
+        [
+            directories as "directory",
+            challenges,
+            ca,
+            profile,
+            external_account as "eab",
+            dns,
+            on_demand,
+            notify,
+            preflight,
+            resolver,
+        ]
+    )
 }
 
 fn restart_keys(old: &Config, new: &Config) -> Vec<String> {
@@ -270,10 +276,8 @@ fn restart_keys(old: &Config, new: &Config) -> Vec<String> {
     };
     keys.extend(under("log", keys!(old.log, new.log, [access, format, redact_query, level])));
     keys.extend(under("admin", keys!(old.admin, new.admin, [socket, metrics])));
-    // The largest object follows from the memory, where it is not written.
-    let of_memory = keys!(old.cache, new.cache, [memory, max_object]).into_iter().take(1).collect();
-    keys.extend(under("cache", of_memory));
-    keys.extend(under("cache", keys!(old.cache, new.cache, [disk, tags_field])));
+    // The largest object in memory follows from that.
+    keys.extend(under("cache", keys!(old.cache, new.cache, [memory, disk, tags_field])));
     keys
 }
 

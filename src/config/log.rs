@@ -53,7 +53,7 @@ fn is_path(text: &str) -> bool {
 
 /// The name of a parameter, which may end with a star.
 fn parameter(text: &str) -> Result<String, Fault> {
-    match text.trim_end_matches('*').len() + 1 < text.len() || text.trim_end_matches('*').contains('*') {
+    match text.strip_suffix('*').unwrap_or(text).contains('*') {
         true => Err(Fault::new("a star stands for the end of a name")
             .help("write \"x-amz-*\" for all that begin with x-amz-")),
         false => Ok(text.to_owned()),

@@ -1,11 +1,11 @@
-//! Certificates from an authority that fails, refuses, wants them renewed, and
-//! while the process is killed: what a real ACME server does not do on demand.
+//! Certificates from an authority that fails or refuses, and while the process is killed:
+//! what a real ACME server does not do on demand.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use seawall::base::{Clock, ManualClock, SystemClock};
@@ -18,9 +18,9 @@ use super::support::acme_server::{
     AcmeServer, ChallengeType, Fault, Options, Status, Step, TxtRecords, Validation,
 };
 use super::support::dns::DnsServer;
+use super::support::eventually;
 use super::support::named::SECRET;
 use super::support::ports::free_address;
-use super::support::{eventually, within};
 
 /// The steps of an order once there is one.
 const STEPS: [Step; 5] =
@@ -28,7 +28,7 @@ const STEPS: [Step; 5] =
 
 /// A state directory, and the servers that are asked in turn.
 pub(super) struct Place {
-    state: TempDir,
+    pub(super) state: TempDir,
     root: PathBuf,
     acme: String,
 }
@@ -48,7 +48,7 @@ impl Place {
         self.start_at(Arc::new(SystemClock)).await
     }
 
-    async fn start_at(&self, clock: Arc<dyn Clock>) -> Edge {
+    pub(super) async fn start_at(&self, clock: Arc<dyn Clock>) -> Edge {
         Edge::run(&self.config("http-01"), clock).await
     }
 
@@ -316,44 +316,6 @@ async fn an_answer_that_makes_a_library_panic_costs_one_try() {
 }
 
 #[tokio::test]
-async fn it_is_renewed_when_the_authority_says_so() {
-    let server = AcmeServer::start(Options { renewal_info: true, ..Options::default() }).await;
-    let place = Place::new(&[&server], "");
-    let edge = place.start().await;
-    let first = edge.certified().await;
-    eventually("a suggestion", || edge.status().why_then.filter(|why| *why == "the authority suggests it"))
-        .await;
-    assert!(edge.status().next_renewal < first.not_after);
-    edge.stop().await;
-
-    // It is to be revoked: the window is now.
-    let now = SystemClock.wall();
-    server.set_renewal_window(now - Duration::from_secs(60), now);
-    let edge = place.start().await;
-    eventually("the next one", || (server.certificates().len() == 2).then_some(())).await;
-    // The window of the new one is over, too: there is a pause all the same.
-    eventually("the question about it", || (server.requests(Step::RenewalInfo) > 2).then_some(())).await;
-    let (orders, certificates) = (server.orders(), server.certificates());
-    assert_eq!(certificates.len(), 2);
-    assert_eq!(orders[0].replaces, None);
-    assert_eq!(orders[1].replaces.as_ref(), Some(&certificates[0].id));
-    assert_eq!(edge.metrics.certificate_failures.value(), 0);
-    edge.stop().await;
-}
-
-#[tokio::test]
-async fn a_suggestion_without_a_time_to_ask_again_leaves_the_lifetime() {
-    let server = AcmeServer::start(Options { renewal_info: true, ..Options::default() }).await;
-    server.set_renewal_retry_after(None);
-    let place = Place::new(&[&server], "");
-    let edge = place.start().await;
-    edge.certified().await;
-    eventually("the question", || (server.requests(Step::RenewalInfo) > 0).then_some(())).await;
-    assert_eq!(edge.status().why_then, Some("most of the lifetime is over then"));
-    edge.stop().await;
-}
-
-#[tokio::test]
 async fn a_profile_is_one_that_the_authority_has() {
     let options = || Options { profiles: vec!["classic", "shortlived"], ..Options::default() };
     let server = AcmeServer::start(options()).await;
@@ -386,69 +348,6 @@ async fn a_stand_in_needs_no_profile() {
     let edge = place.start().await;
     edge.certified().await;
     assert_eq!((other.orders().len(), other.orders()[0].profile.clone()), (1, None));
-    edge.stop().await;
-}
-
-#[tokio::test]
-async fn an_expired_certificate_is_served_until_there_is_another() {
-    let server = AcmeServer::start(Options::default()).await;
-    let place = Place::new(&[&server], "");
-    let edge = place.start().await;
-    let first = edge.certified().await;
-    edge.stop().await;
-
-    server.fail(Step::NewOrder, Fault::Status(503, None));
-    let later: SystemTime = SystemClock.wall() + Duration::from_secs(100 * 24 * 3600);
-    let edge = place.start_at(Arc::new(ManualClock::at(later))).await;
-    within("a failure", async {
-        while edge.metrics.certificate_failures.value() == 0 {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
-    assert_eq!(edge.status().not_after, first.not_after);
-    edge.stop().await;
-}
-
-/// Another account knows nothing of the certificate that is to be replaced.
-#[tokio::test]
-async fn an_account_that_was_lost_costs_no_renewal() {
-    let server = AcmeServer::start(Options { renewal_info: true, ..Options::default() }).await;
-    let place = Place::new(&[&server], "");
-    let edge = place.start().await;
-    edge.certified().await;
-    edge.stop().await;
-    let acme = fs::read_dir(place.state.path().join("acme")).unwrap().next().unwrap().unwrap().path();
-    fs::remove_file(acme.join("account.json")).unwrap();
-
-    let edge = place.start().await;
-    assert_eq!(edge.certs.renew(SITE), 1);
-    eventually("another certificate", || (server.certificates().len() == 2).then_some(())).await;
-    assert_eq!((server.accounts().len(), server.orders().last().unwrap().replaces.clone()), (2, None));
-    edge.stop().await;
-}
-
-/// What was finished, and not cleared away, is not taken for a new one.
-#[tokio::test]
-async fn an_order_that_is_over_brings_no_old_certificate_back() {
-    let server = AcmeServer::start(Options::default()).await;
-    let place = Place::new(&[&server], "");
-    server.fail(Step::Certificate, Fault::Hang);
-    let edge = place.start().await;
-    eventually("the last step", || (server.requests(Step::Certificate) > 0).then_some(())).await;
-    let acme = fs::read_dir(place.state.path().join("acme")).unwrap().next().unwrap().unwrap().path();
-    let left = acme.join(format!("{SITE}.order.json"));
-    let order = fs::read(&left).unwrap();
-    edge.stop().await;
-
-    server.heal(Step::Certificate);
-    let edge = place.start().await;
-    edge.certified().await;
-    // As if the process had ended just before.
-    fs::write(&left, order).unwrap();
-    assert_eq!(edge.certs.renew(SITE), 1);
-    eventually("another certificate", || (server.certificates().len() == 2).then_some(())).await;
-    assert_eq!(server.orders().len(), 2);
     edge.stop().await;
 }
 

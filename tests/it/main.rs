@@ -14,6 +14,7 @@ mod support;
 mod acme;
 mod acme_faults;
 mod acme_name_server;
+mod acme_renewal;
 mod acme_server;
 mod client_certificates;
 mod clock;

@@ -5,6 +5,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::{PermissionsExt, chown};
 
+use nix::unistd::User;
 use rustix::process::geteuid;
 
 use super::support::origin::{FixedOrigin, Origin, ok};
@@ -15,6 +16,21 @@ const GET: &str = "GET / HTTP/1.1\r\nHost: site.test\r\n\r\n";
 
 /// A user that every machine has.
 const USER: &str = "nobody";
+
+/// The user to become; `None`, which is said, where only root could.
+fn other_user() -> Option<User> {
+    if !geteuid().is_root() {
+        eprintln!("privileges: only root can start a process that becomes another user");
+        return None;
+    }
+    User::from_name(USER).unwrap()
+}
+
+/// Gives the directory of the log and the sockets to `user`.
+fn give(place: &Place, user: &User) {
+    chown(place.path(), Some(user.uid.as_raw()), Some(user.gid.as_raw())).unwrap();
+    fs::set_permissions(place.path(), fs::Permissions::from_mode(0o755)).unwrap();
+}
 
 /// Before one origin server, with `keys` of the config.
 async fn edge(keys: &str, prepare: impl FnOnce(&Place)) -> (Seawall, FixedOrigin) {
@@ -60,18 +76,10 @@ async fn there_is_no_memory_dump_and_no_further_right() {
 
 #[tokio::test]
 async fn started_as_root_it_becomes_the_user() {
-    if !geteuid().is_root() {
-        println!("privileges: only root can start a process that becomes another user");
-        return;
-    }
-    let nobody = nix::unistd::User::from_name(USER).unwrap().unwrap();
+    let Some(nobody) = other_user() else { return };
     let (uid, gid) = (nobody.uid.as_raw(), nobody.gid.as_raw());
-    let (mut seawall, _origin) = edge(&format!("user = \"{USER}\""), |place| {
-        // The log and the sockets are here; what is below is made by the program.
-        chown(place.path(), Some(uid), Some(gid)).unwrap();
-        fs::set_permissions(place.path(), fs::Permissions::from_mode(0o755)).unwrap();
-    })
-    .await;
+    // What is below is made by the program.
+    let (mut seawall, _origin) = edge(&format!("user = \"{USER}\""), |place| give(place, &nobody)).await;
     for _ in 0..2 {
         assert_eq!(RawClient::ask(seawall.http, GET).await.status(), 200);
         assert_eq!(of_threads(&seawall, "Uid:"), [format!("{uid} {uid} {uid} {uid}")]);
@@ -90,15 +98,10 @@ async fn started_as_root_it_becomes_the_user() {
 
 #[tokio::test]
 async fn a_config_that_only_root_can_read_is_warned_of() {
-    if !geteuid().is_root() {
-        println!("privileges: only root can start a process that becomes another user");
-        return;
-    }
-    let nobody = nix::unistd::User::from_name(USER).unwrap().unwrap();
+    let Some(nobody) = other_user() else { return };
     for (mode, warned) in [(0o644, false), (0o600, true)] {
         let (seawall, _origin) = edge(&format!("user = \"{USER}\""), |place| {
-            chown(place.path(), Some(nobody.uid.as_raw()), Some(nobody.gid.as_raw())).unwrap();
-            fs::set_permissions(place.path(), fs::Permissions::from_mode(0o755)).unwrap();
+            give(place, &nobody);
             fs::set_permissions(place.config(), fs::Permissions::from_mode(mode)).unwrap();
         })
         .await;

@@ -6,7 +6,30 @@ const REPLACEMENT: &[u8] = b"REDACTED";
 /// The query parameters whose values are not logged.
 #[derive(Clone, Debug, Default)]
 pub struct Redaction {
-    names: Box<[String]>,
+    names: Box<[Name]>,
+}
+
+#[derive(Clone, Debug)]
+struct Name {
+    /// In lower case.
+    text: Box<[u8]>,
+    /// True if the end may be any.
+    is_beginning: bool,
+}
+
+impl Name {
+    fn of(written: &str) -> Self {
+        let beginning = written.strip_suffix('*');
+        let text = beginning.unwrap_or(written).to_ascii_lowercase().into_bytes().into();
+        Self { text, is_beginning: beginning.is_some() }
+    }
+
+    /// Is `parameter` one of this name, as it may be encoded?
+    fn is_of(&self, parameter: &[u8]) -> bool {
+        let mut decoded = percent_decoded(parameter).map(|byte| byte.to_ascii_lowercase());
+        self.text.iter().all(|byte| decoded.next() == Some(*byte))
+            && (self.is_beginning || decoded.next().is_none())
+    }
 }
 
 impl Redaction {
@@ -14,7 +37,7 @@ impl Redaction {
     /// case and however they are percent-encoded. A `*` at the end of a name stands
     /// for any end.
     pub fn new(names: &[String]) -> Self {
-        Self { names: names.into() }
+        Self { names: names.iter().map(|name| Name::of(name)).collect() }
     }
 
     /// Hands out `target`, a path or URL with its query, piece by piece, secret
@@ -37,16 +60,9 @@ impl Redaction {
     fn secret<'a>(&self, parameter: &'a [u8]) -> Option<(&'a [u8], &'a [u8])> {
         let equals = parameter.iter().position(|byte| *byte == b'=')?;
         let (name, value) = parameter.split_at_checked(equals + 1)?;
-        let matches = |secret: &String| {
-            let mut written = percent_decoded(&parameter[..equals]).map(|byte| byte.to_ascii_lowercase());
-            let lower = |text: &str| text.to_ascii_lowercase().into_bytes();
-            match secret.strip_suffix('*') {
-                Some(beginning) => lower(beginning).into_iter().all(|byte| written.next() == Some(byte)),
-                None => written.eq(lower(secret)),
-            }
-        };
+        let is_secret = self.names.iter().any(|known| known.is_of(&parameter[..equals]));
         let end = value.iter().position(is_separator).unwrap_or(value.len());
-        self.names.iter().any(matches).then(|| (name, &value[end..]))
+        is_secret.then(|| (name, &value[end..]))
     }
 }
 

@@ -261,11 +261,15 @@ impl Purges {
         head: &Arc<StoredHead>,
         epoch: u64,
     ) -> Option<Arc<StoredHead>> {
+        let stale = self.stale(key, head, epoch)?;
+        Some(stale.map_or_else(|| Arc::clone(head), Arc::new))
+    }
+
+    /// What counts in place of the head, if anything does; `None` if it is gone.
+    fn stale(&self, key: &[u8], head: &StoredHead, epoch: u64) -> Option<Option<StoredHead>> {
         match self.judge(key, head, epoch) {
-            Verdict::Kept => Some(Arc::clone(head)),
-            Verdict::Stale { from, .. } => {
-                Some(head.stale_from(from).map_or_else(|| Arc::clone(head), Arc::new))
-            }
+            Verdict::Kept => Some(None),
+            Verdict::Stale { from, .. } => Some(head.stale_from(from)),
             Verdict::Gone { .. } => None,
         }
     }
@@ -276,11 +280,7 @@ impl Purges {
         key: &[u8],
         response: &Arc<StoredResponse>,
     ) -> Option<Arc<StoredResponse>> {
-        let stale = match self.judge(key, &response.head, response.epoch) {
-            Verdict::Kept => None,
-            Verdict::Stale { from, .. } => response.head.stale_from(from),
-            Verdict::Gone { .. } => return None,
-        };
+        let stale = self.stale(key, &response.head, response.epoch)?;
         Some(stale.map_or_else(|| Arc::clone(response), |head| Arc::new(response.under(head))))
     }
 
