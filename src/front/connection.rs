@@ -126,6 +126,8 @@ impl Front {
         }
         // hyper leaves one open whose client ever asked for another protocol.
         tokio::select! {
+            // What the client takes at the last moment counts.
+            biased;
             () = home.close() => {}
             _ = pace.ended_by(limits) => {}
         }

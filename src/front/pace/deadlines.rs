@@ -8,6 +8,9 @@ use super::{JUST_NOW, NEVER, Pace, millis};
 use crate::config::model::Limits;
 use crate::telemetry::metrics::Limit;
 
+/// How often a write is tried until it has lasted too long.
+const TRIES: u64 = 5;
+
 impl Pace {
     /// The limit that ends the connection, and when.
     fn deadline(&self, limits: &Limits) -> Option<(u64, Limit)> {
@@ -92,6 +95,8 @@ impl Pace {
                 _ => Some((now, written)),
             };
             let ends = [deadline.map(|(at, _)| at), measured.map(|(since, _)| since + window), rests];
+            // The system may not tell of what the client takes: only another try does.
+            let coarse = if self.is_blocked() { coarse.min(window / TRIES).max(10) } else { coarse };
             let next = ends.into_iter().flatten().fold(now + coarse, u64::min);
             tokio::select! {
                 () = tokio::time::sleep_until(self.opened + Duration::from_millis(next)) => {}
