@@ -1,6 +1,7 @@
 //! Makes the response to one client out of a whole response, stored or still
 //! coming: preconditions and ranges are answered here (RFC 9110 s13, s14).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -26,6 +27,8 @@ use crate::policy::{
 pub(super) enum Content {
     /// All of it at hand.
     Whole(Bytes),
+    /// The same, in what is stored.
+    Stored(Arc<StoredResponse>),
     /// In a file.
     File(FileBody),
     /// As a fill brings it.
@@ -38,6 +41,7 @@ impl Content {
     pub(super) fn length(&self) -> Option<u64> {
         match self {
             Self::Whole(bytes) => Some(bytes.len() as u64),
+            Self::Stored(stored) => Some(stored.body.length()),
             Self::File(body) => Some(body.length()),
             Self::Running(reader) => reader.length(),
             Self::Sliced(reader) => Some(reader.complete_length()),
@@ -47,6 +51,7 @@ impl Content {
     fn whole(self) -> Body {
         match self {
             Self::Whole(bytes) => Body::Full(bytes),
+            Self::Stored(stored) => Body::Full(Bytes::from_owner(Held(stored))),
             Self::File(body) => Body::boxed(body.read()),
             Self::Running(reader) => Body::boxed(reader),
             Self::Sliced(reader) => Body::boxed(reader),
@@ -61,6 +66,7 @@ impl Content {
                     |offset: u64| usize::try_from(offset).map_or(bytes.len(), |at| at.min(bytes.len()));
                 Body::Full(bytes.slice(index(first)..index(last.saturating_add(1))))
             }
+            Self::Stored(stored) => Self::Whole(Bytes::from_owner(Held(stored))).part(first, last),
             Self::File(body) => Body::boxed(body.read_part(first, last)),
             Self::Running(reader) => Body::boxed(reader.part(first, last)),
             Self::Sliced(reader) => Body::boxed(reader.part(first, last)),
@@ -73,6 +79,7 @@ impl Content {
         let part = |span: &Span| {
             let again = match self {
                 Self::Whole(bytes) => Self::Whole(bytes.clone()),
+                Self::Stored(stored) => Self::Stored(Arc::clone(stored)),
                 Self::File(body) => Self::File(body.clone()),
                 Self::Sliced(reader) => Self::Sliced(reader.again()),
                 Self::Running(_) => return None,
@@ -80,6 +87,15 @@ impl Content {
             Some((*span, again.part(span.first, span.last)))
         };
         spans.iter().map(part).collect()
+    }
+
+    /// The content of a stored response that is in one piece, which is held; fails with
+    /// the slices it is in if it is not.
+    pub(super) fn of_response(stored: &Arc<StoredResponse>) -> Result<Self, Sliced> {
+        match &stored.body {
+            StoredBody::Memory(_) => Ok(Self::Stored(Arc::clone(stored))),
+            body => Self::of(body),
+        }
     }
 
     /// The content of a stored response that is in one piece; fails with the
@@ -90,6 +106,16 @@ impl Content {
             StoredBody::File(body) => Ok(Self::File(body.clone())),
             StoredBody::Sliced(sliced) => Err(**sliced),
         }
+    }
+}
+
+/// Content that is held by its response: a count of its own is seldom in the cache of the
+/// processor, and that of the response was just there.
+struct Held(Arc<StoredResponse>);
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        self.0.body.in_memory()
     }
 }
 

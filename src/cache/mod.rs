@@ -175,7 +175,7 @@ impl Cache {
         }
         let now = req.received_wall;
         match lookup::look(&self.store.memory, &req, &head, rules) {
-            Lookup::Serve { stored, ttl } => match Content::of(&stored.body) {
+            Lookup::Serve { stored, ttl } => match Content::of_response(&stored) {
                 Ok(content) => match self.missing_coding(&head, &stored, rules) {
                     None => Handling::ready(Ok(hit(&head, &stored, content, rules, (ttl, now)))),
                     Some(coding) => self.answer_encoded(req, rules, stored, coding, ttl),
@@ -184,7 +184,7 @@ impl Cache {
             },
             Lookup::ServeStale { stored, ttl, refresh } => {
                 let refresh = refresh.filter(|_| req.method == Method::GET);
-                match Content::of(&stored.body) {
+                match Content::of_response(&stored) {
                     Ok(content) => {
                         let response = hit(&head, &stored, content, rules, (ttl, now));
                         if let Some(plan) = refresh {
@@ -251,7 +251,7 @@ impl Cache {
         let rules = Arc::clone(rules);
         Handling::pending(async move {
             let stored = encoding.await;
-            let content = Content::of(&stored.body).unwrap_or_else(|_| Content::Whole(Bytes::new()));
+            let content = Content::of_response(&stored).unwrap_or_else(|_| Content::Whole(Bytes::new()));
             Ok(hit(&asked::head(&req), &stored, content, &rules, (ttl, req.received_wall)))
         })
     }

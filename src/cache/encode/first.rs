@@ -44,7 +44,7 @@ impl Miss {
             Representation::Only | Representation::Identity => return None,
         };
         let rest = match &shared.content {
-            Content::Whole(_) => None,
+            Content::Whole(_) | Content::Stored(_) => None,
             Content::Running(reader) => Some(reader.again()?),
             Content::File(_) | Content::Sliced(_) => return None,
         };

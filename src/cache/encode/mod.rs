@@ -38,6 +38,7 @@ const LONGEST: usize = 32 << 20;
 pub(super) fn is_encodable(content: &Content) -> bool {
     match content {
         Content::Whole(bytes) => bytes.len() <= LONGEST,
+        Content::Stored(stored) => stored.body.length() <= LONGEST as u64,
         Content::Running(reader) => reader.length().is_none_or(|length| length <= LONGEST as u64),
         Content::File(_) | Content::Sliced(_) => false,
     }

@@ -41,6 +41,14 @@ impl StoredBody {
         }
     }
 
+    /// What of it is in memory: all or nothing.
+    pub(in crate::cache) fn in_memory(&self) -> &[u8] {
+        match self {
+            Self::Memory(bytes) => bytes,
+            Self::File(_) | Self::Sliced(_) => &[],
+        }
+    }
+
     /// Bytes of memory it takes.
     pub(super) fn weight(&self) -> u64 {
         match self {
