@@ -4,6 +4,7 @@
 
 pub(super) use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 pub(super) use std::sync::{Mutex, MutexGuard, RwLock};
+pub(super) use std::thread_local;
 
 pub(super) use arc_swap::ArcSwap;
 pub(super) use tokio::sync::{Notify, watch};
@@ -15,6 +16,7 @@ pub(super) mod tried {
 
     pub(in crate::cache) use shuttle::sync::atomic::{AtomicBool, AtomicU64, Ordering};
     pub(in crate::cache) use shuttle::sync::{Mutex, MutexGuard, RwLock};
+    pub(in crate::cache) use shuttle::thread_local;
 
     /// An [`arc_swap::ArcSwap`].
     #[derive(Debug)]

@@ -1,22 +1,30 @@
 //! Purges in the orders in which threads may go on, as `cache::tests` has it for
-//! fills: a purge that is entered while a fill stores, while readers look.
+//! fills: a purge that is entered while a fill stores, while room is made, while readers
+//! look, who remember what they found.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::time::SystemTime;
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use shuttle::thread;
 
-use super::{StoredResponse, Variants};
+use super::{StoredBody, StoredResponse, Variants};
+use crate::base::{Clock, SystemClock};
 use crate::policy::{CacheKey, CacheRules, RequestHead, SURROGATE_KEY, StoredHead, Timing};
 
 use purges::{Order, Purges, Selector, Tier, Verdict};
+use recent::{Recent, TOLD_TOGETHER};
 use sync::Mutex;
 
 #[allow(dead_code, clippy::duplicate_mod, reason = "as it is; not all of it is used here")]
 #[path = "purges/mod.rs"]
 mod purges;
+
+#[allow(dead_code, clippy::duplicate_mod, reason = "as it is; not all of it is used here")]
+#[path = "recent.rs"]
+mod recent;
 
 mod sync {
     pub(super) use crate::cache::sync::tried::*;
@@ -29,12 +37,15 @@ const CHANGES: usize = 3;
 /// One key, the origin server, and what is stored.
 struct World {
     purges: Purges,
+    recent: Recent,
     key: CacheKey,
     head: Arc<StoredHead>,
     /// What the origin server has: 0 is what is purged.
     version: AtomicU64,
-    /// The version that is stored, and when it was asked for.
-    stored: Mutex<Option<(u64, u64)>>,
+    /// Its content is its version.
+    stored: Mutex<Option<Arc<StoredResponse>>>,
+    /// All that was ever stored, which is being sent to somebody.
+    sent: std::sync::Mutex<Vec<Arc<StoredResponse>>>,
     /// True once the purge has been entered.
     holds: AtomicBool,
 }
@@ -43,16 +54,18 @@ impl World {
     fn new(head: &Arc<StoredHead>) -> Arc<Self> {
         Arc::new(Self {
             purges: Purges::new(SURROGATE_KEY),
+            recent: Recent::new(),
             key: CacheKey::new(b"https\0example.test\0/"),
             head: Arc::clone(head),
             version: AtomicU64::new(0),
             stored: Mutex::new(None),
+            sent: std::sync::Mutex::default(),
             holds: AtomicBool::new(false),
         })
     }
 
-    fn is_gone(&self, epoch: u64) -> bool {
-        self.purges.judge(self.key.as_bytes(), &self.head, epoch) != Verdict::Kept
+    fn is_gone(&self, stored: &StoredResponse) -> bool {
+        self.purges.judge(self.key.as_bytes(), &self.head, stored.epoch) != Verdict::Kept
     }
 
     /// A fill: what it was asked for before is what it holds; then the steps of
@@ -61,20 +74,46 @@ impl World {
         let since = self.purges.term();
         let version = self.version.load(SeqCst);
         thread::yield_now();
-        if self.is_gone(since.epoch()) {
+        let new = Arc::new(StoredResponse {
+            epoch: since.epoch(),
+            body: StoredBody::Memory(Bytes::copy_from_slice(&version.to_le_bytes())),
+            head: StoredHead::clone(&self.head),
+            encoded: None,
+            received: SystemClock.now(),
+            record: None,
+        });
+        self.sent.lock().unwrap().push(Arc::clone(&new));
+        if self.is_gone(&new) {
             return;
         }
-        *self.stored.lock().unwrap() = Some((version, since.epoch()));
+        let under_way = self.recent.change(self.key.as_bytes());
+        *self.stored.lock().unwrap() = Some(new);
+        drop(under_way);
         if self.purges.may_cover(since.epoch()) {
-            self.sweep();
+            self.sweep_key();
         }
     }
 
-    fn sweep(&self) {
+    fn sweep_key(&self) {
+        let _under_way = self.recent.change(self.key.as_bytes());
         let mut stored = self.stored.lock().unwrap();
-        if stored.is_some_and(|(_, epoch)| self.is_gone(epoch)) {
+        if stored.as_ref().is_some_and(|stored| self.is_gone(stored)) {
             *stored = None;
         }
+    }
+
+    /// The steps of `Memory::sweep`.
+    fn sweep(&self) {
+        let stored = self.stored.lock().unwrap().clone();
+        if stored.is_some_and(|stored| self.is_gone(&stored)) {
+            self.sweep_key();
+        }
+        self.recent.change_all();
+    }
+
+    /// Moka makes room.
+    fn evict(&self) {
+        *self.stored.lock().unwrap() = None;
     }
 
     /// Who purges has changed the resource before.
@@ -87,18 +126,36 @@ impl World {
         self.purges.swept(entered.epoch, Tier::Memory);
     }
 
+    /// Has this thread remember what is stored.
+    fn learn(&self) {
+        let wanted = self.recent.want(self.key.as_bytes());
+        if let Some(stored) = &*self.stored.lock().unwrap() {
+            (0..TOLD_TOGETHER).for_each(|_| _ = wanted.remember(stored));
+        }
+    }
+
+    fn read(&self) {
+        self.learn();
+        (0..3).for_each(|_| self.look());
+    }
+
     /// The steps of `Memory::look`.
     fn look(&self) {
         let held = self.holds.load(SeqCst);
         let found = loop {
             let departures = self.purges.departures();
-            let stored = *self.stored.lock().unwrap();
-            let found = stored.filter(|(_, epoch)| !self.is_gone(*epoch));
+            let wanted = self.recent.want(self.key.as_bytes());
+            let stored = wanted.found().or_else(|| {
+                let stored = self.stored.lock().unwrap().clone();
+                stored.inspect(|stored| _ = wanted.remember(stored))
+            });
+            let found = stored.filter(|stored| !self.is_gone(stored));
             if self.purges.departures() == departures {
                 break found;
             }
         };
-        assert!(!(held && found.is_some_and(|(version, _)| version == 0)), "it was purged");
+        let is_purged = |found: &Arc<StoredResponse>| found.body.in_memory() == [0; 8];
+        assert!(!(held && found.as_ref().is_some_and(is_purged)), "it was purged");
     }
 }
 
@@ -124,12 +181,12 @@ fn what_is_purged_is_found_by_nobody_whatever_stores_it_meanwhile() {
         let head = head();
         let run = move || {
             let world = World::new(&head);
+            world.fill();
             let begin = |work: fn(&World)| {
                 let world = Arc::clone(&world);
                 thread::spawn(move || work(&world))
             };
-            let mut others = vec![begin(World::fill), begin(World::fill)];
-            others.push(begin(|world| (0..3).for_each(|_| world.look())));
+            let others = [World::fill, World::evict, World::read, World::read].map(begin);
             world.purge(selector.clone());
             others.into_iter().for_each(|other| other.join().unwrap());
             world.look();

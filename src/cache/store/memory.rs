@@ -1,6 +1,7 @@
 //! The memory tier: moka bounds its bytes and decides what makes room, never
 //! what is fresh. What makes room is what was asked for less often of late
-//! (TinyLFU): a request counts once, whether it finds something or has it kept.
+//! (TinyLFU): a request counts once, whether it finds something or has it kept, if a
+//! little later where it finds on its core what that found before ([`super::recent`]).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -15,6 +16,7 @@ use moka::ops::compute::{CompResult, Op};
 
 use super::generations::{Generation, Generations};
 use super::purges::Tier;
+use super::recent::{Recent, Wanted};
 use super::{Alone, Made, Sliced, StoredBody, StoredResponse, Variants};
 use crate::fields::coding::Coding;
 use crate::policy::{self, CacheKey, StoredHead};
@@ -37,6 +39,7 @@ const SWEPT_AT_ONCE: usize = 64;
 #[derive(Debug)]
 pub(in crate::cache) struct Memory {
     entries: Cache<CacheKey, Variants, RandomState>,
+    recent: Recent,
     generations: Arc<Generations>,
     most_per_key: u64,
     capacity: u64,
@@ -67,7 +70,8 @@ impl Memory {
             .build_with_hasher(RandomState::default());
         let generations = Arc::clone(generations);
         let allowance = AtomicU64::new(capacity);
-        Self { entries, generations, most_per_key: capacity / 2, capacity, allowance, metrics }
+        let recent = Recent::new();
+        Self { entries, recent, generations, most_per_key: capacity / 2, capacity, allowance, metrics }
     }
 
     /// What is kept under `key`, without waiting.
@@ -76,21 +80,36 @@ impl Memory {
     /// (its maintenance is due and evicts a key that is just being replaced)
     /// this says `None`; [`Memory::look_again`] tells for sure.
     pub(in crate::cache) fn look(&self, key: &[u8]) -> Option<Variants> {
+        let purges = &self.generations.purges;
+        loop {
+            let departures = purges.departures();
+            // After that: a purge that has left has counted what it changed.
+            let wanted = self.recent.want(key);
+            let kept = match wanted.found() {
+                Some(only) => Variants::one(only),
+                None => self.ask(key, &wanted)?,
+            };
+            let counted = purges.variants(key, kept);
+            if purges.departures() == departures {
+                return Some(counted);
+            }
+        }
+    }
+
+    /// What moka has under `key`, without waiting.
+    fn ask(&self, key: &[u8], wanted: &Wanted<'_>) -> Option<Variants> {
         // moka counts that something is looked for in vain, too. What is asked for
         // once would have three uses by the time it is kept: one of each lookup and
         // one of that, and push out what is asked for again and again.
         if !self.entries.contains_key(key) {
             return None;
         }
-        let purges = &self.generations.purges;
-        loop {
-            let departures = purges.departures();
-            let kept = self.entries.get(key).now_or_never().flatten()?;
-            let counted = purges.variants(key, kept);
-            if purges.departures() == departures {
-                return Some(counted);
-            }
+        let kept = self.entries.get(key).now_or_never().flatten()?;
+        let untold = kept.only().map_or(0, |only| wanted.remember(only));
+        for _ in 0..untold {
+            let _ = self.entries.get(key).now_or_never();
         }
+        Some(kept)
     }
 
     /// What is kept under `key`. Cancel safe.
@@ -224,6 +243,8 @@ impl Memory {
                 tokio::task::yield_now().await;
             }
         }
+        // What made room lately was not come by, and may be remembered while it is being sent.
+        self.recent.change_all();
     }
 
     /// What is kept under keys with these beginnings, `most` of them, and whether
@@ -306,6 +327,7 @@ impl Memory {
         self.generations.advance_all();
         let objects = self.entries.iter().map(|(_, kept)| kept.responses().len() as u64).sum();
         self.entries.invalidate_all();
+        self.recent.change_all();
         objects
     }
 
@@ -357,6 +379,12 @@ impl Memory {
         self.entries.run_pending_tasks().await;
     }
 
+    /// What was found of late.
+    #[cfg(test)]
+    pub(super) fn recent(&self) -> &Recent {
+        &self.recent
+    }
+
     /// How many bytes there are, added up anew.
     #[cfg(test)]
     pub(in crate::cache) fn added_up(&self) -> u64 {
@@ -371,6 +399,7 @@ impl Memory {
         key: &CacheKey,
         change: impl FnOnce(&Variants) -> Option<Variants> + Send,
     ) -> bool {
+        let under_way = self.recent.change(key.as_bytes());
         let result = self
             .entries
             .entry_by_ref(key)
@@ -388,6 +417,7 @@ impl Memory {
                 })
             })
             .await;
+        drop(under_way);
         let allowance = self.allowance();
         if self.bytes() > allowance + allowance / TOLERATED {
             self.shrink().await;

@@ -9,16 +9,20 @@ pub(super) mod fuzzing;
 mod generations;
 mod memory;
 mod purges;
+mod recent;
 mod sliced;
 mod tiers;
 mod variants;
 
 #[cfg(test)]
 mod interleavings;
-// Beside the file, not in it: that is compiled more than once.
+// Beside the files, not in them: those are compiled more than once.
 #[cfg(test)]
 #[path = "purges/tests.rs"]
 mod purges_tests;
+#[cfg(test)]
+#[path = "recent/tests.rs"]
+mod recent_tests;
 
 use std::sync::Arc;
 

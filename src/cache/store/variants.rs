@@ -141,6 +141,14 @@ impl Variants {
         Self::new(self.responses.iter().cloned(), alone)
     }
 
+    /// The one response that is all there is.
+    pub(super) fn only(&self) -> Option<&Arc<StoredResponse>> {
+        match &self.responses {
+            Responses::One(only) if self.alone.is_none() => Some(only),
+            _ => None,
+        }
+    }
+
     pub(super) fn has(&self, response: &StoredResponse) -> bool {
         self.responses.iter().any(|kept| kept.is(response))
     }
