@@ -23,8 +23,7 @@ pub(super) const REMEMBERED: usize = 2048;
 /// Counters of changes.
 const COUNTERS: usize = 1024;
 
-/// Bytes of the longest key that is remembered: with what belongs to it, it fills two
-/// cache lines.
+/// Bytes of the longest key that is remembered, with which a [`Found`] is full.
 pub(super) const LONGEST_KEY: usize = 100;
 
 /// So many uses of a key are told to moka one by one, and the others so many at a time:
@@ -58,9 +57,9 @@ pub(super) struct Wanted<'a> {
 #[derive(Debug)]
 pub(super) struct Change<'a>(&'a AtomicU64);
 
-/// What was found under a key.
+/// What was found under a key, in two cache lines that are fetched together.
 #[derive(Debug)]
-#[repr(align(64))]
+#[repr(align(128))]
 struct Found {
     hash: u64,
     changes: u64,
