@@ -185,6 +185,7 @@ impl Found {
         self.hash = wanted.hash;
         self.key[..wanted.key.len()].copy_from_slice(wanted.key);
         self.length = wanted.key.len() as u8;
+        // Moka does not learn of the last uses of a key that others were asked for instead of.
         self.untold = 0;
     }
 }
