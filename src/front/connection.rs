@@ -14,6 +14,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::beside::Beside;
 use super::http2::{self, Gather};
 use super::lent::{Home, Lent};
 use super::pace::Pace;
@@ -205,8 +206,8 @@ impl Front {
         (close, leave): (impl Fn(Pin<&mut C>), Duration),
         end: impl Fn(Pin<&mut C>, Limit),
     ) -> Driven<E> {
-        let mut ended = pin!(ended);
-        let mut drain = pin!(self.drained(leave));
+        let mut ended = pin!(Beside::new(ended));
+        let mut drain = pin!(Beside::new(self.drained(leave)));
         let mut is_draining = false;
         loop {
             tokio::select! {

@@ -4,9 +4,11 @@
 //!
 //! A request goes through the files in this order: `connection` (the bytes, which
 //! `paced` tells `pace` and `framing` of, and which are `lent` to hyper or go to
-//! `http2`), `service` (one exchange), `normalize` and `identity` (what is asked, by
-//! whom), the handler, `respond` (what is sent), `observe` (what is recorded).
+//! `http2`, while what ends it waits `beside`), `service` (one exchange), `normalize`
+//! and `identity` (what is asked, by whom), the handler, `respond` (what is sent),
+//! `observe` (what is recorded).
 
+mod beside;
 mod challenge;
 mod connection;
 mod content;
@@ -25,6 +27,7 @@ mod paced;
 mod respond;
 mod room;
 mod service;
+mod sync;
 mod tunnel;
 
 #[cfg(test)]

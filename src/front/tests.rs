@@ -1,5 +1,7 @@
 //! Connections in process, before a handler that does what a test tells it to.
 
+mod beside;
+
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::task::{Context, Poll};
