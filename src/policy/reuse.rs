@@ -54,7 +54,8 @@ pub fn reuse(req: &RequestHead<'_>, stored: &StoredHead, now: SystemTime, rules:
         return Reuse::Forward(ForwardReason::Miss);
     }
     let asked = req.asks.directives;
-    let ttl = stored.ttl(now);
+    let age = stored.age(now);
+    let ttl = stored.ttl_at(age);
     let validate = |reason, detail| Reuse::Validate {
         if_error: may_stand_in(&asked, stored, None, now, rules),
         reason,
@@ -66,7 +67,7 @@ pub fn reuse(req: &RequestHead<'_>, stored: &StoredHead, now: SystemTime, rules:
     if let Some(detail) = unwanted_by_client(&asked, stored, now).or_else(|| unfit(req, stored, rules)) {
         return validate(ForwardReason::Request, Some(detail));
     }
-    if stored.is_fresh(now) {
+    if age < stored.lifetime().duration {
         return Reuse::Serve { ttl };
     }
     if may_be_served_stale(stored) {

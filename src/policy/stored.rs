@@ -187,8 +187,13 @@ impl StoredHead {
     /// all of RFC 9111 s4.2 it counts in whole seconds: what is left besides
     /// the Age that is told.
     pub fn ttl(&self, now: SystemTime) -> i64 {
+        self.ttl_at(self.age(now))
+    }
+
+    /// The same at this age.
+    pub(super) fn ttl_at(&self, age: Duration) -> i64 {
         let seconds = |duration: Duration| i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
-        seconds(self.lifetime.duration).saturating_sub(seconds(self.age(now)))
+        seconds(self.lifetime.duration).saturating_sub(seconds(age))
     }
 
     /// Is it fresh (RFC 9111 s4.2)?
