@@ -1,7 +1,8 @@
 //! The memory tier: moka bounds its bytes and decides what makes room, never
 //! what is fresh. What makes room is what was asked for less often of late
-//! (TinyLFU): a request counts once, whether it finds something or has it kept, if a
-//! little later where it finds on its core what that found before ([`super::recent`]).
+//! (TinyLFU): a request counts once, whether it finds something or has it kept. Where it
+//! finds on its core what that found before, it counts a little later, and where that is
+//! asked for all the time, one in four does ([`super::recent`]).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};

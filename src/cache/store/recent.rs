@@ -26,9 +26,15 @@ const COUNTERS: usize = 1024;
 /// Bytes of the longest key that is remembered, with which a [`Found`] is full.
 pub(super) const LONGEST_KEY: usize = 100;
 
-/// So many uses of a key are told to moka one by one, and the others so many at a time:
-/// it has to know what is asked for again and again in order to keep that.
+/// So many uses of a key are told to moka one by one, and those after that so many at a
+/// time: it has to know what is asked for again and again in order to keep that.
 pub(super) const TOLD_TOGETHER: u8 = 8;
+
+/// Once a key was used more often than this, moka is told of it once in so many uses,
+pub(super) const OFTEN: u8 = 64;
+
+/// and then of no more than so many: it counts no further.
+pub(super) const MOST_TOLD: u8 = 15;
 
 /// What a change adds to its counter once it is over; below are those under way.
 const CHANGE: u64 = 1 << 16;
@@ -128,7 +134,7 @@ impl Wanted<'_> {
             let mut all = all.borrow_mut();
             let found = all.get_mut(self.place())?;
             let is_good = found.is_of(self) && found.changes == self.changes && !self.is_changing();
-            if !is_good || found.uses < TOLD_TOGETHER || found.untold + 1 == TOLD_TOGETHER {
+            if !is_good || found.uses < TOLD_TOGETHER || found.untold + 1 >= found.told_once_in() {
                 return None;
             }
             let response = found.response.upgrade()?;
@@ -163,7 +169,8 @@ impl Wanted<'_> {
             if !std::ptr::eq(found.response.as_ptr(), Arc::as_ptr(response)) {
                 found.response = Arc::downgrade(response);
             }
-            std::mem::take(&mut found.untold)
+            // The one that asks moka besides.
+            std::mem::take(&mut found.untold).min(MOST_TOLD - 1)
         })
     }
 
@@ -179,6 +186,11 @@ impl Wanted<'_> {
 impl Found {
     fn is_of(&self, wanted: &Wanted<'_>) -> bool {
         self.hash == wanted.hash && self.key[..usize::from(self.length)] == *wanted.key
+    }
+
+    /// Moka is told of its uses once in so many.
+    fn told_once_in(&self) -> u8 {
+        if self.uses > OFTEN { OFTEN } else { TOLD_TOGETHER }
     }
 
     fn become_of(&mut self, wanted: &Wanted<'_>) {

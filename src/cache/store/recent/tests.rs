@@ -70,6 +70,20 @@ fn what_was_found_is_found_again_until_moka_is_to_be_told() {
 }
 
 #[test]
+fn of_what_is_asked_for_all_the_time_moka_is_told_less() {
+    let world = World::new();
+    let response = world.keep(1);
+    (0..2 * OFTEN).for_each(|_| _ = world.find());
+    let wanted = world.want();
+    while wanted.found().is_some() {}
+    for _ in 0..3 {
+        assert_eq!(wanted.remember(&response), MOST_TOLD - 1);
+        assert!((1..OFTEN).all(|_| wanted.found().is_some()));
+        assert!(wanted.found().is_none());
+    }
+}
+
+#[test]
 fn what_is_asked_for_more_often_is_remembered() {
     let world = World::new();
     let response = world.keep(1);
