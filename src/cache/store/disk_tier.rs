@@ -80,6 +80,7 @@ impl DiskTier {
 
     /// The tier, if this process has it now.
     pub(super) fn get(&self) -> Option<Arc<Disk>> {
+        self.config.as_ref()?;
         self.disk.load_full()
     }
 }
