@@ -6,7 +6,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use tokio_util::sync::CancellationToken;
 
 use super::generation::{Generation, Ground};
 use super::memory;
@@ -88,7 +87,6 @@ pub(super) struct Live {
     limits: Arc<ConnectionLimits>,
     /// Held while another configuration comes into force.
     sockets: tokio::sync::Mutex<Sockets>,
-    draining: CancellationToken,
     /// What a drain waits for: connections, exchanges, tunnels, fills.
     exchanges: Tasks,
     workers: Workers,
@@ -116,18 +114,16 @@ impl Edge {
         let tickets = Tickets::begin(Arc::clone(&clock));
         let ground = Ground { clock, metrics, cache, tickets, background };
         let (generation, tls) = Generation::prepare(loaded, &ground, None).await?;
-        let draining = CancellationToken::new();
         let front = Arc::new(Front::new(
             generation.serving(),
             Arc::clone(&telemetry),
             Arc::clone(&ground.clock),
             exchanges.clone(),
-            draining.clone(),
         ));
         let workers = Workers::start(workers, &front, &limits)?;
         let tls = Arc::new(ArcSwap::from_pointee(tls));
         let (http, https) = bound.addresses();
-        let mut sockets = Sockets::new(Arc::clone(&tls), draining.clone());
+        let mut sockets = Sockets::new(Arc::clone(&tls), front.draining());
         sockets.listen(bound.listen()?, &workers);
         generation.start_pools(None);
         let memory = memory::watch(Arc::clone(&front), Arc::clone(&ground.cache));
@@ -140,7 +136,6 @@ impl Edge {
             tls,
             limits,
             sockets: tokio::sync::Mutex::new(sockets),
-            draining,
             exchanges,
             workers,
         });
@@ -156,7 +151,7 @@ impl Edge {
     /// and ends the rest. True if none had to be cut.
     pub async fn drain(self) -> bool {
         let Self { live, access_log, .. } = self;
-        live.draining.cancel();
+        live.front.drain();
         // Else who holds them lets them go: a reload, or an upgrade.
         if let Ok(mut sockets) = live.sockets.try_lock() {
             sockets.let_go();
@@ -259,13 +254,13 @@ impl Live {
         }
         let upgraded = handed_over?;
         self.generation().certificates.leave();
-        self.draining.cancel();
+        self.front.drain();
         Ok(upgraded)
     }
 
     /// True once a drain has begun.
     pub(super) fn is_draining(&self) -> bool {
-        self.draining.is_cancelled()
+        self.front.is_draining()
     }
 
     /// How many worker threads there are.

@@ -8,8 +8,8 @@ use http::{HeaderMap, StatusCode};
 
 /// A client's connection that can carry interim responses.
 pub trait InterimClient: fmt::Debug + Send + Sync + 'static {
-    /// Tells the client, unless it has its answer to `exchange` by now, or its
-    /// connection has no room for more. Never waits.
+    /// Tells the client, unless it has its answer to `exchange` by now, or was answered at
+    /// once, or its connection has no room for more. Never waits.
     fn tell(&self, exchange: u64, status: StatusCode, fields: &HeaderMap);
 }
 
@@ -24,6 +24,11 @@ impl Interim {
     /// The way to `client` for as long as it waits for its answer to `exchange`.
     pub fn new(client: Arc<dyn InterimClient>, exchange: u64) -> Self {
         Self { client, exchange }
+    }
+
+    /// The number of the exchange.
+    pub fn exchange(&self) -> u64 {
+        self.exchange
     }
 
     /// Passes on an interim response whose fields are meant for the client.

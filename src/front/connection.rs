@@ -19,7 +19,7 @@ use super::http2::{self, Gather};
 use super::lent::{Home, Lent};
 use super::pace::Pace;
 use super::paced::Paced;
-use super::service::ConnectionService;
+use super::service::{Client, ConnectionService};
 use super::{ConnectionProtocol, Front};
 use crate::config::model::Limits;
 use crate::exchange::ConnectionInfo;
@@ -61,11 +61,11 @@ impl Front {
         let pace = Arc::new(Pace::new(Arc::clone(&self.clock), protocol, &limits, Box::new(open)));
         let stream = Paced::new(stream, Arc::clone(&pace));
         let peer = connection.peer;
-        let service = ConnectionService {
+        let service = ConnectionService(Arc::new(Client {
             front: Arc::clone(&self),
             connection: Arc::new(connection),
             pace: Arc::clone(&pace),
-        };
+        }));
         match protocol {
             ConnectionProtocol::Http1 => {
                 let served = self.serve_http1(stream, &service, (&pace, &limits)).await;

@@ -4,7 +4,7 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
@@ -18,6 +18,8 @@ const ROOM: usize = 32 << 10;
 /// The interim responses on their way to one client.
 #[derive(Debug, Default)]
 pub(super) struct InterimResponses {
+    /// The number of the last exchange, which its connection alone changes.
+    exchange: AtomicU64,
     /// Looked at before each write, so that nothing is locked where none are.
     are_waiting: AtomicBool,
     /// True while hyper may hold a part of what it began to write.
@@ -28,7 +30,7 @@ pub(super) struct InterimResponses {
 
 #[derive(Debug, Default)]
 struct Waiting {
-    /// The number of the last exchange that began.
+    /// The number of the last exchange that was waited for.
     exchange: u64,
     /// True until hyper has its answer.
     is_awaited: bool,
@@ -37,17 +39,24 @@ struct Waiting {
 }
 
 impl InterimResponses {
-    /// An exchange begins; returns its number.
-    pub(super) fn begin(&self) -> u64 {
+    /// The number of the next exchange.
+    pub(super) fn next(&self) -> u64 {
+        let next = self.exchange.load(Relaxed) + 1;
+        self.exchange.store(next, Relaxed);
+        next
+    }
+
+    /// The client waits for its answer to `exchange` from now on: most are answered at once.
+    /// Before anybody is asked who could tell it something.
+    pub(super) fn begin(&self, exchange: u64) {
         let mut waiting = self.lock();
-        waiting.exchange += 1;
+        waiting.exchange = exchange;
         if waiting.written == 0 {
             waiting.bytes.clear();
             self.are_waiting.store(false, Relaxed);
         }
         // What has begun of the one before has to leave first.
         waiting.is_awaited = waiting.written == 0;
-        waiting.exchange
     }
 
     /// Takes one on its way, unless there is the answer already, or no room.
@@ -66,7 +75,7 @@ impl InterimResponses {
         self.connection.wake();
     }
 
-    /// The answer goes to hyper. What waits goes out before it, unless the client has
+    /// The answer that was waited for goes to hyper. What waits goes out before it, unless the client has
     /// not taken an earlier answer yet, in the midst of which it can be told nothing.
     pub(super) fn answered(&self) {
         let mut waiting = self.lock();
@@ -168,11 +177,18 @@ mod tests {
         [(http::header::LINK, "</a>".parse().unwrap())].into_iter().collect()
     }
 
+    /// The number of an exchange that waits for its answer.
+    fn begun(interim: &InterimResponses) -> u64 {
+        let exchange = interim.next();
+        interim.begin(exchange);
+        exchange
+    }
+
     /// An exchange that waits for its answer, with hints on their way through so many bytes.
     fn told(bytes: usize) -> (InterimResponses, DuplexStream, DuplexStream) {
         let (near, far) = tokio::io::duplex(bytes);
         let interim = InterimResponses::default();
-        let exchange = interim.begin();
+        let exchange = begun(&interim);
         interim.take(exchange, StatusCode::EARLY_HINTS, &hints());
         (interim, near, far)
     }
@@ -219,10 +235,10 @@ mod tests {
     async fn what_comes_after_the_answer_is_dropped() {
         let (mut near, far) = tokio::io::duplex(1000);
         let interim = InterimResponses::default();
-        let exchange = interim.begin();
+        let exchange = begun(&interim);
         interim.answered();
         interim.take(exchange, StatusCode::EARLY_HINTS, &hints());
-        let next = interim.begin();
+        let next = begun(&interim);
         interim.take(exchange, StatusCode::EARLY_HINTS, &hints());
         assert_ne!(exchange, next);
         assert!(write(&interim, &mut near, b"answer").is_ready());
@@ -231,13 +247,24 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn one_that_is_answered_at_once_is_told_nothing_and_takes_nothing_from_the_one_before() {
+        let (interim, mut near, far) = told(1000);
+        interim.answered();
+        let at_once = interim.next();
+        interim.take(at_once, StatusCode::EARLY_HINTS, &hints());
+        assert!(write(&interim, &mut near, b"both answers").is_ready());
+        assert!(flush(&interim, &mut near).is_ready());
+        assert_eq!(received(near, far).await, [HINTS, b"both answers"].concat());
+    }
+
+    #[tokio::test]
     async fn nothing_gets_into_the_midst_of_an_earlier_answer() {
         let (mut near, far) = tokio::io::duplex(1000);
         let interim = InterimResponses::default();
-        interim.begin();
+        begun(&interim);
         interim.answered();
         assert!(write(&interim, &mut near, b"first ").is_ready());
-        let second = interim.begin();
+        let second = begun(&interim);
         interim.take(second, StatusCode::EARLY_HINTS, &hints());
         assert!(write(&interim, &mut near, b"answer ").is_ready());
         interim.answered();
@@ -250,7 +277,7 @@ mod tests {
     async fn what_waits_for_one_exchange_is_not_told_in_the_next() {
         let (interim, mut near, far) = told(1000);
         interim.answered();
-        interim.begin();
+        begun(&interim);
         assert!(write(&interim, &mut near, b"first answer ").is_ready());
         assert!(flush(&interim, &mut near).is_ready());
         assert_eq!(received(near, far).await, b"first answer ");
@@ -258,7 +285,7 @@ mod tests {
         let (interim, mut near, far) = told(10);
         assert!(flush(&interim, &mut near).is_pending());
         interim.answered();
-        let second = interim.begin();
+        let second = begun(&interim);
         interim.take(second, StatusCode::EARLY_HINTS, &hints());
         assert_eq!(interim.lock().bytes, HINTS);
         drop(far);
@@ -282,7 +309,7 @@ mod tests {
     #[test]
     fn a_client_that_takes_none_holds_no_more_than_there_is_room_for() {
         let interim = InterimResponses::default();
-        let exchange = interim.begin();
+        let exchange = begun(&interim);
         for _ in 0..10_000 {
             interim.take(exchange, StatusCode::EARLY_HINTS, &hints());
         }

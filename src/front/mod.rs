@@ -84,27 +84,23 @@ pub struct Front {
     clock: Arc<dyn Clock>,
     tasks: Tasks,
     draining: CancellationToken,
+    /// The same, to be looked at for every request: the token locks what all cores share.
+    is_draining: AtomicBool,
     is_out_of_memory: AtomicBool,
     /// Who waits while memory is short, is to go.
     crowded_out: Notify,
 }
 
 impl Front {
-    /// A front that serves so. `tasks` are waited for by a drain, which
-    /// `draining` begins.
-    pub fn new(
-        serving: Serving,
-        telemetry: Arc<Telemetry>,
-        clock: Arc<dyn Clock>,
-        tasks: Tasks,
-        draining: CancellationToken,
-    ) -> Self {
+    /// A front that serves so, by `tasks` that a drain waits for.
+    pub fn new(serving: Serving, telemetry: Arc<Telemetry>, clock: Arc<dyn Clock>, tasks: Tasks) -> Self {
         Self {
             serving: ArcSwap::from_pointee(serving),
             telemetry,
             clock,
             tasks,
-            draining,
+            draining: CancellationToken::new(),
+            is_draining: AtomicBool::new(false),
             is_out_of_memory: AtomicBool::new(false),
             crowded_out: Notify::new(),
         }
@@ -114,6 +110,22 @@ impl Front {
     /// These keep the limits of connections that they came under.
     pub fn serve_so(&self, serving: Serving) {
         self.serving.store(Arc::new(serving));
+    }
+
+    /// Has every connection end once the requests on it are answered.
+    pub fn drain(&self) {
+        self.is_draining.store(true, Relaxed);
+        self.draining.cancel();
+    }
+
+    /// What is cancelled when a drain begins.
+    pub fn draining(&self) -> CancellationToken {
+        self.draining.child_token()
+    }
+
+    /// True once a drain has begun.
+    pub fn is_draining(&self) -> bool {
+        self.is_draining.load(Relaxed)
     }
 
     /// Has every request refused, or served again: there is too little memory, or

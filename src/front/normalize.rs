@@ -25,7 +25,7 @@ pub(super) struct Normal {
 }
 
 /// Checks a head against RFC 9110 and RFC 9112 beyond what the parser did.
-/// Takes `Host` out of the fields, and makes a CONNECT for a WebSocket the GET that
+/// Takes the target and `Host` out of it, and makes a CONNECT for a WebSocket the GET that
 /// it is in HTTP/1.1. `scheme` is the one the client used, as far
 /// as it is known from the connection or a trusted proxy.
 pub(super) fn normalize(head: &mut Parts, scheme: Scheme, limits: &Limits) -> Result<Normal, Failure> {
@@ -142,12 +142,13 @@ fn host(head: &mut Parts, scheme: Scheme) -> Result<Host, Failure> {
     Ok(host)
 }
 
-fn path_and_query(head: &Parts) -> Result<PathAndQuery, Failure> {
+fn path_and_query(head: &mut Parts) -> Result<PathAndQuery, Failure> {
     let scheme = head.uri.scheme_str();
     if scheme.is_some_and(|scheme| scheme != "http" && scheme != "https") {
         return Err(Failure::BadRequest("a scheme other than http and https"));
     }
-    let path = head.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+    let target = std::mem::take(&mut head.uri).into_parts();
+    let path = target.path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/"));
     match path.as_str() {
         "*" if head.method == Method::OPTIONS => Ok(path),
         // An absolute-form target without a path means the root (RFC 9112 s3.2.2).

@@ -10,9 +10,8 @@ use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::time::Instant;
 
-use super::Front;
 use super::content::Reading;
-use super::pace::Pace;
+use super::service::Client;
 use crate::exchange::{Body, BodyError, ExchangeEnd, ExchangeRecord};
 
 /// What a stream of HTTP/2 is given at once, in bytes: whether its client takes it is
@@ -25,8 +24,7 @@ const PIECE_OF_HTTP1: usize = 256 * 1024;
 
 /// An exchange under way: finishes its record when it is dropped.
 pub(super) struct Observation {
-    pub(super) front: Arc<Front>,
-    pub(super) pace: Arc<Pace>,
+    pub(super) client: Arc<Client>,
     pub(super) received: Instant,
     /// Bytes of content received so far, where the request has content.
     pub(super) bytes_in: Option<Arc<AtomicU64>>,
@@ -37,15 +35,16 @@ pub(super) struct Observation {
 
 impl Drop for Observation {
     fn drop(&mut self) {
-        let now = self.front.clock.now();
+        let Client { front, pace, .. } = &*self.client;
+        let now = front.clock.now();
         self.record.total_time = now.saturating_duration_since(self.received);
         if let Some(bytes) = &self.bytes_in {
             self.record.bytes_in = bytes.load(Relaxed);
         }
-        self.front.telemetry.finish(&self.record);
-        self.pace.end(now);
+        front.telemetry.finish(&self.record);
+        pace.end(now);
         if self.record.end == ExchangeEnd::ClientLeft {
-            self.pace.given_up(now);
+            pace.given_up(now);
         }
     }
 }
@@ -73,7 +72,7 @@ impl Observed {
 
     fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let observation = self.observation.as_ref().filter(|_| !self.is_stream);
-        let room = observation.map(|observation| &observation.pace.room);
+        let room = observation.map(|observation| &observation.client.pace.room);
         if let Some(room) = room {
             ready!(room.poll(context));
         }

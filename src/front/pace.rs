@@ -112,7 +112,7 @@ impl Pace {
         self.exchanges.fetch_sub(1, Relaxed);
         self.idle_since.store(self.since_opened(now), Relaxed);
         // The next head may have begun already.
-        if self.sent_ahead.swap(false, Relaxed) && self.is_amid_request() {
+        if self.sent_ahead.load(Relaxed) && self.sent_ahead.swap(false, Relaxed) && self.is_amid_request() {
             self.head_since.store(JUST_NOW, Relaxed);
         }
     }
@@ -216,7 +216,8 @@ impl Pace {
     }
 
     pub(super) fn wrote(&self, bytes: usize) {
-        self.written.fetch_add(bytes as u64, Relaxed);
+        // Whoever has the stream writes this, and nobody else does.
+        self.written.store(self.taken() + bytes as u64, Relaxed);
         let was_blocked = self.is_blocked();
         if was_blocked {
             self.blocked_since.store(NEVER, Relaxed);

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use futures_util::task::AtomicWaker;
 
-/// So many bytes are written before a client is given more: less than most pieces of
+/// More than so many bytes are written before a client is given more: less than most pieces of
 /// long content have.
 const MUCH: usize = 4 << 10;
 
@@ -21,7 +21,7 @@ pub(super) struct Room {
 impl Room {
     /// The client was given so many bytes, which are not written yet.
     pub(super) fn gave(&self, bytes: usize) {
-        if bytes >= MUCH {
+        if bytes > MUCH {
             self.is_full.store(true, Relaxed);
         }
     }
@@ -33,7 +33,8 @@ impl Room {
 
     /// All that it was given has left.
     pub(super) fn flushed(&self) {
-        if self.is_full.swap(false, Relaxed) {
+        if self.is_full.load(Relaxed) {
+            self.is_full.store(false, Relaxed);
             self.waiting.wake();
         }
     }

@@ -36,7 +36,11 @@ use crate::fields::proxy_status::ProxyErrorType;
 use crate::telemetry::metrics::Limit;
 
 /// The requests of one connection.
-pub(super) struct ConnectionService {
+pub(super) struct ConnectionService(pub(super) Arc<Client>);
+
+/// What the exchanges of one connection share. Each counts one reference to it: those to
+/// the front all cores would count.
+pub(super) struct Client {
     pub(super) front: Arc<Front>,
     pub(super) connection: Arc<ConnectionInfo>,
     pub(super) pace: Arc<Pace>,
@@ -51,14 +55,14 @@ impl Service<http::Request<Incoming>> for ConnectionService {
     fn call(&self, mut req: http::Request<Incoming>) -> Exchange {
         let is_change = req.method() == Method::CONNECT || req.headers().contains_key(UPGRADE);
         let client_end = is_change.then(|| {
-            self.pace.ask_for_change();
+            self.0.pace.ask_for_change();
             ClientEnd::Http1(hyper::upgrade::on(&mut req))
         });
         let (head, incoming) = req.into_parts();
         let has_content = !http_body::Body::is_end_stream(&incoming);
         // HTTP/1.0 has no interim responses (RFC 9110 s15.2).
         let interim = (head.version == Version::HTTP_11)
-            .then(|| Interim::new(Arc::clone(&self.pace) as _, self.pace.interim.begin()));
+            .then(|| Interim::new(Arc::clone(&self.0.pace) as _, self.0.pace.interim.next()));
         self.exchange(head, has_content.then_some(Body::Incoming(incoming)), client_end, interim)
     }
 }
@@ -76,36 +80,39 @@ impl ConnectionService {
     where
         B: http_body::Body<Data = Bytes, Error = BodyError> + Send + Unpin + 'static,
     {
-        let under_way = self.pace.begin();
+        let under_way = self.0.pace.begin();
         let mut observation = self.observe(&head);
         let is_head = head.method == Method::HEAD;
         let is_http1 = head.version != Version::HTTP_2;
-        let serving = self.front.serving();
+        let serving = self.0.front.serving();
         // A client that keeps to it opens no more than that, and h2 refuses others.
         if !is_http1 && under_way == serving.limits.h2_streams {
-            self.front.telemetry.metrics.limit(Limit::H2Streams);
+            self.0.front.telemetry.metrics.limit(Limit::H2Streams);
         }
+        let number = interim.as_ref().filter(|_| is_http1).map(Interim::exchange);
         let asked = self.request(&serving, (&mut head, content, interim), &mut observation);
         let Answer { site, hsts, handling } = match asked {
-            Ok(_) if self.front.is_out_of_memory() => Answer::of_no_site(Err(Failure::OutOfMemory)),
+            Ok(_) if self.0.front.is_out_of_memory() => Answer::of_no_site(Err(Failure::OutOfMemory)),
             Ok(req) => match challenge::answer(&req, &serving.certificates) {
                 Some(res) => Answer::of_no_site(Ok(res)),
-                None => caught(&self.front, || serving.handler.handle(req))
+                None => caught(&self.0.front, || serving.handler.handle(req))
                     .unwrap_or_else(|failure| Answer::of_no_site(Err(failure))),
             },
             Err(failure) => Answer::of_no_site(Err(failure)),
         };
         observation.record.site = site;
         let waits = !handling.is_ready();
+        if let Some(number) = number.filter(|_| waits) {
+            self.0.pace.interim.begin(number);
+        }
         let under_way = UnderWay { observation, waits, hsts, is_head, is_http1, client_end };
         Exchange { handling, under_way: Some(under_way) }
     }
 
     fn observe(&self, head: &Parts) -> Box<Observation> {
-        let clock = &self.front.clock;
+        let clock = &self.0.front.clock;
         Box::new(Observation {
-            front: Arc::clone(&self.front),
-            pace: Arc::clone(&self.pace),
+            client: Arc::clone(&self.0),
             received: clock.now(),
             bytes_in: None,
             reading: None,
@@ -114,13 +121,13 @@ impl ConnectionService {
                 head_time: None,
                 total_time: Duration::ZERO,
                 id: RequestId(random_id()),
-                client: self.connection.peer.ip().to_canonical(),
+                client: self.0.connection.peer.ip().to_canonical(),
                 protocol: match head.version {
                     Version::HTTP_2 => Protocol::Http2,
                     Version::HTTP_10 => Protocol::Http10,
                     _ => Protocol::Http11,
                 },
-                scheme: self.connection.scheme,
+                scheme: self.0.connection.scheme,
                 method: head.method.clone(),
                 host: HeaderValue::from_static(""),
                 path_and_query: head.uri.path_and_query().cloned(),
@@ -147,11 +154,11 @@ impl ConnectionService {
     where
         B: http_body::Body<Data = Bytes, Error = BodyError> + Send + Unpin + 'static,
     {
-        let front = &self.front;
-        let who = identity::identify(&self.connection, &head.headers, &serving.trusted_proxies);
+        let front = &self.0.front;
+        let who = identity::identify(&self.0.connection, &head.headers, &serving.trusted_proxies);
         let record = &mut observation.record;
         (record.client, record.scheme) = (who.client, who.scheme);
-        self.pace.check_framing()?;
+        self.0.pace.check_framing()?;
         let normal = normalize::normalize(head, who.scheme, &serving.limits)?;
         record.host = normal.target.host.value().clone();
         let body = content.map_or(Body::Empty, |content| {
@@ -173,7 +180,7 @@ impl ConnectionService {
             trusted: who.trusted,
             id: record.id,
             protocol: record.protocol,
-            connection: Arc::clone(&self.connection),
+            connection: Arc::clone(&self.0.connection),
             session: None,
             interim,
             received: observation.received,
@@ -214,12 +221,13 @@ impl Future for Exchange {
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
         let Some(under_way) = this.under_way.as_ref() else { return Poll::Pending };
-        let polled = caught(&under_way.observation.front, || Pin::new(&mut this.handling).poll(context));
+        let polled =
+            caught(&under_way.observation.client.front, || Pin::new(&mut this.handling).poll(context));
         let result = match polled {
             Ok(Poll::Ready(result)) => result,
             Ok(Poll::Pending) => {
                 if under_way.is_http1 {
-                    under_way.observation.pace.interim.register(context);
+                    under_way.observation.client.pace.interim.register(context);
                 }
                 return Poll::Pending;
             }
@@ -257,8 +265,8 @@ fn caught<T>(front: &Front, work: impl FnOnce() -> T) -> Result<T, Failure> {
 
 impl UnderWay {
     fn answer(self, result: Result<Box<Response>, Failure>) -> http::Response<Observed> {
-        if self.is_http1 {
-            self.observation.pace.interim.answered();
+        if self.is_http1 && self.waits {
+            self.observation.client.pace.interim.answered();
         }
         let mut outgoing = match result {
             Ok(mut res) => match res.tunnel.take() {
@@ -285,9 +293,9 @@ impl UnderWay {
             body = Body::Empty;
         }
         // That of hyper stands still after the clock was put back.
-        let clock = &self.observation.front.clock;
+        let clock = &self.observation.client.front.clock;
         fields.entry(DATE).or_insert_with(|| date::value(clock.wall()));
-        if self.is_http1 && (close || self.observation.front.draining.is_cancelled() || self.is_early()) {
+        if self.is_http1 && (close || self.observation.client.front.is_draining() || self.is_early()) {
             fields.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         let mut res = http::Response::new(Observed::new(body, self.observation, !self.is_http1));
@@ -301,7 +309,7 @@ impl UnderWay {
     /// unless the rest is there in one piece, as content of a known length is.
     fn is_early(&self) -> bool {
         let Some(reading) = &self.observation.reading else { return false };
-        !reading.is_over() && (!reading.has_length || self.observation.pace.is_amid_content())
+        !reading.is_over() && (!reading.has_length || self.observation.client.pace.is_amid_content())
     }
 
     /// True if the client would take `status` for the agreement to a tunnel: to a
@@ -316,7 +324,7 @@ impl UnderWay {
         let Some(client) = self.client_end.take() else {
             return self.send(respond::failure(Failure::BadRequest("no protocol to change to")));
         };
-        self.observation.pace.change_protocol();
+        self.observation.client.pace.change_protocol();
         let mut switching = http::Response::new(Observed::unobserved());
         *switching.status_mut() = res.status;
         *switching.headers_mut() = res.fields;
@@ -324,7 +332,7 @@ impl UnderWay {
             agree_to_connect(&mut switching);
         }
         self.note_head(switching.status(), res.facts);
-        let tasks = self.observation.front.tasks.clone();
+        let tasks = self.observation.client.front.tasks.clone();
         tasks.spawn(tunnel::join(client, origin, self.observation));
         switching
     }
@@ -333,12 +341,12 @@ impl UnderWay {
         let observation = &mut self.observation;
         observation.record.status = status;
         observation.record.facts = facts;
-        let now = if self.waits { observation.front.clock.now() } else { observation.received };
-        observation.record.head_time = Some(now.saturating_duration_since(observation.received));
+        let passed = || observation.client.front.clock.now().saturating_duration_since(observation.received);
+        observation.record.head_time = Some(if self.waits { passed() } else { Duration::ZERO });
     }
 
     fn note(&self, failure: &Failure) {
-        let metrics = &self.observation.front.telemetry.metrics;
+        let metrics = &self.observation.client.front.telemetry.metrics;
         match failure {
             Failure::TargetTooLong => metrics.limit(Limit::RequestLine),
             Failure::FieldsTooLarge => metrics.limit(Limit::HeaderBytes),

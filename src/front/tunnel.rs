@@ -50,7 +50,7 @@ impl ClientEnd {
 
 /// Joins the two ends of a tunnel and finishes its exchange when it ends.
 pub(super) async fn join(client: ClientEnd, origin: Tunnel, mut observation: Box<Observation>) {
-    let front = Arc::clone(&observation.front);
+    let front = Arc::clone(&observation.client.front);
     let metrics = &front.telemetry.metrics;
     let Tunnel { end: origin, carrier: _carrier } = origin;
     let client = async { client.open().await.map_err(|error| (ExchangeEnd::ClientLeft, error)) };

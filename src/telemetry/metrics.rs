@@ -22,7 +22,10 @@ impl Counter {
 
     /// `by` more.
     pub fn add(&self, by: u64) {
-        self.0.fetch_add(by, Relaxed);
+        // All cores write it: nothing is no reason to.
+        if by > 0 {
+            self.0.fetch_add(by, Relaxed);
+        }
     }
 
     /// The number now.
@@ -60,7 +63,7 @@ pub const BUCKETS: [f64; 14] =
 #[derive(Debug, Default)]
 pub struct Histogram {
     buckets: [AtomicU64; BUCKETS.len() + 1],
-    sum_nanos: AtomicU64,
+    sum_nanos: Counter,
 }
 
 impl Histogram {
@@ -69,14 +72,14 @@ impl Histogram {
         let seconds = duration.as_secs_f64();
         let bucket = BUCKETS.iter().position(|bound| seconds <= *bound).unwrap_or(BUCKETS.len());
         self.buckets[bucket].fetch_add(1, Relaxed);
-        self.sum_nanos.fetch_add(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX), Relaxed);
+        self.sum_nanos.add(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX));
     }
 
     /// Counts by bucket, the last one without a bound, and the sum of all.
     pub fn snapshot(&self) -> ([u64; BUCKETS.len() + 1], Duration) {
         (
             std::array::from_fn(|index| self.buckets[index].load(Relaxed)),
-            Duration::from_nanos(self.sum_nanos.load(Relaxed)),
+            Duration::from_nanos(self.sum_nanos.value()),
         )
     }
 }

@@ -82,7 +82,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             .max_send_buffer_size(STREAM_SEND_BUFFER)
             .max_local_error_reset_streams(Some(WRONG_STREAMS))
             .max_header_list_size(largest_head(limits));
-        let patience = Patience::new(Arc::clone(&service.front.clock), Arc::clone(&service.pace), limits);
+        let patience = Patience::new(Arc::clone(&service.0.pace), limits);
         Self { state: State::Handshaking(builder.handshake(io)), service, patience, closes: false }
     }
 
@@ -107,17 +107,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Serves a request. Most are answered from the cache when they are first polled, so
     /// that comes before a task is made for them.
     fn serve(&self, req: http::Request<RecvStream>, respond: SendResponse<Bytes>) {
-        let front = &self.service.front;
-        let metrics = Arc::clone(&front.telemetry.metrics);
+        let client = Arc::clone(&self.service.0);
         let stream = stream::serve(&self.service, req, respond, self.patience.clone());
         let mut stream = Box::pin(AssertUnwindSafe(stream).catch_unwind().map(move |end| {
             // A panic ends its own stream and no other.
             if end.is_err() {
-                metrics.panics.increment();
+                client.front.telemetry.metrics.panics.increment();
             }
         }));
         if stream.as_mut().now_or_never().is_none() {
-            front.tasks.spawn(stream);
+            self.service.0.front.tasks.spawn(stream);
         }
     }
 }

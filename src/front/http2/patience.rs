@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep};
 
-use crate::base::Clock;
 use crate::config::model::Limits;
 use crate::front::observe::PIECE;
 use crate::front::pace::Pace;
@@ -20,7 +19,6 @@ const TURNS: u32 = 6;
 
 /// The patience with one client, at one piece after the other.
 pub(super) struct Patience {
-    clock: Arc<dyn Clock>,
     /// That of the connection.
     pace: Arc<Pace>,
     longest: Duration,
@@ -42,27 +40,27 @@ struct Wait {
 impl Patience {
     /// A client may take `write_timeout` for a piece, or as long as the least rate
     /// allows where that is longer.
-    pub(super) fn new(clock: Arc<dyn Clock>, pace: Arc<Pace>, limits: &Limits) -> Self {
+    pub(super) fn new(pace: Arc<Pace>, limits: &Limits) -> Self {
         let at_least_rate = match limits.min_rate {
             0 => Duration::ZERO,
             rate => Duration::from_secs(PIECE as u64 / rate),
         };
         let longest = limits.write_timeout.max(at_least_rate);
         let least = limits.min_rate.saturating_mul(longest.as_secs()).max(1);
-        Self { clock, pace, longest, least, wait: None, timer: None }
+        Self { pace, longest, least, wait: None, timer: None }
     }
 
     /// The client is waited for: ready once that has lasted too long.
     pub(super) fn poll_end(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let wait = self.wait.get_or_insert_with(|| Wait {
-            until: self.clock.now() + self.longest,
+            until: self.pace.clock_now() + self.longest,
             taken: self.pace.taken(),
             turns: 1,
         });
         let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(wait.until)));
         loop {
             ready!(timer.as_mut().poll(context));
-            let now = self.clock.now();
+            let now = self.pace.clock_now();
             if now >= wait.until {
                 let taken = self.pace.taken();
                 if wait.turns == TURNS || taken - wait.taken < self.least {
@@ -84,8 +82,8 @@ impl Patience {
 impl Clone for Patience {
     /// That with another stream.
     fn clone(&self) -> Self {
-        let (clock, pace) = (Arc::clone(&self.clock), Arc::clone(&self.pace));
-        Self { clock, pace, longest: self.longest, least: self.least, wait: None, timer: None }
+        let pace = Arc::clone(&self.pace);
+        Self { pace, longest: self.longest, least: self.least, wait: None, timer: None }
     }
 }
 
@@ -94,14 +92,13 @@ mod tests {
     use std::future::poll_fn;
 
     use super::*;
-    use crate::base::SystemClock;
+    use crate::base::{Clock, SystemClock};
     use crate::front::ConnectionProtocol;
     use crate::front::pace::test_limits;
 
     fn patience(limits: &Limits) -> Patience {
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let pace = Pace::new(Arc::clone(&clock), ConnectionProtocol::Http2, limits, Box::new(()));
-        Patience::new(clock, Arc::new(pace), limits)
+        let pace = Pace::new(Arc::new(SystemClock), ConnectionProtocol::Http2, limits, Box::new(()));
+        Patience::new(Arc::new(pace), limits)
     }
 
     #[tokio::test(start_paused = true)]

@@ -31,7 +31,7 @@ pub(super) fn serve(
     respond: SendResponse<Bytes>,
     patience: Patience,
 ) -> impl Future<Output = ()> + Send + use<> {
-    let metrics = Arc::clone(&service.front.telemetry.metrics);
+    let client = Arc::clone(&service.0);
     let interim = Arc::new(InterimResponses::default());
     let (head, receiving) = req.into_parts();
     let (content, tunnel, client_end) = if head.method == Method::CONNECT {
@@ -55,7 +55,7 @@ pub(super) fn serve(
             sending.content.give_up();
         }
         if sent == Sent::Stalled {
-            metrics.limit(Limit::WriteTimeout);
+            client.front.telemetry.metrics.limit(Limit::WriteTimeout);
             sending.stream.send_reset(Reason::CANCEL);
         }
     }

@@ -194,7 +194,7 @@ async fn a_drained_connection_lingers_while_its_client_takes_the_last_response()
     let mut client = connect(&front, ConnectionProtocol::Http2);
     client.write_all(&requests(1)).await.unwrap();
     tokio::time::sleep(Duration::from_millis(1)).await;
-    front.draining.cancel();
+    front.drain();
     tokio::time::sleep(Duration::from_millis(1)).await;
     let ponged = frame(6, 1, 0, b"\x0b\x7b\xa2\xf0\x8b\x9b\xfe\x54");
     client.write_all(&ponged).await.unwrap();
