@@ -145,7 +145,7 @@ impl Cache {
     /// How full it is, and how it does.
     pub fn stat(&self) -> CacheStat {
         let m = &self.metrics;
-        let count = |index: usize| m.sites().iter().map(|(_, site)| site.cache[index].value()).sum();
+        let count = |index: usize| m.sites().iter().map(|site| site.cache[index].value()).sum();
         let results = crate::telemetry::metrics::CACHE_RESULTS.iter().enumerate();
         CacheStat {
             usage: self.usage(),

@@ -10,13 +10,13 @@ use std::task::{Context, Poll};
 use futures_util::future::BoxFuture;
 use http::HeaderMap;
 
-use super::{Failure, FetchError, Request, Response, SiteLabel};
+use super::{Failure, FetchError, Request, Response, SiteNumber};
 
 /// What a handler says to a request.
 #[derive(Debug)]
 pub struct Answer {
     /// The site that answers, where there is one.
-    pub site: Option<SiteLabel>,
+    pub site: Option<SiteNumber>,
     /// Browsers are told to come by https only, whatever the answer is.
     pub hsts: bool,
     /// The response, or why there is none.

@@ -18,7 +18,7 @@ pub use body::{Body, BodyError};
 pub use error::{Failure, FetchError, RequestProgress};
 pub use handler::{Answer, Handler, Handling, Origin};
 pub use interim::{Interim, InterimClient};
-pub use record::{ExchangeEnd, ExchangeRecord, Protocol, SiteLabel};
+pub use record::{ExchangeEnd, ExchangeRecord, Protocol, SiteNumber};
 pub use request::{
     ClientCertificate, ConnectionInfo, Host, InvalidHost, Request, RequestId, Scheme, Target, TlsClient,
     TlsSession,

@@ -2,7 +2,6 @@
 //! fills it in and finishes it exactly once, when the body has ended.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use http::uri::PathAndQuery;
@@ -38,8 +37,8 @@ pub struct ExchangeRecord {
     pub user_agent: Option<HeaderValue>,
     /// The `Referer` field.
     pub referer: Option<HeaderValue>,
-    /// The site that was asked, as the config names it.
-    pub site: Option<SiteLabel>,
+    /// The site that was asked.
+    pub site: Option<SiteNumber>,
     /// The status sent.
     pub status: StatusCode,
     /// Bytes of content received.
@@ -52,14 +51,10 @@ pub struct ExchangeRecord {
     pub end: ExchangeEnd,
 }
 
-/// A site as logs and metrics know it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SiteLabel {
-    /// Its name in the config.
-    pub name: Arc<str>,
-    /// Where its metrics are, as `telemetry` gave it out for this name.
-    pub slot: usize,
-}
+/// The number that `telemetry` gave to a site, and by which it knows the site's name: so
+/// no exchange counts a reference to what all cores share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SiteNumber(pub usize);
 
 /// The HTTP version of a client's connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -16,7 +16,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
 use super::*;
 use crate::base::{ManualClock, SystemClock};
-use crate::exchange::{Answer, Body, ConnectionInfo, Handling, Request, Response, Scheme, SiteLabel};
+use crate::exchange::{Answer, Body, ConnectionInfo, Handling, Request, Response, Scheme, SiteNumber};
 use crate::telemetry::metrics::{Limit, SiteMetrics};
 
 pub(super) const URL: &str = "http://a.test/";
@@ -28,7 +28,7 @@ where
     F: Fn(Box<Request>) -> Handling + Send + Sync + 'static,
 {
     fn handle(&self, req: Box<Request>) -> Answer {
-        let site = Some(SiteLabel { name: "a.test".into(), slot: 0 });
+        let site = Some(SiteNumber(0));
         Answer { site, hsts: false, handling: (self.0)(req) }
     }
 }
@@ -144,7 +144,7 @@ async fn a_date_is_that_of_the_clock_wherever_it_is_put() {
 async fn a_client_that_left_before_it_was_answered_counts_for_the_site_it_asked() {
     let front = front(|_| Handling::pending(std::future::pending())).await;
     let metrics = &front.telemetry().metrics;
-    let label = metrics.label(&"a.test".into());
+    let number = metrics.number(&"a.test".into());
     let mut client = connect(&front, ConnectionProtocol::Http1);
     client.write_all(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").await.unwrap();
     drop(client);
@@ -153,13 +153,13 @@ async fn a_client_that_left_before_it_was_answered_counts_for_the_site_it_asked(
     let is_counted = async {
         while counted == (0, 0) {
             tokio::time::sleep(Duration::from_millis(1)).await;
-            metrics.with_site(Some(&label), |site| counted = (left(site), left(&metrics.without_site)));
+            metrics.with_site(Some(number), |site| counted = (left(site), left(&metrics.without_site)));
         }
     };
     tokio::time::timeout(Duration::from_secs(10), is_counted).await.unwrap();
     assert_eq!(counted, (1, 0));
     // No head was sent that could have been fast.
-    metrics.with_site(Some(&label), |site| assert_eq!(site.head_time.snapshot().0.iter().sum::<u64>(), 0));
+    metrics.with_site(Some(number), |site| assert_eq!(site.head_time.snapshot().0.iter().sum::<u64>(), 0));
 }
 
 /// A piece and trailers, the end of which is not known before it is asked for.

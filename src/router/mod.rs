@@ -21,7 +21,7 @@ use http::Method;
 use crate::cache::{Cache, NormalForms};
 use crate::config::ByHost;
 use crate::config::model::{Config, Route, Site};
-use crate::exchange::{Answer, Failure, Handler, Handling, Origin, Request, Scheme, SiteLabel};
+use crate::exchange::{Answer, Failure, Handler, Handling, Origin, Request, Scheme, SiteNumber};
 use crate::policy::CacheRules;
 use crate::telemetry::Metrics;
 
@@ -43,7 +43,7 @@ pub struct Router {
 /// A site, ready to answer.
 #[derive(Debug)]
 struct SiteRoutes {
-    label: SiteLabel,
+    number: SiteNumber,
     site: Arc<Site>,
     routes: Vec<ReadyRoute>,
 }
@@ -129,7 +129,7 @@ impl Handler for Router {
     fn handle(&self, req: Box<Request>) -> Answer {
         match self.site(&req) {
             Ok(site) => Answer {
-                site: Some(site.label.clone()),
+                site: Some(site.number),
                 hsts: site.site.hsts && req.target.scheme == Scheme::Https,
                 handling: self.answer(req, site),
             },
@@ -152,7 +152,7 @@ impl SiteRoutes {
                 }),
             })
             .collect();
-        Self { label: metrics.label(&site.name), site: Arc::clone(site), routes }
+        Self { number: metrics.number(&site.name), site: Arc::clone(site), routes }
     }
 
     /// The route that takes a request, and how it reads the path.

@@ -5,7 +5,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use http::{HeaderValue, Method, StatusCode};
 
-use crate::exchange::{ExchangeEnd, ExchangeRecord, Facts, Protocol, RequestId, Scheme, SiteLabel};
+use crate::exchange::{ExchangeEnd, ExchangeRecord, Facts, Protocol, RequestId, Scheme, SiteNumber};
 use crate::fields::cache_status::{CacheStatus, ForwardReason};
 use crate::fields::proxy_status::ProxyErrorType;
 
@@ -24,7 +24,7 @@ pub(crate) fn record() -> ExchangeRecord {
         path_and_query: Some("/a?b=1&token=secret".parse().unwrap()),
         user_agent: Some(HeaderValue::from_static("curl/8")),
         referer: Some(HeaderValue::from_static("https://example.org/?token=secret")),
-        site: Some(SiteLabel { name: "example.com".into(), slot: 0 }),
+        site: Some(SiteNumber(0)),
         status: StatusCode::OK,
         bytes_in: 0,
         bytes_out: 1234,

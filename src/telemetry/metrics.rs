@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
-use crate::exchange::{ExchangeEnd, ExchangeRecord, Facts, SiteLabel};
+use crate::exchange::{ExchangeEnd, ExchangeRecord, Facts, SiteNumber};
 
 /// A number that only grows.
 #[derive(Debug, Default)]
@@ -186,6 +186,8 @@ impl PurgeKind {
 /// What is counted of one site.
 #[derive(Debug, Default)]
 pub struct SiteMetrics {
+    /// Its name in the config; empty for requests that belong to none.
+    pub name: Arc<str>,
     /// Responses by class of status: index 1 for 1xx to 5 for 5xx, 0 for others.
     pub responses: [Counter; 6],
     /// Requests by what the cache did; the labels are [`CACHE_RESULTS`].
@@ -332,43 +334,35 @@ pub struct Metrics {
     /// Requests that belong to no site.
     pub without_site: SiteMetrics,
     sites: ArcSwap<Vec<Arc<SiteMetrics>>>,
-    labels: Mutex<BTreeMap<Arc<str>, SiteLabel>>,
+    numbers: Mutex<BTreeMap<Arc<str>, SiteNumber>>,
 }
 
 impl Metrics {
-    /// The label of a site, the same for the same name through every reload.
-    pub fn label(&self, name: &Arc<str>) -> SiteLabel {
-        let mut labels = self.labels.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(label) = labels.get(name) {
-            return label.clone();
+    /// The number of a site, the same for the same name through every reload.
+    pub fn number(&self, name: &Arc<str>) -> SiteNumber {
+        let mut numbers = self.numbers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(number) = numbers.get(name) {
+            return *number;
         }
         let mut sites = Vec::clone(&self.sites.load());
-        let label = SiteLabel { name: Arc::clone(name), slot: sites.len() };
-        sites.push(Arc::default());
+        let number = SiteNumber(sites.len());
+        sites.push(Arc::new(SiteMetrics { name: Arc::clone(name), ..SiteMetrics::default() }));
         self.sites.store(Arc::new(sites));
-        labels.insert(Arc::clone(name), label.clone());
-        label
+        numbers.insert(Arc::clone(name), number);
+        number
     }
 
-    /// Every site with its numbers.
-    pub fn sites(&self) -> Vec<(SiteLabel, Arc<SiteMetrics>)> {
+    /// What is counted of every site, by their names.
+    pub fn sites(&self) -> Vec<Arc<SiteMetrics>> {
         let sites = self.sites.load();
-        let labels = self.labels.lock().unwrap_or_else(PoisonError::into_inner);
-        labels
-            .values()
-            .filter_map(|label| Some((label.clone(), Arc::clone(sites.get(label.slot)?))))
-            .collect()
+        let numbers = self.numbers.lock().unwrap_or_else(PoisonError::into_inner);
+        numbers.values().filter_map(|number| sites.get(number.0).cloned()).collect()
     }
 
-    /// Runs `count` on the numbers of a site.
-    pub fn with_site(&self, label: Option<&SiteLabel>, count: impl FnOnce(&SiteMetrics)) {
+    /// Runs `count` on what is counted of a site, or of requests that belong to none.
+    pub fn with_site(&self, number: Option<SiteNumber>, count: impl FnOnce(&SiteMetrics)) {
         let sites = self.sites.load();
-        count(label.and_then(|label| sites.get(label.slot)).map_or(&self.without_site, |site| site));
-    }
-
-    /// Counts one exchange with the site that was asked.
-    pub fn count(&self, record: &ExchangeRecord) {
-        self.with_site(record.site.as_ref(), |site| site.count(record));
+        count(number.and_then(|number| sites.get(number.0)).map_or(&self.without_site, |site| site));
     }
 
     /// Counts a purge.
@@ -392,13 +386,13 @@ mod tests {
     #[test]
     fn an_exchange_is_counted_once_and_with_its_site() {
         let metrics = Metrics::default();
-        let label = metrics.label(&"example.com".into());
-        assert_eq!(metrics.label(&"example.com".into()), label, "a reload keeps the numbers");
+        let number = metrics.number(&"example.com".into());
+        assert_eq!(metrics.number(&"example.com".into()), number, "a reload keeps what was counted");
         let mut record = fixtures::record();
-        record.site = Some(label.clone());
+        record.site = Some(number);
         record.end = ExchangeEnd::Cut;
-        metrics.count(&record);
-        metrics.with_site(Some(&label), |site| {
+        metrics.with_site(record.site, |site| site.count(&record));
+        metrics.with_site(Some(number), |site| {
             assert_eq!(site.responses.each_ref().map(Counter::value), [0, 0, 1, 0, 0, 0]);
             assert_eq!(site.cache.each_ref().map(Counter::value), [0, 0, 0, 0, 1, 0, 0, 0]);
             assert_eq!((site.bytes_out.value(), site.cut.value()), (1234, 1));
@@ -413,7 +407,7 @@ mod tests {
         let metrics = Metrics::default();
         let mut record = fixtures::bare_record();
         record.status = StatusCode::from_u16(999).unwrap();
-        metrics.count(&record);
+        metrics.with_site(record.site, |site| site.count(&record));
         assert_eq!(metrics.without_site.responses[0].value(), 1);
         assert_eq!(metrics.without_site.cache[CACHE_RESULTS.len() - 1].value(), 1);
     }

@@ -57,10 +57,12 @@ impl Telemetry {
     /// Counts and logs one exchange: to be called once for each. It takes no
     /// lock that another worker holds and never blocks.
     pub fn finish(&self, record: &ExchangeRecord) {
-        self.metrics.count(record);
-        if let Some(log) = &self.access_log {
-            log.append(record);
-        }
+        self.metrics.with_site(record.site, |site| {
+            site.count(record);
+            if let Some(log) = &self.access_log {
+                log.append(record, &site.name);
+            }
+        });
     }
 
     /// Has the file of the access log opened anew, after it was renamed.

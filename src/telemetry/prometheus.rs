@@ -194,11 +194,8 @@ fn process_wide(page: &mut Page, metrics: &Metrics) {
 
 fn sites(page: &mut Page, metrics: &Metrics) {
     let named = metrics.sites();
-    let all: Vec<(&str, &SiteMetrics)> = named
-        .iter()
-        .map(|(label, site)| (&*label.name, &**site))
-        .chain([(NO_SITE, &metrics.without_site)])
-        .collect();
+    let all: Vec<(&str, &SiteMetrics)> =
+        named.iter().map(|site| (&*site.name, &**site)).chain([(NO_SITE, &metrics.without_site)]).collect();
     let requests = Family::counter("seawall_requests_total", "Requests by the class of their status.");
     page.labelled(requests, &all, "status", &CLASSES, |site| &site.responses);
     let results = Family::counter("seawall_cache_results_total", "Requests by what the cache did.");
@@ -357,10 +354,10 @@ mod tests {
     fn every_line_is_valid_and_histograms_add_up() {
         let metrics = Metrics::default();
         let mut record = fixtures::record();
-        record.site = Some(metrics.label(&"example.com".into()));
+        record.site = Some(metrics.number(&"example.com".into()));
         for micros in [50, 900, 2_000_000, 60_000_000] {
             record.total_time = std::time::Duration::from_micros(micros);
-            metrics.count(&record);
+            metrics.with_site(record.site, |site| site.count(&record));
         }
         metrics.limit(Limit::HeaderTimeout);
         let samples = parse(&render(&metrics, &[]));

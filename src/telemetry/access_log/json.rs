@@ -14,8 +14,14 @@ macro_rules! key {
     };
 }
 
-/// Appends `record` to `line`. Keys without a value are left out.
-pub fn format_json(record: &ExchangeRecord, line: &mut Vec<u8>, redaction: &Redaction, dates: &mut Dates) {
+/// Appends `record` to `line`, with the name of its `site`. Keys without a value are left
+/// out.
+pub fn format_json(
+    (record, site): (&ExchangeRecord, &str),
+    line: &mut Vec<u8>,
+    redaction: &Redaction,
+    dates: &mut Dates,
+) {
     line.extend_from_slice(b"{\"time\":\"");
     dates.rfc3339(record.started, line);
     line.push(b'"');
@@ -39,8 +45,8 @@ pub fn format_json(record: &ExchangeRecord, line: &mut Vec<u8>, redaction: &Reda
     if let Some(status) = &record.facts.cache {
         object.quoted(key!("cache_status"), |line| status.write(line));
     }
-    if let Some(site) = &record.site {
-        object.text(key!("site"), site.name.as_bytes());
+    if !site.is_empty() {
+        object.text(key!("site"), site.as_bytes());
     }
     if let Some(server) = &record.facts.origin_server {
         object.text(key!("origin"), server.as_bytes());
@@ -190,7 +196,8 @@ mod tests {
     fn formatted(record: &ExchangeRecord) -> String {
         let redaction = Redaction::new(&["token".into()]);
         let mut line = Vec::new();
-        format_json(record, &mut line, &redaction, &mut Dates::default());
+        let site = if record.site.is_some() { "example.com" } else { "" };
+        format_json((record, site), &mut line, &redaction, &mut Dates::default());
         String::from_utf8(line).unwrap()
     }
 

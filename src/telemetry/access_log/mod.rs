@@ -79,12 +79,9 @@ impl AccessLog {
         Ok((access_log, writer))
     }
 
-    /// Logs one exchange, or drops it and counts that.
-    pub(super) fn append(&self, record: &ExchangeRecord) {
-        let format = match self.format {
-            AccessLogFormat::Json => format_json,
-            AccessLogFormat::Combined => format_combined,
-        };
+    /// Logs one exchange, with the `site` that was asked if it has a name, or drops it and counts that.
+    pub(super) fn append(&self, record: &ExchangeRecord, site: &str) {
+        let redaction = &self.redaction;
         let worth_a_write = self.buffers.with_own(|Lines { bytes, dates }| {
             let before = bytes.len();
             if before >= FULL {
@@ -92,7 +89,10 @@ impl AccessLog {
                 self.metrics.limit(Limit::AccessLog);
                 return false;
             }
-            format(record, bytes, &self.redaction, dates);
+            match self.format {
+                AccessLogFormat::Json => format_json((record, site), bytes, redaction, dates),
+                AccessLogFormat::Combined => format_combined(record, bytes, redaction, dates),
+            }
             before < WORTH_A_WRITE && bytes.len() >= WORTH_A_WRITE
         });
         if worth_a_write {

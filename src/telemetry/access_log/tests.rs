@@ -58,6 +58,21 @@ fn every_record_of_four_threads_is_one_line() {
 }
 
 #[test]
+fn a_record_has_the_name_of_its_site() {
+    let (_directory, path, log) = in_directory();
+    let (telemetry, writer) = Telemetry::start(&log).unwrap();
+    let site = ["a.test", "b.test"].map(|name| telemetry.metrics.number(&name.into()))[1];
+    for site in [Some(site), None] {
+        telemetry.finish(&ExchangeRecord { site, ..fixtures::record() });
+    }
+    writer.finish();
+    let text = std::fs::read_to_string(&path).unwrap();
+    let sites =
+        text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["site"].clone());
+    assert_eq!(sites.collect::<Vec<_>>(), [serde_json::json!("b.test"), serde_json::Value::Null]);
+}
+
+#[test]
 fn a_lone_record_is_written_by_and_by() {
     let (_directory, path, log) = in_directory();
     let (telemetry, _writer) = Telemetry::start(&log).unwrap();
@@ -129,11 +144,11 @@ fn a_writer_that_falls_behind_costs_records_and_no_time() {
     let output = Output::new(Box::new(Stuck { begun, release: released, lines }));
     let metrics = Arc::default();
     let (log, writer) = AccessLog::start_with(output, &config(AccessLogTarget::Off), &metrics).unwrap();
-    log.append(&fixtures::record());
+    log.append(&fixtures::record(), "");
     has_begun.recv_timeout(Duration::from_secs(20)).unwrap();
     let mut logged = 1;
     while metrics.access_records_dropped.value() < 100 {
-        log.append(&fixtures::record());
+        log.append(&fixtures::record(), "");
         logged += 1;
     }
     assert!(log.buffers.with_own(|lines| lines.bytes.len()) < FULL + 1024);
