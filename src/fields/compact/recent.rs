@@ -78,13 +78,16 @@ impl Place {
             self.asked = 0;
             return kept.map.clone();
         }
-        let map = fields.make_response_map(varies);
         // What is asked for once displaces nothing.
         if self.asked == address {
-            self.kept = Some(Kept { text: fields.text.clone(), varies, map: map.clone() });
+            // Of a copy: each response counts references to the text of its fields, and
+            // those of what is popular are made by all threads.
+            let own = CompactFields { text: Bytes::copy_from_slice(&fields.text), ..*fields };
+            let kept = Kept { text: fields.text.clone(), varies, map: own.make_response_map(varies) };
+            return self.kept.insert(kept).map.clone();
         }
         self.asked = address;
-        map
+        fields.make_response_map(varies)
     }
 }
 
