@@ -13,14 +13,14 @@ use tokio::time::Instant;
 use super::{Clock, SystemClock};
 
 /// A write that waits to be told of room is tried without that once in as long, if its task
-/// is woken.
+/// is woken; as long as it is taken others are tried at once.
 const TRIED_EVERY: Duration = Duration::from_millis(250);
 
 /// A TCP connection.
 #[derive(Debug)]
 pub struct Socket {
     stream: TcpStream,
-    /// When a write that waits began to, or was last tried.
+    /// When a write that waits began to, or was last tried in vain.
     tried: Option<Instant>,
 }
 
@@ -34,16 +34,18 @@ impl Socket {
     /// What comes of a write about which the system has not told anything yet. It tells of
     /// room once a third of what it holds has left, and of that it may hold megabytes for a
     /// peer that was fast once: a slow one takes them for longer than a deadline lasts, and
-    /// only a write shows that it takes anything.
+    /// only a write shows that it takes anything. The system may make room by itself, too,
+    /// which is filled at once, so that it does not pass for a peer that takes something
+    /// now and then.
     fn poll_untold(&mut self, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         let now = SystemClock.now();
         let tried = self.tried.get_or_insert(now);
         if now.saturating_duration_since(*tried) < TRIED_EVERY {
             return Poll::Pending;
         }
-        *tried = now;
         match SockRef::from(&self.stream).send_vectored(slices) {
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
+                *tried = now;
                 Poll::Pending
             }
             sent => Poll::Ready(sent),
@@ -160,6 +162,12 @@ mod tests {
         let mut received = vec![0; written / 8];
         far.read_exact(&mut received).await.unwrap();
         assert!(socket.stream.try_write(&piece).is_err(), "the system has told of room");
-        assert!(socket.write(&piece).now_or_never().is_some(), "what it took was not seen");
+        for _ in 0..3 {
+            assert!(socket.write(&piece).now_or_never().is_some(), "what it took was not seen");
+        }
+        while socket.write(&piece).now_or_never().is_some() {}
+        received.resize(1 << 19, 0);
+        far.read_exact(&mut received).await.unwrap();
+        assert!(socket.write(&piece).now_or_never().is_none(), "tried again too soon");
     }
 }
