@@ -36,8 +36,8 @@ const LONGEST: usize = 32 << 20;
 /// True for a content that is encoded when it is stored and asked for: in one
 /// piece, in memory, and not too long.
 pub(super) fn is_encodable(content: &Content) -> bool {
-    let is_in_one_piece = !matches!(content, Content::File(_) | Content::Sliced(_));
-    is_in_one_piece && content.length().is_none_or(|length| length <= LONGEST as u64)
+    let is_in_memory = !matches!(content, Content::File(_) | Content::Sliced(_));
+    is_in_memory && content.length().is_none_or(|length| length <= LONGEST as u64)
 }
 
 /// For the coding of a longer content nobody waits.

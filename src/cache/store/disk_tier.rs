@@ -80,6 +80,7 @@ impl DiskTier {
 
     /// The tier, if this process has it now.
     pub(super) fn get(&self) -> Option<Arc<Disk>> {
+        // Where there can be none, nothing is looked at that others write.
         self.config.as_ref()?;
         self.disk.load_full()
     }

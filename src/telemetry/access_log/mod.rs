@@ -79,7 +79,8 @@ impl AccessLog {
         Ok((access_log, writer))
     }
 
-    /// Logs one exchange, with the `site` that was asked if it has a name, or drops it and counts that.
+    /// Logs one exchange with the name of its `site`, which is empty where it has none, or
+    /// drops it and counts that.
     pub(super) fn append(&self, record: &ExchangeRecord, site: &str) {
         let redaction = &self.redaction;
         let worth_a_write = self.buffers.with_own(|Lines { bytes, dates }| {
