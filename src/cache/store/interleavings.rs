@@ -54,7 +54,7 @@ impl World {
     fn new(head: &Arc<StoredHead>) -> Arc<Self> {
         Arc::new(Self {
             purges: Purges::new(SURROGATE_KEY),
-            recent: Recent::new(),
+            recent: Recent::new(0),
             key: CacheKey::new(b"https\0example.test\0/"),
             head: Arc::clone(head),
             version: AtomicU64::new(0),

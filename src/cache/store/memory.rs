@@ -64,7 +64,7 @@ impl Memory {
             .build_with_hasher(RandomState::default());
         let generations = Arc::clone(generations);
         let allowance = AtomicU64::new(capacity);
-        let recent = Recent::new();
+        let recent = Recent::new(capacity);
         Self { entries, recent, generations, most_per_key: capacity / 2, capacity, allowance, metrics }
     }
 

@@ -17,8 +17,11 @@ use foldhash::fast::RandomState;
 use super::StoredResponse;
 use super::sync::{AtomicU64, Ordering, thread_local};
 
-/// Keys that a core remembers.
-pub(super) const REMEMBERED: usize = 2048;
+/// A core remembers a key for each so many bytes of the tier, which is a thousandth of
+/// them; and of those so few and so many: a power of two.
+const REMEMBERED_PER: u64 = 128 << 10;
+pub(super) const LEAST_REMEMBERED: u64 = 256;
+const MOST_REMEMBERED: u64 = 16 << 10;
 
 /// Counters of changes.
 const COUNTERS: usize = 1024;
@@ -49,6 +52,8 @@ pub(super) struct Recent {
     /// Seeded at random: a core that had to do with another tier finds nothing of that here.
     hasher: RandomState,
     changes: Box<[AtomicU64]>,
+    /// Keys that a core remembers.
+    remembered: usize,
 }
 
 /// A key that is looked for, while no more than this has changed.
@@ -57,6 +62,7 @@ pub(super) struct Wanted<'a> {
     key: &'a [u8],
     hash: u64,
     changes: u64,
+    remembered: usize,
 }
 
 /// A change under way, which is over when this is dropped, however it ends.
@@ -81,17 +87,20 @@ struct Found {
 const _: () = assert!(size_of::<Found>() == 128);
 
 impl Recent {
-    /// Nothing has changed yet.
-    pub(super) fn new() -> Self {
+    /// Nothing has changed yet in a tier of `capacity` bytes.
+    pub(super) fn new(capacity: u64) -> Self {
         let changes = std::iter::repeat_with(AtomicU64::default).take(COUNTERS).collect();
-        Self { hasher: RandomState::default(), changes }
+        let remembered = (capacity / REMEMBERED_PER).clamp(LEAST_REMEMBERED, MOST_REMEMBERED);
+        let remembered = 1 << remembered.ilog2();
+        Self { hasher: RandomState::default(), changes, remembered }
     }
 
     /// A key that is looked for from now on.
     pub(super) fn want<'a>(&self, key: &'a [u8]) -> Wanted<'a> {
         let hash = self.hasher.hash_one(key);
         // What has changed up to here is seen by whoever looks for the key after this.
-        Wanted { key, hash, changes: self.counter(hash).load(Ordering::Acquire) }
+        let changes = self.counter(hash).load(Ordering::Acquire);
+        Wanted { key, hash, changes, remembered: self.remembered }
     }
 
     /// To be held while what is kept under `key` is changed, even if nothing comes of that.
@@ -132,7 +141,8 @@ impl Wanted<'_> {
     pub(super) fn found(&self) -> Option<Arc<StoredResponse>> {
         FOUND.with(|all| {
             let mut all = all.borrow_mut();
-            let found = all.get_mut(self.place())?;
+            let place = self.place(all.len());
+            let found = all.get_mut(place)?;
             let is_good = found.is_of(self) && found.changes == self.changes && !self.is_changing();
             if !is_good || found.uses < TOLD_TOGETHER || found.untold + 1 >= found.told_once_in() {
                 return None;
@@ -153,9 +163,10 @@ impl Wanted<'_> {
         FOUND.with(|all| {
             let mut all = all.borrow_mut();
             if all.is_empty() {
-                *all = std::iter::repeat_with(Found::default).take(REMEMBERED).collect();
+                *all = std::iter::repeat_with(Found::default).take(self.remembered).collect();
             }
-            let found = &mut all[self.place()];
+            let place = self.place(all.len());
+            let found = &mut all[place];
             if !found.is_of(self) {
                 if found.uses > 0 {
                     found.uses -= 1;
@@ -174,8 +185,9 @@ impl Wanted<'_> {
         })
     }
 
-    fn place(&self) -> usize {
-        self.hash as usize % REMEMBERED
+    /// Its place among so many, a power of two; none is right where there are none yet.
+    fn place(&self, places: usize) -> usize {
+        self.hash as usize & places.wrapping_sub(1)
     }
 
     fn is_changing(&self) -> bool {

@@ -90,7 +90,7 @@ fn what_is_asked_for_more_often_is_remembered() {
     (0..100).for_each(|_| _ = world.find());
     // Twenty of them in its place, more or less: it is one by chance.
     let remember_others = || {
-        for number in 0..20 * REMEMBERED {
+        for number in 0..20 * LEAST_REMEMBERED {
             world.memory.recent().want(&number.to_le_bytes()).remember(&response);
         }
     };
