@@ -71,8 +71,7 @@ impl Observed {
     }
 
     fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let observation = self.observation.as_ref().filter(|_| !self.is_stream);
-        let room = observation.map(|observation| &observation.client.pace.room);
+        let room = self.observation.as_ref().map(|observation| &observation.client.pace.room);
         if let Some(room) = room {
             ready!(room.poll(context));
         }
@@ -88,7 +87,8 @@ impl Observed {
         }
         let longest = if self.is_stream { PIECE } else { PIECE_OF_HTTP1 };
         let piece = self.rest.split_to(self.rest.len().min(longest));
-        if let Some(room) = room {
+        // Of a stream the next piece is asked for when the client has room for it.
+        if let Some(room) = room.filter(|_| !self.is_stream) {
             room.gave(piece.len());
         }
         Poll::Ready(Some(Ok(Frame::data(piece))))

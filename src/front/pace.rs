@@ -263,7 +263,7 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX / 4).min(u64::MAX / 4)
 }
 
-/// The defaults.
+/// Some that are as the defaults, or nearly so.
 #[cfg(test)]
 pub(super) fn test_limits() -> Limits {
     Limits {

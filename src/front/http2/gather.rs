@@ -40,6 +40,8 @@ struct Gathered<S> {
     buffer: Vec<u8>,
     /// What of the buffer the stream has taken.
     written: usize,
+    /// True while the stream has not passed on all that it was given.
+    is_held_up: bool,
     /// What may still be read in this poll.
     readable: usize,
     /// While nothing is to be read.
@@ -48,8 +50,9 @@ struct Gathered<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Gather<S> {
     pub(in crate::front) fn new(stream: S) -> Self {
-        let (buffer, written, readable, pause) = (Vec::new(), 0, 0, None);
-        Self(Arc::new(Mutex::new(Gathered { stream, buffer, written, readable, pause })))
+        let gathered =
+            Gathered { stream, buffer: Vec::new(), written: 0, is_held_up: false, readable: 0, pause: None };
+        Self(Arc::new(Mutex::new(gathered)))
     }
 
     /// Another handle of the same stream.
@@ -93,10 +96,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Gathered<S> {
         }
     }
 
-    /// What there is no room for is not gathered either.
+    /// What there is no room for is not gathered either, nor more while the client does not
+    /// take what was: that is held once, here or by the stream.
     fn is_full(&self) -> bool {
         let most = if self.pause.is_some() { 1 } else { GATHERED };
-        self.buffer.len() >= most
+        self.is_held_up || self.buffer.len() >= most
     }
 
     /// Wakes the connection for the next poll in which it may read.
@@ -112,6 +116,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Gathered<S> {
 
     /// Writes all that is gathered and flushes the stream.
     fn poll_write_out(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let polled = self.poll_write_all(context);
+        self.is_held_up = polled.is_pending();
+        polled
+    }
+
+    fn poll_write_all(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.written < self.buffer.len() {
             let rest = &self.buffer[self.written..];
             match ready!(Pin::new(&mut self.stream).poll_write(context, rest))? {
@@ -273,6 +283,26 @@ mod tests {
         }
         drop(write);
         assert!(taken <= 1000 + GATHERED + 16 * 1024, "{taken}");
+    }
+
+    #[tokio::test]
+    async fn what_the_stream_holds_is_not_gathered_again() {
+        let (near, _far) = tokio::io::duplex(1000);
+        // It takes more than it passes on, as one that encrypts does.
+        let gather = Gather::new(tokio::io::BufWriter::with_capacity(1 << 20, near));
+        let mut io = gather.handle();
+        let mut taken = 0;
+        let mut write = Box::pin(async {
+            loop {
+                taken += io.write(&[7; 16 * 1024]).await.unwrap();
+            }
+        });
+        for _ in 0..100 {
+            let polled = futures_util::poll!(poll_fn(|cx| gather.poll_driven(write.as_mut(), true, cx)));
+            assert!(polled.is_pending());
+        }
+        drop(write);
+        assert!(taken <= GATHERED + 16 * 1024, "{taken}");
     }
 
     #[tokio::test]

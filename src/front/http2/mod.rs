@@ -108,7 +108,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// that comes before a task is made for them.
     fn serve(&self, req: http::Request<RecvStream>, respond: SendResponse<Bytes>) {
         let client = Arc::clone(&self.service.0);
-        let stream = stream::serve(&self.service, req, respond, self.patience.clone());
+        let stream = stream::serve(Arc::clone(&client), req, respond, self.patience.clone());
         let mut stream = Box::pin(AssertUnwindSafe(stream).catch_unwind().map(move |end| {
             // A panic ends its own stream and no other.
             if end.is_err() {

@@ -19,19 +19,18 @@ use super::patience::Patience;
 use super::received::Received;
 use crate::exchange::{BodyError, Interim, OpenEnd};
 use crate::front::observe::Observed;
-use crate::front::service::{ConnectionService, Exchange};
+use crate::front::service::{Client, ConnectionService, Exchange};
 use crate::front::tunnel::ClientEnd;
 use crate::telemetry::metrics::Limit;
 
 /// Serves a request, which ends when its response was handed to h2 or its client gave
 /// it up.
-pub(super) fn serve(
-    service: &ConnectionService,
+pub(super) async fn serve(
+    client: Arc<Client>,
     req: Request<RecvStream>,
-    respond: SendResponse<Bytes>,
+    mut respond: SendResponse<Bytes>,
     patience: Patience,
-) -> impl Future<Output = ()> + Send + use<> {
-    let client = Arc::clone(&service.0);
+) {
     let interim = Arc::new(InterimResponses::default());
     let (head, receiving) = req.into_parts();
     let (content, tunnel, client_end) = if head.method == Method::CONNECT {
@@ -42,22 +41,20 @@ pub(super) fn serve(
         let received = || Received::new(receiving, &head.headers, &interim);
         (has_content.then(received), None, None)
     };
-    let exchange =
-        service.exchange(head, content, client_end, Some(Interim::new(Arc::clone(&interim) as _, 0)));
-    async move {
-        let mut respond = respond;
-        let answered = answered(exchange, &mut respond, &interim).await;
-        interim.end();
-        let Some(res) = answered else { return };
-        let Some(mut sending) = send_head(res, respond, tunnel) else { return };
-        let sent = sending.send(patience).await;
-        if sent != Sent::Over {
-            sending.content.give_up();
-        }
-        if sent == Sent::Stalled {
-            client.front.telemetry.metrics.limit(Limit::WriteTimeout);
-            sending.stream.send_reset(Reason::CANCEL);
-        }
+    let told = Interim::new(Arc::clone(&interim) as _, 0);
+    let service = ConnectionService(client);
+    let exchange = service.exchange(head, content, client_end, Some(told));
+    let answered = answered(exchange, &mut respond, &interim).await;
+    interim.end();
+    let Some(res) = answered else { return };
+    let Some(mut sending) = send_head(res, respond, tunnel) else { return };
+    let sent = sending.send(patience).await;
+    if sent != Sent::Over {
+        sending.content.give_up();
+    }
+    if sent == Sent::Stalled {
+        service.0.front.telemetry.metrics.limit(Limit::WriteTimeout);
+        sending.stream.send_reset(Reason::CANCEL);
     }
 }
 
@@ -165,18 +162,34 @@ impl Sending {
         }
     }
 
-    /// Sends the piece that waits, if one does, once there is room for it; says how all
+    /// Sends the piece that waits, if one does, as far as there is room for it; says how all
     /// ended, if it did.
     fn poll_piece(&mut self, patience: &mut Patience, context: &mut Context<'_>) -> Poll<Option<Sent>> {
-        if self.piece.as_ref().is_some_and(|(piece, _)| !piece.is_empty()) {
-            match self.poll_room(context) {
-                Poll::Ready(true) => patience.renew(),
-                Poll::Ready(false) => return Poll::Ready(Some(Sent::GivenUp)),
-                Poll::Pending => return patience.poll_end(context).map(|()| Some(Sent::Stalled)),
+        let Some((mut piece, is_last)) = self.piece.take() else { return Poll::Ready(None) };
+        // What there is no window for stays here, where the client is waited for.
+        while !piece.is_empty() {
+            let room = match self.poll_room(context) {
+                Poll::Ready(0) => return Poll::Ready(Some(Sent::GivenUp)),
+                Poll::Ready(room) => room.min(piece.len()),
+                Poll::Pending => {
+                    self.piece = Some((piece, is_last));
+                    return patience.poll_end(context).map(|()| Some(Sent::Stalled));
+                }
+            };
+            let part = piece.split_to(room);
+            let ends = is_last && piece.is_empty();
+            if self.stream.send_data(part, ends).is_err() {
+                return Poll::Ready(Some(Sent::GivenUp));
+            }
+            if ends {
+                return Poll::Ready(Some(Sent::Over));
+            }
+            if !piece.is_empty() {
+                self.stream.reserve_capacity(piece.len());
             }
         }
-        let Some((piece, is_last)) = self.piece.take() else { return Poll::Ready(None) };
-        if self.stream.send_data(piece, is_last).is_err() {
+        patience.renew();
+        if is_last && self.stream.send_data(piece, true).is_err() {
             return Poll::Ready(Some(Sent::GivenUp));
         }
         Poll::Ready(is_last.then_some(Sent::Over))
@@ -198,29 +211,25 @@ impl Sending {
         };
         match frame.into_data() {
             Ok(data) => {
-                // h2 asks for as much as is sent; what is reserved before, for a piece
-                // that waits, is kept from other streams.
-                self.stream.reserve_capacity(usize::from(!data.is_empty()));
+                self.stream.reserve_capacity(data.len());
                 self.piece = Some((data, self.content.is_end_stream()));
                 None
             }
             Err(frame) => {
-                self.stream.reserve_capacity(0);
                 let sent = frame.into_trailers().map(|trailers| self.stream.send_trailers(trailers));
                 Some(if matches!(sent, Ok(Ok(()))) { Sent::Over } else { Sent::GivenUp })
             }
         }
     }
 
-    /// Ready once there is room for a part of a piece, at least; false where there will be
-    /// none any more.
-    fn poll_room(&mut self, context: &mut Context<'_>) -> Poll<bool> {
+    /// Ready with the bytes that there is room for; none where there will be none any more.
+    fn poll_room(&mut self, context: &mut Context<'_>) -> Poll<usize> {
         while self.stream.capacity() == 0 {
             if !matches!(ready!(self.stream.poll_capacity(context)), Some(Ok(_))) {
-                return Poll::Ready(false);
+                return Poll::Ready(0);
             }
         }
-        Poll::Ready(true)
+        Poll::Ready(self.stream.capacity())
     }
 }
 

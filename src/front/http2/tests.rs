@@ -13,9 +13,10 @@ use proptest::prelude::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
+use crate::base::{Clock, SystemClock};
 use crate::exchange::{Body, Handling};
-use crate::front::ConnectionProtocol;
 use crate::front::tests::{URL, answer, connect, connect_through, front, panicking_front, request};
+use crate::front::{ConnectionProtocol, Front};
 use crate::telemetry::metrics::Limit;
 
 #[tokio::test]
@@ -64,9 +65,40 @@ async fn a_stream_whose_client_opens_no_window_is_reset() {
         }
     };
     assert_eq!(reset.reason(), Some(Reason::CANCEL));
-    let metrics = &front.telemetry().metrics;
-    let bitten = Limit::ALL.iter().zip(&metrics.limits).filter(|(_, count)| count.value() > 0);
-    assert_eq!(bitten.map(|((limit, _), _)| *limit).collect::<Vec<_>>(), [Limit::WriteTimeout]);
+    assert_eq!(bitten(&front), [Limit::WriteTimeout]);
+}
+
+/// The limits that something came to.
+fn bitten(front: &Front) -> Vec<Limit> {
+    let counts = Limit::ALL.iter().zip(&front.telemetry().metrics.limits);
+    counts.filter(|(_, count)| count.value() > 0).map(|((limit, _), _)| *limit).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_piece_is_waited_for_as_any_other() {
+    let front = front(|_| answer(Body::Full(vec![b'a'; 1000].into()))).await;
+    let mut builder = h2::client::Builder::new();
+    builder.initial_window_size(1);
+    let stream = connect(&front, ConnectionProtocol::Http2);
+    let (mut sender, connection) = builder.handshake::<_, Bytes>(stream).await.unwrap();
+    front.tasks().spawn(connection);
+    let (res, _) = sender.send_request(request().map(|_| ()), true).unwrap();
+    let mut content = res.await.unwrap().into_body();
+    let began = SystemClock.now();
+    // Bit by bit as well as at once: it has the time that a piece has at the least rate.
+    for _ in 0..15 {
+        let length = content.data().await.unwrap().unwrap().len();
+        content.flow_control().release_capacity(length).unwrap();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    let reset = loop {
+        if let Err(error) = content.data().await.unwrap() {
+            break error;
+        }
+    };
+    assert_eq!(reset.reason(), Some(Reason::CANCEL));
+    assert_eq!((SystemClock.now() - began).as_secs(), 16);
+    assert_eq!(bitten(&front), [Limit::WriteTimeout]);
 }
 
 #[tokio::test]
