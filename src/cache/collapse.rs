@@ -6,21 +6,21 @@ use std::hash::BuildHasher;
 use std::sync::{Arc, PoisonError, Weak};
 
 use foldhash::fast::RandomState;
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 
 use super::slices::Audience;
 use super::store::{Generation, Sliced, StoredBody};
 use super::stream::Stream;
 use super::sync::{Mutex, MutexGuard, watch};
 use crate::exchange::FetchError;
-use crate::policy::{CacheKey, StoredHead};
+use crate::policy::{Alike, CacheKey, StoredHead};
 
 /// Locks that share the keys out among themselves.
 const SHARDS: usize = 64;
 
 /// The most fills for one key that can be followed at a time: they differ in
-/// what Vary names.
-const MOST_FILLS: usize = 8;
+/// what Vary names, and no more variants are kept.
+const MOST_FILLS: usize = 32;
 
 /// A response that several requests may be answered with.
 #[derive(Clone, Debug)]
@@ -69,18 +69,34 @@ pub(super) enum Outcome {
 
 /// A request to an origin server that others can wait for.
 #[derive(Debug)]
-pub(super) struct FillWatch(watch::Sender<Option<Outcome>>);
+pub(super) struct FillWatch {
+    outcome: watch::Sender<Option<Outcome>>,
+    /// Who can expect to be answered by it too.
+    alike: Alike,
+}
 
 impl FillWatch {
     /// Waits for the head of the response. Cancel safe.
     pub(super) async fn outcome(&self) -> Outcome {
-        let mut outcome = self.0.subscribe();
+        let mut outcome = self.outcome.subscribe();
         match outcome.wait_for(Option::is_some).await.as_deref() {
             Ok(Some(outcome)) => outcome.clone(),
             // INVARIANT: `self` holds the sender, and the wait is for `Some`.
             Ok(None) | Err(_) => Outcome::GivenUp,
         }
     }
+}
+
+/// A request that looks for a fill.
+#[derive(Debug)]
+pub(super) struct Seeker<'a> {
+    pub(super) fields: &'a HeaderMap,
+    /// Who can follow it if it leads one.
+    pub(super) alike: Alike,
+    /// Fills that could not answer it.
+    pub(super) refused: &'a [Arc<FillWatch>],
+    /// False if the response to it is for nobody else.
+    pub(super) may_lead: bool,
 }
 
 /// What a request is to the fills of its key.
@@ -111,19 +127,18 @@ impl Fills {
         Arc::new(Self { shards, hasher })
     }
 
-    /// Follows a fill of `key` that is not among `refused`; else leads a new
-    /// one, if it may.
-    pub(super) fn join(self: &Arc<Self>, key: &CacheKey, refused: &[Arc<FillWatch>], may_lead: bool) -> Role {
+    /// Follows a fill of `key` that may answer `seeker`; else leads a new one, if it may.
+    pub(super) fn join(self: &Arc<Self>, key: &CacheKey, seeker: Seeker<'_>) -> Role {
         let mut shard = self.shard(key);
         let running = shard.get(key).map_or(&[][..], Vec::as_slice);
-        let is_new = |fill: &&Arc<FillWatch>| !refused.iter().any(|other| Arc::ptr_eq(fill, other));
-        if let Some(fill) = running.iter().find(is_new) {
+        let is_new = |fill: &Arc<FillWatch>| !seeker.refused.iter().any(|other| Arc::ptr_eq(fill, other));
+        if let Some(fill) = running.iter().find(|fill| is_new(fill) && fill.alike.has(seeker.fields)) {
             return Role::Follower(Arc::clone(fill));
         }
-        if !may_lead || running.len() >= MOST_FILLS {
+        if !seeker.may_lead || running.len() >= MOST_FILLS {
             return Role::Alone;
         }
-        let fill = Arc::new(FillWatch(watch::Sender::new(None)));
+        let fill = Arc::new(FillWatch { outcome: watch::Sender::new(None), alike: seeker.alike });
         shard.entry(key.clone()).or_default().push(Arc::clone(&fill));
         drop(shard);
         Role::Leader(FillGuard { fills: Arc::clone(self), key: key.clone(), fill })
@@ -140,7 +155,7 @@ impl Fills {
         for shard in &self.shards {
             let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
             shard.retain(|key, running| {
-                running.retain(|fill| match &*fill.0.borrow() {
+                running.retain(|fill| match &*fill.outcome.borrow() {
                     Some(Outcome::Opened(opened)) => !is_void(key, Some(opened)),
                     _ => !is_void(key, None),
                 });
@@ -181,7 +196,7 @@ pub(super) struct FillGuard {
 impl FillGuard {
     /// Tells the followers; only the first time counts.
     pub(super) fn tell(&self, outcome: Outcome) {
-        self.fill.0.send_if_modified(|told| {
+        self.fill.outcome.send_if_modified(|told| {
             let first = told.is_none();
             told.get_or_insert(outcome);
             first
@@ -195,7 +210,7 @@ impl FillGuard {
 
     /// True if a follower waits for the head of the response.
     pub(super) fn is_awaited(&self) -> bool {
-        self.fill.0.receiver_count() > 0
+        self.fill.outcome.receiver_count() > 0
     }
 
     /// Lets nobody join any more.

@@ -11,7 +11,7 @@ use http::{Method, StatusCode};
 
 use super::Cache;
 use super::asked::Asked;
-use super::collapse::{FillGuard, FillWatch, Opened, OpenedContent, Outcome, Role};
+use super::collapse::{FillGuard, FillWatch, Opened, OpenedContent, Outcome, Role, Seeker};
 use super::deliver::{self, Content, Selected};
 use super::failure::shared_failure;
 use super::fill::{Fill, Received, Shared};
@@ -24,7 +24,7 @@ use crate::exchange::{Failure, FetchError, RequestProgress, Response};
 use crate::fields::cache_status::{CacheStatus, ForwardReason};
 use crate::fields::coding::Coding;
 use crate::fields::proxy_status::ProxyErrorType;
-use crate::policy::{self, Reuse};
+use crate::policy::{self, Alike, Reuse};
 
 /// The longest that a request waits for the head of another one's response: as
 /// long as origin servers have for theirs unless the config says otherwise.
@@ -56,7 +56,8 @@ pub(super) struct Miss {
 /// Validates a stored response that was just served stale, unless somebody
 /// already does.
 pub(super) fn refresh(cache: &Arc<Cache>, asked: &Arc<Asked>, plan: &Plan) {
-    if let Role::Leader(guard) = cache.fills.join(&plan.key, &[], true) {
+    let seeker = Seeker { fields: &asked.fields, alike: plan.alike.clone(), refused: &[], may_lead: true };
+    if let Role::Leader(guard) = cache.fills.join(&plan.key, seeker) {
         let fill = Fill::new(cache, asked, plan, Some(guard));
         cache.tasks.spawn(fill.receive());
     }
@@ -98,7 +99,7 @@ impl Miss {
         // What the request itself wants anew no other one can answer.
         self.plan.collapse &= self.plan.reason != ForwardReason::Request;
         while self.plan.collapse && self.refused.len() < MOST_REFUSED {
-            match self.cache.fills.join(&self.plan.key, &self.refused, self.may_lead()) {
+            match self.cache.fills.join(&self.plan.key, self.seeker()) {
                 Role::Leader(guard) => return Box::pin(self.lead(guard)).await,
                 Role::Alone => break,
                 Role::Follower(fill) => match Box::pin(self.follow(fill)).await {
@@ -158,7 +159,7 @@ impl Miss {
     }
 
     /// Answers with the response to another request, if it may.
-    fn share(&self, opened: &Opened) -> ControlFlow<Result<Box<Response>, Failure>, Next> {
+    fn share(&mut self, opened: &Opened) -> ControlFlow<Result<Box<Response>, Failure>, Next> {
         let (req, head) = (self.asked.head(), &opened.head);
         // Asked for before a purge: it counts for nobody who still waits.
         if self.cache.store.is_purged(&self.plan.key, head, opened.since.epoch()) {
@@ -166,6 +167,7 @@ impl Miss {
         }
         let now = self.cache.clock.wall();
         if policy::select(&req, slice::from_ref(opened), now, |opened| &*opened.head).is_none() {
+            self.plan.alike = Alike::of(&req, [&**head], &self.asked.rules);
             return Continue(Next::Join);
         }
         let (Reuse::Serve { ttl } | Reuse::ServeStale { ttl, .. }) =
@@ -318,6 +320,11 @@ impl Miss {
 
     pub(super) fn failure(&self, error: &Arc<FetchError>) -> Failure {
         Failure::Fetch { error: shared_failure(error), cache: Some(self.forwarded()) }
+    }
+
+    fn seeker(&self) -> Seeker<'_> {
+        let (fields, alike) = (&self.asked.fields, self.plan.alike.clone());
+        Seeker { fields, alike, refused: &self.refused, may_lead: self.may_lead() }
     }
 
     /// True if the response to it may be for others too, as far as it knows.

@@ -11,7 +11,7 @@ use super::asked::{Asked, key_parts};
 use super::store::{Memory, StoredResponse, Variants};
 use crate::exchange::Request;
 use crate::fields::cache_status::ForwardReason;
-use crate::policy::{self, CacheKey, CacheRules, RequestHead, Reuse, write_key};
+use crate::policy::{self, Alike, CacheKey, CacheRules, RequestHead, Reuse, write_key};
 
 /// Longer key buffers are given back instead of kept for the next request.
 const KEPT_KEY_BUFFER: usize = 4 << 10;
@@ -43,6 +43,8 @@ pub(super) struct Plan {
     pub(super) if_error: Option<Arc<StoredResponse>>,
     /// True if the request may wait for another one's response.
     pub(super) collapse: bool,
+    /// Whose.
+    pub(super) alike: Alike,
 }
 
 thread_local! {
@@ -84,6 +86,7 @@ pub(super) fn plan_of_parts(asked: &Asked) -> Plan {
         validate: None,
         if_error: None,
         collapse: true,
+        alike: Alike::default(),
     }
 }
 
@@ -117,6 +120,7 @@ fn judge(
         if_error: None,
         collapse: variants
             .is_none_or(|variants| variants.collapses(policy::is_personal(req, rules), instant)),
+        alike: Alike::of(req, kept.iter().map(|stored| &stored.head), rules),
     };
     let Some(stored) = policy::select(req, kept, now, |stored| &stored.head) else {
         let reason = if kept.is_empty() {

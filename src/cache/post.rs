@@ -14,7 +14,7 @@ use super::lookup::Plan;
 use super::store::{Generation, Removed};
 use crate::exchange::{Body, Failure, Origin, Request, Response};
 use crate::fields::cache_status::ForwardReason;
-use crate::policy::{self, CacheKey, CacheRules, Timing};
+use crate::policy::{self, Alike, CacheKey, CacheRules, Timing};
 
 /// A POST under way, whose response may be kept.
 #[derive(Debug)]
@@ -86,6 +86,7 @@ impl Post {
             validate: None,
             if_error: None,
             collapse: false,
+            alike: Alike::default(),
         };
         let fill = Fill::new(cache, &self.asked, &plan, None).begun_in(self.since);
         let received = fill.accept(response, timing).await;

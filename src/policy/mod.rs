@@ -17,6 +17,7 @@
 //! - what a write makes void: `invalidate`, and what it brings: `post`
 //! - by which tags it is purged: `tags`
 
+mod alike;
 mod asks;
 mod bypass;
 mod compression;
@@ -53,6 +54,7 @@ use std::time::SystemTime;
 use http::{HeaderMap, Method};
 
 pub use crate::fields::coding::Coding;
+pub use alike::Alike;
 pub use asks::Asks;
 pub use bypass::{BypassReason, bypass};
 pub use compression::{CompressionRules, Representation, encode_fields, representation};

@@ -17,11 +17,11 @@ use tokio::task::JoinError;
 
 use super::Cache;
 use super::asked::Asked;
-use super::collapse::{FillGuard, FillWatch, Opened, OpenedContent, Outcome, Role};
+use super::collapse::{FillGuard, FillWatch, Opened, OpenedContent, Outcome, Role, Seeker};
 use super::store::{FileBody, Sliced};
 use super::stream::Seat;
 use crate::exchange::FetchError;
-use crate::policy::{CacheKey, StoredHead};
+use crate::policy::{Alike, CacheKey, StoredHead};
 
 pub(super) use answer::content;
 pub(super) use pump::{Coming, SlicePump, Source};
@@ -112,7 +112,7 @@ impl Slices {
             if may_be_stored && let Some(stored) = self.stored(&key, number).await {
                 return Ok(Slice::Stored(stored));
             }
-            let fill = match self.cache.fills.join(&key, &refused, true) {
+            let fill = match self.cache.fills.join(&key, self.seeker(&refused)) {
                 Role::Follower(fill) => fill,
                 // The fill that brought it may have ended since it was looked for.
                 Role::Leader(guard) => match self.stored(&key, number).await.filter(|_| may_be_stored) {
@@ -154,7 +154,7 @@ impl Slices {
     pub(super) fn lead_first(&self) -> Coming {
         let key = self.layout.key(&self.key, 0);
         let since = self.cache.store.generation(&key);
-        let guard = match self.cache.fills.join(&key, &[], true) {
+        let guard = match self.cache.fills.join(&key, self.seeker(&[])) {
             Role::Leader(guard) => Some(guard),
             Role::Follower(_) | Role::Alone => None,
         };
@@ -169,10 +169,15 @@ impl Slices {
         if self.cache.store.knows_slice(&key) {
             return None;
         }
-        match self.cache.fills.join(&key, &[], true) {
+        match self.cache.fills.join(&key, self.seeker(&[])) {
             Role::Leader(guard) => Some(Coming::new(self, number, key, since, Some(guard))),
             Role::Follower(_) | Role::Alone => None,
         }
+    }
+
+    /// A slice is of one response, whoever asks for it.
+    fn seeker<'a>(&'a self, refused: &'a [Arc<FillWatch>]) -> Seeker<'a> {
+        Seeker { fields: &self.asked.fields, alike: Alike::default(), refused, may_lead: true }
     }
 
     /// Forgets the response: it is another one now.

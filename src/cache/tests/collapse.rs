@@ -239,6 +239,53 @@ async fn who_wants_a_new_response_does_not_get_anothers() {
     }
 }
 
+const VARYING: &[(&str, &str)] = &[("cache-control", "max-age=1"), ("vary", "x")];
+
+/// What is stored says on what the response varies: who wants another variant does not
+/// wait for it, and who wants the same does not ask again.
+#[tokio::test]
+async fn variants_do_not_hold_each_other_up() {
+    let mut edge = Edge::new();
+    let client = edge.get("/", &[("x", "a")]);
+    edge.exchange().await.respond_whole(200, VARYING, "old");
+    answer(client).await;
+    edge.clock.advance(Duration::from_secs(2));
+
+    let variants = ["a", "b", "c", "a", "b", "c"];
+    let clients = variants.map(|variant| edge.get("/", &[("x", variant)]));
+    let [a, b, c] = [edge.exchange().await, edge.exchange().await, edge.exchange().await];
+    edge.settle().await;
+    assert!(edge.is_idle());
+    // One of them fails, and fails nobody else.
+    a.fail();
+    for (exchange, variant) in [(b, "b"), (c, "c")] {
+        assert_eq!(exchange.req.fields["x"], variant);
+        exchange.respond_whole(200, VARYING, variant);
+    }
+    for (client, expected) in clients.into_iter().zip(["old", "b", "c", "old", "b", "c"]) {
+        assert_eq!(text(answer(client).await).await.unwrap(), expected);
+    }
+    assert!(edge.is_idle());
+}
+
+/// Of a response that nobody has seen, one says it to all who wait for it.
+#[tokio::test]
+async fn who_waited_for_another_variant_waits_for_no_third() {
+    let mut edge = Edge::new();
+    let clients = ["a", "b", "c"].map(|variant| edge.get("/", &[("x", variant)]));
+    let first = edge.exchange().await;
+    edge.settle().await;
+    assert!(edge.is_idle());
+    first.respond_whole(200, VARYING, "a");
+    for exchange in [edge.exchange().await, edge.exchange().await] {
+        let variant = if exchange.req.fields["x"] == "b" { "b" } else { "c" };
+        exchange.respond_whole(200, VARYING, variant);
+    }
+    for (client, variant) in clients.into_iter().zip(["a", "b", "c"]) {
+        assert_eq!(text(answer(client).await).await.unwrap(), variant);
+    }
+}
+
 /// What happens while clients ask for a response that varies.
 #[derive(Clone, Copy, Debug)]
 enum Step {

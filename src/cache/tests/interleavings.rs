@@ -17,11 +17,11 @@ use crate::cache::store::Generation;
 use crate::config::model::CacheConfig;
 use crate::exchange::{FetchError, RequestProgress};
 use crate::fields::proxy_status::ProxyErrorType;
-use crate::policy::{CacheKey, CacheRules, RequestHead, StoredHead, Timing};
+use crate::policy::{Alike, CacheKey, CacheRules, RequestHead, StoredHead, Timing};
 use crate::telemetry::Metrics;
 
 use budget::Budget;
-use collapse::{FillGuard, Fills, Opened, OpenedContent, Outcome, Role};
+use collapse::{FillGuard, FillWatch, Fills, Opened, OpenedContent, Outcome, Role, Seeker};
 use stream::{Found, Pace, Seat, Stream};
 use sync::Mutex;
 
@@ -64,6 +64,11 @@ fn in_any_order<F: Future<Output = ()> + 'static>(scenario: impl Fn() -> F + Sen
 
 const WHOLE: &[u8] = b"abcdef";
 
+/// As a request does from which any other one may expect the same.
+fn join(fills: &Arc<Fills>, key: &CacheKey, refused: &[Arc<FillWatch>], may_lead: bool) -> Role {
+    fills.join(key, Seeker { fields: &HeaderMap::new(), alike: Alike::default(), refused, may_lead })
+}
+
 /// What the clients of one key share.
 struct World {
     fills: Arc<Fills>,
@@ -100,7 +105,7 @@ impl World {
     async fn client(self: Arc<Self>) -> Option<Bytes> {
         let (mut refused, mut failures) = (Vec::new(), 0);
         loop {
-            match self.fills.join(&self.key, &refused, true) {
+            match join(&self.fills, &self.key, &refused, true) {
                 Role::Leader(guard) => return self.lead(guard).await,
                 Role::Alone => panic!("nobody is sent by itself"),
                 Role::Follower(fill) => {
@@ -271,7 +276,7 @@ fn who_comes_after_a_closing_joins_what_began_after_it() {
     in_any_order(move || {
         let (fills, key) = (Fills::new(), asked.key.clone());
         async move {
-            let Role::Leader(old) = fills.join(&key, &[], true) else { panic!("none runs") };
+            let Role::Leader(old) = join(&fills, &key, &[], true) else { panic!("none runs") };
             let (closed, watch) = (Arc::new(AtomicBool::new(false)), old.watch());
             let closing = {
                 let (fills, key, closed) = (Arc::clone(&fills), key.clone(), Arc::clone(&closed));
@@ -282,11 +287,11 @@ fn who_comes_after_a_closing_joins_what_began_after_it() {
             };
             let ending = spawn(async move { drop(old) });
             let was_closed = closed.load(SeqCst);
-            match fills.join(&key, &[], true) {
+            match join(&fills, &key, &[], true) {
                 Role::Follower(fill) => assert!(!was_closed && Arc::ptr_eq(&fill, &watch)),
                 Role::Leader(new) => {
                     all(vec![ending]).await;
-                    match fills.join(&key, &[], false) {
+                    match join(&fills, &key, &[], false) {
                         Role::Follower(fill) => assert!(Arc::ptr_eq(&fill, &new.watch())),
                         // The closing was for it, too.
                         _ => assert!(!was_closed),
