@@ -4,7 +4,7 @@
 
 use std::io::{self, Read as _};
 use std::os::unix::fs::FileExt as _;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::directory::Directory;
@@ -40,6 +40,7 @@ pub(super) struct Journal {
     written: Mutex<u64>,
     /// Up to this epoch records may be written.
     last_epoch: AtomicU64,
+    has_purges: AtomicBool,
 }
 
 impl Journal {
@@ -49,20 +50,36 @@ impl Journal {
         let mut bytes = Vec::new();
         file.take(LONGEST).read_to_end(&mut bytes)?;
         let noted = form::read(&bytes)?;
-        let written = Mutex::new(noted.length as u64);
-        Ok((Self { written, last_epoch: AtomicU64::new(noted.last_epoch) }, noted))
+        let journal = Self {
+            written: Mutex::new(noted.length as u64),
+            last_epoch: AtomicU64::new(noted.last_epoch),
+            has_purges: AtomicBool::new(!noted.purges.is_empty()),
+        };
+        Ok((journal, noted))
     }
 
     /// Begins a new one, in place of any other.
     pub(super) fn create(directory: &Directory) -> io::Result<Self> {
         let bytes = [&MAGIC[..], &form::epoch(0)].concat();
         directory.replace_file(NAME, &bytes)?;
-        Ok(Self { written: Mutex::new(bytes.len() as u64), last_epoch: AtomicU64::new(0) })
+        Ok(Self {
+            written: Mutex::new(bytes.len() as u64),
+            last_epoch: AtomicU64::new(0),
+            has_purges: AtomicBool::new(false),
+        })
+    }
+
+    /// True if it has a purge.
+    pub(super) fn has_purges(&self) -> bool {
+        self.has_purges.load(Ordering::Acquire)
     }
 
     /// Notes a purge, for good. Waits for the disk.
     pub(super) fn note(&self, directory: &Directory, epoch: u64, order: &Order) -> io::Result<()> {
-        append(directory, &mut self.written(), &form::purge(epoch, order))?;
+        let mut written = self.written();
+        self.has_purges.store(true, Ordering::Release);
+        append(directory, &mut written, &form::purge(epoch, order))?;
+        drop(written);
         self.last_epoch.fetch_max(epoch, Ordering::AcqRel);
         Ok(())
     }
@@ -92,9 +109,11 @@ impl Journal {
         let mut written = self.written();
         let mut bytes = MAGIC.to_vec();
         bytes.extend(form::epoch(self.last_epoch.load(Ordering::Acquire)));
-        left().iter().for_each(|(epoch, order)| bytes.extend(form::purge(*epoch, order)));
+        let left = left();
+        left.iter().for_each(|(epoch, order)| bytes.extend(form::purge(*epoch, order)));
         directory.replace_file(NAME, &bytes)?;
         *written = bytes.len() as u64;
+        self.has_purges.store(!left.is_empty(), Ordering::Release);
         Ok(())
     }
 

@@ -201,7 +201,11 @@ impl Disk {
     /// Writes down what is in it, for a process that is started later. Nothing
     /// is to be stored any more. Waits a few seconds at most.
     pub(in crate::cache) async fn close(self: &Arc<Self>) {
-        self.wait(CLOSE_WAIT, |disk| snapshot::leave(disk)).await;
+        self.wait(CLOSE_WAIT, |disk| {
+            disk.end_purges();
+            snapshot::leave(disk);
+        })
+        .await;
     }
 
     /// The same, and leaves the directory to that process; what is done here later fails.

@@ -49,6 +49,24 @@ impl Disk {
         swept.await.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()))
     }
 
+    /// Leaves all purges out of the journal once none is under way any more.
+    pub(super) fn end_purges(&self) {
+        if self.journal.has_purges() && !self.generations.purges.may_cover(0) {
+            self.leave_out_purges();
+        }
+    }
+
+    /// Leaves out of the journal what is under way no more. A purge for which all was gone
+    /// through stays as long as a record may be written that it covers: that one is deleted
+    /// by this process, or by the next if this is killed before.
+    fn leave_out_purges(&self) {
+        // What is noted for longer than it has to be does no harm.
+        let left = || self.generations.purges.under_way();
+        if let Err(error) = self.journal.leave_out(&self.directory, left) {
+            self.writing.failed(&error);
+        }
+    }
+
     /// Goes through these records to the end, and returns the first error.
     fn sweep_records(self: &Arc<Self>, records: Vec<RecordId>) -> io::Result<()> {
         let (mut by_whom, mut swept) = (Vec::new(), Ok(()));
@@ -131,7 +149,9 @@ fn sweep(left: &Weak<Disk>) {
             None => return,
             Some(Ok(())) => {}
             Some(Err(error)) => {
-                tracing::warn!(%error, "the disk cache could not be gone through for a purge; it still holds");
+                let Some(disk) = left.upgrade() else { return };
+                disk.reading.failed(&error);
+                drop(disk);
                 std::thread::sleep(TRY_AGAIN);
             }
         }
@@ -173,10 +193,7 @@ fn sweep_once(left: &Weak<Disk>) -> Option<io::Result<()>> {
     if swept.is_ok() {
         let purges = &disk.generations.purges;
         waiting.iter().for_each(|(epoch, _)| purges.swept(*epoch, Tier::Disk));
-        // What is noted for longer than it has to be does no harm.
-        if let Err(error) = disk.journal.leave_out(&disk.directory, || purges.unswept(Tier::Disk)) {
-            disk.writing.failed(&error);
-        }
+        disk.leave_out_purges();
     }
     Some(swept)
 }

@@ -195,6 +195,7 @@ impl Disk {
         if !is_current {
             self.delete(name);
         }
+        self.end_purges();
         Ok(is_current)
     }
 

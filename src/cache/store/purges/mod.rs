@@ -330,10 +330,20 @@ impl Purges {
 
     /// The purges for which a tier is still to be gone through.
     pub(in crate::cache) fn unswept(&self, tier: Tier) -> Vec<(u64, Order)> {
+        self.those(|purge| !purge.progress.borrow().tiers[tier as usize].whole)
+    }
+
+    /// All that are under way: also those for which all tiers were gone through, while
+    /// something that they cover may still be kept.
+    pub(in crate::cache) fn under_way(&self) -> Vec<(u64, Order)> {
+        self.let_leave(&mut self.state());
+        self.those(|_| true)
+    }
+
+    fn those(&self, wanted: impl Fn(&UnderWay) -> bool) -> Vec<(u64, Order)> {
         let state = self.state();
-        let unswept =
-            state.under_way.iter().filter(|(_, purge)| !purge.progress.borrow().tiers[tier as usize].whole);
-        unswept.map(|(epoch, purge)| (*epoch, purge.order.clone())).collect()
+        let those = state.under_way.iter().filter(|(_, purge)| wanted(purge));
+        those.map(|(epoch, purge)| (*epoch, purge.order.clone())).collect()
     }
 
     /// A tier was gone through for the purge of `epoch`, from beginning to end

@@ -68,6 +68,34 @@ async fn a_purge_goes_on_after_a_crash() {
     assert!(tier.content("/tagged").await.unwrap().unwrap() == b"content"[..]);
 }
 
+/// A record that was asked for before a purge and is published after the tier was gone
+/// through for it is deleted then, unless the process is killed in between.
+#[tokio::test]
+async fn a_purge_is_noted_as_long_as_what_it_covers_may_be_written() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path();
+    let tier = Tier::open(path);
+    tier.store("/", b"content").await;
+    let file = tier.files(path).pop().unwrap();
+    let record = fs::read(&file).unwrap();
+    let (order, asked) = (order(prefix("/"), None), tier.generations.of(&key("/other")));
+    let entered = tier.generations.purges.enter(order.clone(), &[Of::Memory]).unwrap();
+    tier.disk.purge(entered.epoch, order).await.unwrap();
+    tier.swept();
+    until(|| !file.exists());
+    fs::write(&file, &record).unwrap();
+    drop(asked);
+    let tier = tier.reopened(path);
+    assert!(tier.counts("/").await.is_none());
+    tier.swept();
+    until(|| !file.exists());
+    // Nothing is under way any more, and the next that is written sees it.
+    tier.store("/", b"new").await;
+    let tier = tier.reopened(path);
+    assert_eq!(tier.generations.purges.len(), 0);
+    assert_eq!(tier.find("/").await.len(), 1);
+}
+
 #[tokio::test]
 async fn epochs_are_not_begun_again() {
     let directory = TempDir::new().unwrap();
