@@ -25,7 +25,7 @@ pub(in crate::cache) struct Tiers {
     /// The memory tier.
     pub(in crate::cache) memory: Memory,
     generations: Arc<Generations>,
-    disk: DiskTier,
+    disk: Arc<DiskTier>,
     /// Held while the memory tier is gone through.
     sweeping: tokio::sync::Mutex<()>,
     clock: Arc<dyn Clock>,

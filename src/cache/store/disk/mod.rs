@@ -63,6 +63,7 @@ pub(in crate::cache) use file::FileBody;
 pub(in crate::cache) use list::Listed;
 pub(in crate::cache) use name::RecordId;
 pub(in crate::cache) use read::Found;
+pub(in crate::cache::store) use scan::start as start_thread;
 pub(in crate::cache) use write::Storing;
 
 /// Threads that may read at a time: a disk that hangs holds up no more.

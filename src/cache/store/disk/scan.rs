@@ -38,7 +38,7 @@ fn sweep_now(disk: &Weak<Disk>) {
 }
 
 /// Runs `work` on a thread of its own; false if there can be none.
-pub(super) fn start(name: &str, work: impl FnOnce() + Send + 'static) -> bool {
+pub(in crate::cache::store) fn start(name: &str, work: impl FnOnce() + Send + 'static) -> bool {
     let started = std::thread::Builder::new().name(name.to_owned()).spawn(work);
     if let Err(error) = &started {
         tracing::warn!(%error, "a thread of the disk cache cannot be started");
