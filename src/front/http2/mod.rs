@@ -36,7 +36,7 @@ use patience::Patience;
 /// Flow control windows and send buffer, in bytes. A stream's share is small, as a
 /// client can open many and take nothing.
 const STREAM_WINDOW: u32 = 64 * 1024;
-const STREAM_SEND_BUFFER: usize = 32 * 1024;
+const STREAM_SEND_BUFFER: usize = 24 * 1024;
 
 /// The most that flow control can count (RFC 9113 s6.9.1).
 const LARGEST_WINDOW: u32 = (1 << 31) - 1;

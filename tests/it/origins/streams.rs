@@ -30,7 +30,7 @@ const CONNECTION_WINDOW: u32 = 64 << 20;
 const OF_RESPONSE: usize = 256 << 10;
 const OF_REQUEST: usize = 64 << 10;
 /// What the streams to the two are given beside, before their windows open.
-const GIVEN_TO_CLIENT: usize = 40 << 10;
+const GIVEN_TO_CLIENT: usize = 32 << 10;
 const GIVEN_TO_ORIGIN: usize = 64 << 10;
 
 type Arrived = (Request<RecvStream>, SendResponse<Bytes>);
