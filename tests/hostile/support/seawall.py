@@ -31,6 +31,8 @@ trusted_proxies = ["127.0.0.2/32"]
 header_timeout = "{settings.header_timeout}"
 body_timeout = "10s"
 idle_timeout = "{settings.idle_timeout}"
+write_timeout = "{settings.write_timeout}"
+min_rate = "{settings.min_rate}"
 connections = {settings.connections}
 connections_per_ip = 20000
 [cache]
@@ -62,6 +64,8 @@ class Settings:
     connections: str = '"auto"'
     header_timeout: str = "10s"
     idle_timeout: str = "15s"
+    write_timeout: str = "10s"
+    min_rate: str = "500B/s"
     #: Of the cache.
     memory: str = "256MiB"
     has_disk: bool = True
