@@ -103,8 +103,8 @@ class Wanted:
     size: int
 
 
-def h2load(url, load, connections, streams, wanted, fields=()):
-    """Asks over kept connections, so many requests at a time on each."""
+def h2load(url, load, connections, streams, wanted, fields=(), rate=None):
+    """Asks over kept connections, so many requests at a time on each; with a rate, so many a second on each."""
     log = load.scratch / "h2load.log"
     log.unlink(missing_ok=True)
     command = ["h2load", f"-t{len(load.cores)}", f"-c{connections}", f"-m{streams}", f"-D{load.seconds}"]
@@ -112,6 +112,8 @@ def h2load(url, load, connections, streams, wanted, fields=()):
     command += ["--tls13-ciphers=TLS_AES_128_GCM_SHA256", "--groups=X25519", f"--npn-list={wanted.protocol}"]
     for name, value in fields:
         command += ["-H", f"{name}: {value}"]
+    if rate is not None:
+        command.append(f"--rps={rate}")
     command += ["--warm-up-time=0", f"--log-file={log}", url]
     text = processes.run([command], load.cores, load.deadline)[0]
     lines = log.read_text().splitlines() if log.exists() else []

@@ -11,6 +11,8 @@ from origin import SIZES
 from peers import Server
 
 CONNECTIONS = 64
+# Requests a second on each of them, where they come at a fixed rate: any server has time left.
+RATE = 100
 ZIPF = Path(__file__).parent / "zipf.lua"
 
 
@@ -51,6 +53,11 @@ def _http2(path, connections, streams):
     return lambda server, load: clients.h2load(server.url(path), load, connections, streams, wanted)
 
 
+def _at_fixed_rate(server, load):
+    wanted = Wanted("http/1.1", 2, SIZES["1k"])
+    return clients.h2load(server.url("/c/1k.bin"), load, CONNECTIONS, 1, wanted, rate=RATE)
+
+
 def _handshakes(resume):
     return lambda server, load: clients.handshakes(server, "/c/1k.bin", load, SIZES["1k"], resume)
 
@@ -89,6 +96,12 @@ def throughput(keys):
             _http2("/c/1k.bin", 32, 32),
         ),
         Workload("not-modified", "304 from the cache, HTTP/1.1", validated, _not_modified),
+        Workload(
+            "fixed-rate",
+            "1 KiB from the cache at a fixed rate, HTTP/1.1",
+            f"{CONNECTIONS} kept connections with {RATE} requests a second each, h2load --h1",
+            _at_fixed_rate,
+        ),
         Workload(
             "zipf",
             f"{keys:,} objects of 4 KiB from the cache, HTTP/1.1",
