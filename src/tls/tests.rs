@@ -31,6 +31,7 @@ use crate::telemetry::metrics::Limit;
 
 mod client_auth;
 mod hello;
+mod patterns;
 mod plaintext;
 
 /// An edge whose sites have certificates of the local CA.
