@@ -1,5 +1,7 @@
 //! HTTP/2 with clients that take what they are sent in their own way, or not at all.
 
+mod fairness;
+
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
