@@ -1,14 +1,19 @@
 //! Micro benchmarks of the pure parts: what a hit and a fill cost in `fields`
-//! and `policy`.
+//! and `policy`, and what a line of the access log costs.
 
 use std::hint::black_box;
+use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
 use criterion::{Criterion, criterion_group, criterion_main};
+use http::header::USER_AGENT;
+use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use seawall::exchange::{ExchangeEnd, ExchangeRecord, Facts, Protocol, RequestId, Scheme, SiteNumber};
 use seawall::fields::cache_control::{RequestDirectives, ResponseDirectives};
 use seawall::fields::cache_status::CacheStatus;
 use seawall::policy::{self, CacheRules, KeyParts, RequestHead, StoredHead, Timing};
+use seawall::telemetry::access_log::{Dates, Redaction, format_combined, format_json};
 
 fn fields(lines: &[(&'static str, &'static str)]) -> HeaderMap {
     lines
@@ -129,5 +134,52 @@ fn fill(c: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, hit, fill);
+/// A hit, as it is logged.
+fn record() -> ExchangeRecord {
+    let scene = Scene::new();
+    ExchangeRecord {
+        started: scene.now,
+        head_time: Some(Duration::ZERO),
+        total_time: Duration::from_micros(250),
+        id: RequestId(0x0123_4567_89ab_cdef_0123_4567_89ab_cdef),
+        client: IpAddr::from([192, 0, 2, 7]),
+        protocol: Protocol::Http2,
+        scheme: Scheme::Https,
+        method: Method::GET,
+        host: HeaderValue::from_static("example.com"),
+        path_and_query: Some(PathAndQuery::from_static("/assets/a.css?v=1&token=secret")),
+        user_agent: scene.request.get(USER_AGENT).cloned(),
+        referer: Some(HeaderValue::from_static("https://example.com/a/page")),
+        site: Some(SiteNumber(0)),
+        status: StatusCode::OK,
+        bytes_in: 0,
+        bytes_out: 1024,
+        facts: Facts {
+            cache: Some(CacheStatus { hit: true, ttl: Some(3540), ..CacheStatus::default() }),
+            ..Facts::default()
+        },
+        end: ExchangeEnd::Complete,
+    }
+}
+
+fn log(c: &mut Criterion) {
+    let (record, redaction) = (record(), Redaction::new(&["token".to_owned()]));
+    let (mut line, mut dates) = (Vec::with_capacity(1024), Dates::default());
+    c.bench_function("log/json", |b| {
+        b.iter(|| {
+            line.clear();
+            format_json((black_box(&record), "example.com"), &mut line, &redaction, &mut dates);
+            black_box(line.len())
+        });
+    });
+    c.bench_function("log/combined", |b| {
+        b.iter(|| {
+            line.clear();
+            format_combined(black_box(&record), &mut line, &redaction, &mut dates);
+            black_box(line.len())
+        });
+    });
+}
+
+criterion_group!(benches, hit, fill, log);
 criterion_main!(benches);
