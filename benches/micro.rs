@@ -9,6 +9,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use http::header::USER_AGENT;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use seawall::balance::measuring::picks;
 use seawall::exchange::{ExchangeEnd, ExchangeRecord, Facts, Protocol, RequestId, Scheme, SiteNumber};
 use seawall::fields::cache_control::{RequestDirectives, ResponseDirectives};
 use seawall::fields::cache_status::CacheStatus;
@@ -181,5 +182,12 @@ fn log(c: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, hit, fill, log);
+fn pick(c: &mut Criterion) {
+    for servers in [3, 30] {
+        let mut pick = picks(servers);
+        c.bench_function(&format!("pick/of {servers}"), |b| b.iter(|| black_box(pick())));
+    }
+}
+
+criterion_group!(benches, hit, fill, pick, log);
 criterion_main!(benches);

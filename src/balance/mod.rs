@@ -11,6 +11,8 @@ mod discovery;
 mod duty;
 mod health;
 mod latency;
+#[doc(hidden)]
+pub mod measuring;
 mod member;
 mod members;
 mod outlier;
