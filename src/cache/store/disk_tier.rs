@@ -92,7 +92,7 @@ impl DiskTier {
     /// if it has to be tried once more.
     fn take_late(&self) -> bool {
         let Some(config) = &self.config else { return true };
-        if *self.is_left() {
+        if *self.is_left() || self.disk.load().is_some() {
             return true;
         }
         let Some(disk) = self.open_disk(config) else { return false };
@@ -192,5 +192,8 @@ mod tests {
         assert!(tier.get().is_none());
         tier.take();
         assert!(tier.get().is_some());
+        // Nor is it taken twice.
+        assert!(tier.take_late());
+        assert_eq!(tier.metrics.disk_errors.value(), 2);
     }
 }
