@@ -43,7 +43,7 @@ pub(super) struct Plan {
     pub(super) if_error: Option<Arc<StoredResponse>>,
     /// True if the request may wait for another one's response.
     pub(super) collapse: bool,
-    /// Whose.
+    /// Those whose response may be for it too.
     pub(super) alike: Alike,
 }
 

@@ -1,20 +1,26 @@
 //! Which requests can expect the same response, as far as that is known before it comes.
 
-use http::{HeaderMap, HeaderName, header};
+use http::{HeaderMap, header};
 
-use super::vary::{Selecting, Value};
+use super::vary::Selecting;
 use super::{CacheRules, RequestHead, StoredHead};
 use crate::fields::accept_language;
-use crate::fields::vary::{has_normal_form, normal_form};
 
 /// What another request must have to expect the same response as one: the fields that what
 /// is stored for the target varies on (RFC 9111 s4.1). Where nothing is stored nobody knows
 /// of any, and all may expect the same.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Alike {
-    values: Box<[Value]>,
-    /// The language that it likes best (RFC 9110 s12.5.4).
+    selecting: Selecting,
+    /// The language that it likes best (RFC 9110 s12.5.4), where that matters.
     language: Option<Box<[u8]>>,
+}
+
+impl Default for Alike {
+    /// All requests.
+    fn default() -> Self {
+        Self { selecting: Selecting::Values(Box::default()), language: None }
+    }
 }
 
 impl Alike {
@@ -30,19 +36,15 @@ impl Alike {
                 names.extend(values.iter().map(|value| value.name.clone()));
             }
         }
-        names.sort_unstable_by(|one, other| one.as_str().cmp(other.as_str()));
-        names.dedup();
-        let form = |name: HeaderName| Value { form: normal_form(req.fields, &name), name };
-        let language = accept_language::preferred(req.fields).map(Box::from);
-        Self { values: names.into_iter().map(form).collect(), language }
+        let selecting = Selecting::named(req.fields, names);
+        let has_languages = selecting.names(&header::ACCEPT_LANGUAGE);
+        let preferred = has_languages.then(|| accept_language::preferred(req.fields)).flatten();
+        Self { selecting, language: preferred.map(Box::from) }
     }
 
     /// True if a request with these fields may expect the same.
     pub fn has(&self, req: &HeaderMap) -> bool {
-        self.values.iter().all(|value| {
-            has_normal_form(req, &value.name, value.form.as_deref())
-                || (value.name == header::ACCEPT_LANGUAGE && self.is_in_language_of(req))
-        })
+        self.selecting.matches(req, |name| *name == header::ACCEPT_LANGUAGE && self.is_in_language_of(req))
     }
 
     fn is_in_language_of(&self, req: &HeaderMap) -> bool {

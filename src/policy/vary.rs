@@ -31,6 +31,11 @@ impl Selecting {
     pub(super) fn of(req: &HeaderMap, response: &HeaderMap, always: &[HeaderName]) -> Self {
         let Vary::Fields(mut names) = Vary::of(response) else { return Self::Unknown };
         names.extend_from_slice(always);
+        Self::named(req, names)
+    }
+
+    /// Takes down what the request has of the fields with these names.
+    pub(super) fn named(req: &HeaderMap, mut names: Vec<HeaderName>) -> Self {
         names.sort_unstable_by(|one, other| one.as_str().cmp(other.as_str()));
         names.dedup();
         Self::Values(names.into_iter().map(|name| Value { form: normal_form(req, &name), name }).collect())

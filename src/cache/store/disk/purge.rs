@@ -149,9 +149,9 @@ fn sweep(left: &Weak<Disk>) {
             None => return,
             Some(Ok(())) => {}
             Some(Err(error)) => {
-                let Some(disk) = left.upgrade() else { return };
-                disk.reading.failed(&error);
-                drop(disk);
+                if let Some(disk) = left.upgrade() {
+                    disk.reading.failed(&error);
+                }
                 std::thread::sleep(TRY_AGAIN);
             }
         }

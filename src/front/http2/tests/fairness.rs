@@ -8,7 +8,6 @@ use tokio::io::DuplexStream;
 
 use super::*;
 use crate::exchange::BodyError;
-use crate::front::Front;
 
 const MIB: usize = 1 << 20;
 
