@@ -12,8 +12,9 @@ use super::member::Member;
 use crate::base::{Tasks, random_unit, story};
 use crate::config::model::HealthCheck;
 
-/// Between two rounds in which idle connections are closed, at least and most.
-const SWEEP: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+/// Between two rounds in which idle connections are closed that are over, at least and most:
+/// what a server closes is looked at by nobody else.
+const SWEEP: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(5));
 
 /// Starts the checks of `pool`, and the closing of its idle connections, so
 /// that a drain does not wait for them. Both end when the pool is dropped.

@@ -1,6 +1,7 @@
 //! The content of a request or a response: pulled by whoever sends it, never
 //! pushed, never gathered whole in order to be forwarded.
 
+use std::error::Error;
 use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -64,7 +65,7 @@ impl HttpBody for Body {
             },
             Self::Incoming(incoming) => Pin::new(incoming)
                 .poll_frame(context)
-                .map(|frame| frame.map(|frame| frame.map_err(BodyError::Connection))),
+                .map(|frame| frame.map(|frame| frame.map_err(|error| BodyError::Connection(error.into())))),
             Self::Boxed(body) => body.as_mut().poll_frame(context),
         }
     }
@@ -101,7 +102,7 @@ impl fmt::Debug for Body {
 pub enum BodyError {
     /// The connection it came over failed or broke the framing.
     #[error("the connection failed while the content was read")]
-    Connection(#[source] hyper::Error),
+    Connection(#[source] Box<dyn Error + Send + Sync>),
     /// The stream of HTTP/2 that it came by was reset, or failed with its connection.
     #[error("the stream failed while the content was read")]
     Stream(#[source] Box<h2::Error>),

@@ -25,4 +25,4 @@ pub use request::{
 };
 pub use response::{Facts, Response};
 pub use stream_content::StreamContent;
-pub use tunnel::{OpenEnd, Tunnel, TunnelEnd};
+pub use tunnel::{OpenEnd, Tunnel};

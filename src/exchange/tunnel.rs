@@ -15,7 +15,7 @@ use futures_util::future::BoxFuture;
 use h2::{Reason, RecvStream, SendStream};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
 /// What is given to a stream of HTTP/2 at once, in bytes.
 const PIECE: usize = 8 << 10;
@@ -23,21 +23,12 @@ const PIECE: usize = 8 << 10;
 /// The origin server's end of a tunnel.
 pub struct Tunnel {
     /// Its bytes.
-    pub end: TunnelEnd,
+    pub end: OpenEnd,
     /// What carries and counts them: held as long as they pass.
     pub carrier: Box<dyn Any + Send>,
 }
 
 /// One end of a tunnel.
-#[derive(Debug)]
-pub enum TunnelEnd {
-    /// What a connection becomes once the protocols are changed.
-    Connection(OnUpgrade),
-    /// One that is open.
-    Open(OpenEnd),
-}
-
-/// One end of a tunnel that is open.
 pub struct OpenEnd {
     /// What comes from there.
     pub reader: Box<dyn AsyncRead + Send + Unpin>,
@@ -47,22 +38,21 @@ pub struct OpenEnd {
     pub leaves: BoxFuture<'static, ()>,
 }
 
-impl TunnelEnd {
-    /// Waits until it is open. Cancel safe.
-    pub async fn open(self) -> io::Result<OpenEnd> {
-        match self {
-            Self::Connection(upgrade) => {
-                let upgraded = upgrade.await.map_err(io::Error::other)?;
-                let (reader, writer) = tokio::io::split(TokioIo::new(upgraded));
-                let leaves = std::future::pending().boxed();
-                Ok(OpenEnd { reader: Box::new(reader), writer: Box::new(writer), leaves })
-            }
-            Self::Open(end) => Ok(end),
-        }
-    }
-}
-
 impl OpenEnd {
+    /// What a connection becomes once the protocols are changed. Cancel safe.
+    pub async fn of_upgrade(upgrade: OnUpgrade) -> io::Result<Self> {
+        let upgraded = upgrade.await.map_err(io::Error::other)?;
+        Ok(Self::of_connection(Bytes::new(), TokioIo::new(upgraded)))
+    }
+
+    /// The end at which a connection is, from which `first` came before.
+    pub fn of_connection(first: Bytes, connection: impl AsyncRead + AsyncWrite + Send + 'static) -> Self {
+        let (reader, writer) = tokio::io::split(connection);
+        let reader = AsyncReadExt::chain(io::Cursor::new(first), reader);
+        let leaves = std::future::pending().boxed();
+        Self { reader: Box::new(reader), writer: Box::new(writer), leaves }
+    }
+
     /// The end at which a stream of HTTP/2 is. What is not written to its end is reset, for
     /// what waits to be sent would wait on; behind an end it is left to be sent.
     pub fn of_stream(receiving: RecvStream, sending: SendStream<Bytes>) -> Self {

@@ -18,20 +18,20 @@ use tokio::time::Instant;
 use super::observe::Observation;
 use crate::base::Clock;
 use crate::config::model::Limits;
-use crate::exchange::{ExchangeEnd, OpenEnd, Tunnel, TunnelEnd};
+use crate::exchange::{ExchangeEnd, OpenEnd, Tunnel};
 use crate::telemetry::metrics::Limit;
 
 /// Bytes on their way in one direction.
 const BUFFER: usize = 16 * 1024;
 
-/// How long the two ends may take to change protocols after the 101.
+/// How long the client's end may take to change protocols after the 101.
 const SWITCH_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long nothing may pass once one end has closed: the other one may still have
 /// something to say, but not everyone closes in return.
 const HALF_CLOSED_IDLE: Duration = Duration::from_secs(30);
 
-/// A client's end of a tunnel, once both have changed protocols.
+/// A client's end of a tunnel, once it has changed protocols.
 pub(super) enum ClientEnd {
     /// The connection.
     Http1(OnUpgrade),
@@ -42,7 +42,7 @@ pub(super) enum ClientEnd {
 impl ClientEnd {
     async fn open(self) -> io::Result<OpenEnd> {
         match self {
-            Self::Http1(upgrade) => TunnelEnd::Connection(upgrade).open().await,
+            Self::Http1(upgrade) => OpenEnd::of_upgrade(upgrade).await,
             Self::Http2(opened) => opened.await.map_err(io::Error::other),
         }
     }
@@ -53,14 +53,11 @@ pub(super) async fn join(client: ClientEnd, origin: Tunnel, mut observation: Box
     let front = Arc::clone(&observation.client.front);
     let metrics = &front.telemetry.metrics;
     let Tunnel { end: origin, carrier: _carrier } = origin;
-    let client = async { client.open().await.map_err(|error| (ExchangeEnd::ClientLeft, error)) };
-    let origin = async { origin.open().await.map_err(|error| (ExchangeEnd::Cut, error)) };
-    let both = async { tokio::try_join!(client, origin) };
-    let (client, origin) = match tokio::time::timeout(SWITCH_TIMEOUT, both).await {
-        Ok(Ok(ends)) => ends,
-        Ok(Err((end, error))) => {
+    let client = match tokio::time::timeout(SWITCH_TIMEOUT, client.open()).await {
+        Ok(Ok(client)) => client,
+        Ok(Err(error)) => {
             tracing::debug!(error = &error as &dyn std::error::Error, "no tunnel");
-            observation.record.end = end;
+            observation.record.end = ExchangeEnd::ClientLeft;
             return;
         }
         Err(_) => return,

@@ -4,26 +4,23 @@
 
 use std::sync::Arc;
 
-use hyper::client::conn::http1::SendRequest;
-use hyper_util::rt::TokioIo;
-use tokio::task::JoinHandle;
-
+use super::http1::Http1;
 use super::introduction::ClientEnds;
 use super::lifetime::Lifetime;
 use super::open::OpenConnection;
 use super::read_ahead::{ReadAhead, Reader};
 use super::server::OriginServer;
+use super::silence::Silence;
 use super::stream::{OriginStream, Traffic, Transport};
-use super::upload::RequestContent;
-use crate::exchange::Host;
+use crate::exchange::{Host, OpenEnd};
 use crate::telemetry::Metrics;
 
-/// An open connection with the task that moves its bytes: boxed, as it goes from hand to
-/// hand with each request.
+/// An open connection: boxed, as it goes from hand to hand with each request.
 #[derive(Debug)]
 pub(super) struct Connection {
-    pub(super) sender: SendRequest<RequestContent>,
+    pub(super) http1: Http1,
     pub(super) traffic: Arc<Traffic>,
+    pub(super) silence: Silence,
     /// The host whose name the server proved, where that is said by requests:
     /// no other host's requests may use the connection.
     pub(super) proven_host: Option<Host>,
@@ -31,52 +28,38 @@ pub(super) struct Connection {
     /// other client's requests may use it.
     pub(super) client: Option<ClientEnds>,
     pub(super) lifetime: Lifetime,
-    driver: JoinHandle<()>,
 }
 
 impl Connection {
-    /// Begins to speak HTTP with `server` over `transport`.
-    pub(super) async fn start(
+    /// One with `server` over `transport`, which nothing was said on yet.
+    pub(super) fn new(
         transport: Transport,
         proven_host: Option<Host>,
         lifetime: Lifetime,
         open: Option<OpenConnection>,
         server: &OriginServer,
-    ) -> Result<Box<Self>, hyper::Error> {
+    ) -> Box<Self> {
         let traffic = Arc::new(Traffic::default());
-        let stream =
-            OriginStream::new(transport, Arc::clone(&traffic), ReadAhead::new(&server.slots, &server.unread));
-        let (sender, connection) = server.http1.handshake(TokioIo::new(stream)).await?;
-        let driver = server.tasks.spawn(async move {
-            let _open = open;
-            if let Err(error) = connection.with_upgrades().await {
-                // Whoever waits for a response is told by its sender.
-                tracing::debug!(error = &error as &dyn std::error::Error, "origin connection ended");
-            }
-        });
-        Ok(Box::new(Self { sender, traffic, proven_host, client: None, lifetime, driver }))
-    }
-
-    /// True if a request may be sent on it.
-    pub(super) fn is_ready(&self) -> bool {
-        self.sender.is_ready() && !self.sender.is_closed()
+        let read_ahead = ReadAhead::new(&server.slots, &server.unread);
+        let stream = OriginStream::new(transport, Arc::clone(&traffic), read_ahead, open);
+        let http1 = Http1::new(stream, server.header_bytes, server.most_fields);
+        let silence = Silence::default();
+        Box::new(Self { http1, traffic, silence, proven_host, client: None, lifetime })
     }
 }
 
-/// A connection in use. Dropping it closes the connection at once, which also
-/// stops a request that is still being sent.
+/// A connection in use. Dropping it closes the connection at once.
 #[derive(Debug)]
 pub(super) struct Lease {
-    connection: Option<Box<Connection>>,
+    pub(super) connection: Box<Connection>,
     server: Arc<OriginServer>,
-    is_last_use: bool,
 }
 
 impl Lease {
     /// Takes `connection` into use.
     pub(super) fn new(connection: Box<Connection>, server: Arc<OriginServer>) -> Self {
         connection.lifetime.count();
-        Self { connection: Some(connection), server, is_last_use: false }
+        Self { connection, server }
     }
 
     /// A reader of a response on it.
@@ -89,39 +72,17 @@ impl Lease {
         &self.server.metrics
     }
 
-    /// The connection; `None` once it was given back.
-    pub(super) fn connection(&mut self) -> Option<&mut Connection> {
-        self.connection.as_deref_mut()
-    }
-
-    /// Has the connection closed after this use.
-    pub(super) fn use_no_more(&mut self) {
-        self.is_last_use = true;
-    }
-
-    /// Gives the connection back after the whole response was read. It is
-    /// closed if it cannot be used again, such as while a request's content is
-    /// still being sent.
-    pub(super) fn give_back(mut self) {
-        if !self.is_last_use
-            && self.connection.as_ref().is_some_and(|connection| connection.is_ready())
-            && let Some(connection) = self.connection.take()
-        {
-            self.server.keep(connection);
+    /// Gives the connection back after the whole response was read. It is closed if it
+    /// cannot be used again, such as where not all of the request was sent.
+    pub(super) fn give_back(self) {
+        if self.connection.http1.is_free() {
+            self.server.keep(self.connection);
         }
     }
 
-    /// Leaves the connection to the tunnel that it became, which is bounded by
-    /// the connections of clients and no longer counts here.
-    pub(super) fn detach(mut self) {
-        self.connection = None;
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        if let Some(connection) = &self.connection {
-            connection.driver.abort();
-        }
+    /// The tunnel that the connection became, which is bounded by the connections of
+    /// clients and no longer counts here.
+    pub(super) fn into_tunnel(self) -> OpenEnd {
+        self.connection.http1.into_tunnel()
     }
 }

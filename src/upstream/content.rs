@@ -7,22 +7,43 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use tokio::time::{Sleep, sleep};
 
 use super::connection::Lease;
+use super::http1::{Http1, Receiving};
 use super::http2::Stream;
 use super::read_ahead::Reader;
+use super::silence::Silence;
 use super::slots::Slot;
-use crate::exchange::{Body, BodyError};
+use crate::exchange::{Body, BodyError, OpenEnd, StreamContent};
 use crate::fields::trailers::keep_harmless;
 use crate::telemetry::metrics::{Limit, Metrics};
 
+/// The content of a response, as the library of its protocol gives it.
+#[derive(Debug)]
+pub(super) enum Incoming {
+    /// None, after a change of protocols.
+    None,
+    /// By HTTP/1.1, over the connection that carries it.
+    Http1(Receiving),
+    /// By HTTP/2.
+    Http2(StreamContent),
+}
+
 /// Makes the content of a response out of what the connection gives. The
 /// connection is given back at its end and closed if it is dropped before.
-pub(super) fn content(incoming: Body, in_use: InUse, between_bytes: Duration) -> Body {
+pub(super) fn content(mut incoming: Incoming, mut in_use: InUse, between_bytes: Duration) -> Body {
     if incoming.is_end_stream() {
         in_use.give_back();
         return Body::Empty;
+    }
+    if let (Incoming::Http1(receiving), Some(connection)) = (&mut incoming, in_use.http1())
+        && let Some(whole) = receiving.take_at_hand(connection)
+    {
+        in_use.give_back();
+        return Body::Full(whole);
+    }
+    if let Carrier::Connection(lease) = &mut in_use.carrier {
+        lease.connection.silence.end();
     }
     let reader = in_use.reader();
     Body::boxed(ResponseContent {
@@ -32,6 +53,39 @@ pub(super) fn content(incoming: Body, in_use: InUse, between_bytes: Duration) ->
         between_bytes,
         silence: Silence::default(),
     })
+}
+
+impl Incoming {
+    /// What comes next, over the `connection` that carries it where that speaks HTTP/1.1.
+    pub(super) fn poll_frame(
+        &mut self,
+        connection: Option<&mut Http1>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match (self, connection) {
+            (Self::Http1(receiving), Some(connection)) => receiving
+                .poll_frame(connection, context)
+                .map(|frame| frame.map(|frame| frame.map_err(|error| BodyError::Connection(error.into())))),
+            (Self::Http2(content), _) => Pin::new(content).poll_frame(context),
+            (Self::Http1(_) | Self::None, _) => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::None => true,
+            Self::Http1(receiving) => receiving.is_ended(),
+            Self::Http2(content) => content.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::None => SizeHint::with_exact(0),
+            Self::Http1(receiving) => receiving.size_hint(),
+            Self::Http2(content) => content.size_hint(),
+        }
+    }
 }
 
 /// What carries a request, and the right to send one.
@@ -60,10 +114,19 @@ impl InUse {
         Self { carrier: Carrier::Stream(stream), slot }
     }
 
-    /// Has a connection of its own closed after this use.
-    pub(super) fn use_no_more(&mut self) {
-        if let Carrier::Connection(lease) = &mut self.carrier {
-            lease.use_no_more();
+    /// The connection, where it is one of its own.
+    fn http1(&mut self) -> Option<&mut Http1> {
+        match &mut self.carrier {
+            Carrier::Connection(lease) => Some(&mut lease.connection.http1),
+            Carrier::Stream(_) => None,
+        }
+    }
+
+    /// That of the connection, or `of_stream`.
+    fn silence<'a>(&'a mut self, of_stream: &'a mut Silence) -> &'a mut Silence {
+        match &mut self.carrier {
+            Carrier::Connection(lease) => &mut lease.connection.silence,
+            Carrier::Stream(_) => of_stream,
         }
     }
 
@@ -82,15 +145,13 @@ impl InUse {
         }
     }
 
-    /// Leaves a connection of its own to the tunnel that it became, or gives the stream
-    /// that did, which is held as long as the tunnel lasts.
-    pub(super) fn detach(self) -> Option<Stream> {
-        match self.carrier {
-            Carrier::Connection(lease) => {
-                lease.detach();
-                None
-            }
-            Carrier::Stream(stream) => Some(stream),
+    /// The tunnel that a connection of its own became, or its stream, of which `end` is the
+    /// server's; and what is held as long as the tunnel lasts. `None` if there is no tunnel.
+    pub(super) fn into_tunnel(self, end: Option<OpenEnd>) -> Option<(OpenEnd, Option<Stream>)> {
+        match (self.carrier, end) {
+            (Carrier::Connection(lease), _) => Some((lease.into_tunnel(), None)),
+            (Carrier::Stream(stream), Some(end)) => Some((end, Some(stream))),
+            (Carrier::Stream(_), None) => None,
         }
     }
 
@@ -106,30 +167,13 @@ impl InUse {
 }
 
 struct ResponseContent {
-    incoming: Body,
+    incoming: Incoming,
     reader: Option<Reader>,
     /// `None` once the content has ended, well or not.
     in_use: Option<InUse>,
     between_bytes: Duration,
+    /// That of a stream.
     silence: Silence,
-}
-
-/// The timer for silence; most bodies never need one.
-#[derive(Default)]
-struct Silence {
-    timer: Option<Pin<Box<Sleep>>>,
-    runs: bool,
-}
-
-impl Silence {
-    fn poll_over(&mut self, limit: Duration, context: &mut Context<'_>) -> Poll<()> {
-        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(limit)));
-        if !self.runs {
-            timer.set(sleep(limit));
-            self.runs = true;
-        }
-        timer.as_mut().poll(context)
-    }
 }
 
 impl HttpBody for ResponseContent {
@@ -142,13 +186,11 @@ impl HttpBody for ResponseContent {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.get_mut();
         this.has(0);
-        if this.in_use.is_none() {
-            return Poll::Ready(None);
-        }
         loop {
-            match Pin::new(&mut this.incoming).poll_frame(context) {
+            let Some(in_use) = &mut this.in_use else { return Poll::Ready(None) };
+            match this.incoming.poll_frame(in_use.http1(), context) {
                 Poll::Ready(Some(Ok(frame))) => {
-                    this.silence.runs = false;
+                    in_use.silence(&mut this.silence).end();
                     let frame = match frame.into_trailers() {
                         Ok(mut trailers) => {
                             if !keep_harmless(&mut trailers) {
@@ -174,7 +216,8 @@ impl HttpBody for ResponseContent {
                     return Poll::Ready(None);
                 }
                 Poll::Pending => {
-                    return this.silence.poll_over(this.between_bytes, context).map(|()| {
+                    let silence = in_use.silence(&mut this.silence);
+                    return silence.poll_over(this.between_bytes, context).map(|()| {
                         if let Some(in_use) = this.in_use.take() {
                             in_use.metrics().limit(Limit::OriginBetweenBytes);
                         }

@@ -1,25 +1,23 @@
 //! One request on a connection to an origin server: from its message to the head
 //! of the response, watched for silence, and how far it had come if there is none.
 
+use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::Poll;
 
 use http::response::Parts;
-use hyper::body::Incoming;
-use hyper::client::conn::TrySendError;
-use hyper::ext::on_informational;
-use tokio::select;
-use tokio::time::sleep;
 
 use super::OutboundRequest;
-use super::connection::Lease;
+use super::connection::{Connection, Lease};
+use super::content::Incoming;
 use super::failure::{fetch_error, stream_error};
-use super::http2::{Stream, Unanswered};
-use super::inbound;
+use super::http1;
+use super::http2::{self, Stream};
 use super::server::OriginServer;
-use super::stream::Traffic;
+use super::silence::Silence;
 use super::upload::{RequestContent, Upload};
-use crate::exchange::{Body, FetchError, Interim, RequestProgress, Scheme, TunnelEnd};
+use crate::exchange::{Body, FetchError, OpenEnd, RequestProgress, Scheme};
 use crate::fields::proxy_status::ProxyErrorType;
 
 impl OriginServer {
@@ -30,20 +28,28 @@ impl OriginServer {
         req: &mut OutboundRequest,
     ) -> Result<Received, FetchError> {
         let gone = || FetchError::new(ProxyErrorType::ProxyInternalError, RequestProgress::Sent);
-        let connection = lease.connection().ok_or_else(gone)?;
         let (content, upload) = self.watched(req.take_content().ok_or_else(gone)?);
         self.metrics.origin_requests.increment();
-        connection.traffic.restart();
-        let message = with_interim(req.message(content), req.interim());
-        let answer = pin!(connection.sender.try_send_request(message));
-        let Some(answer) = self.in_time(answer, upload.as_deref()).await else {
-            let progress = connection.traffic.progress();
+        let Connection { http1, traffic, silence, .. } = &mut *lease.connection;
+        traffic.restart();
+        let answer = {
+            let answer = pin!(http1.ask(req.message(content), req.interim()));
+            self.in_time(answer, silence, upload.as_deref()).await
+        };
+        let progress = traffic.progress();
+        let Some(answer) = answer else {
             return Err(FetchError::new(ProxyErrorType::HttpResponseTimeout, progress));
         };
-        match answer {
-            Ok(res) => Ok(Received::by_http1(res)),
-            Err(failed) => Err(unanswered(failed, req, &connection.traffic, upload.as_deref())),
-        }
+        let answer = answer.map_err(|http1::Unanswered { error, unsent }| {
+            if progress == RequestProgress::NotSent
+                && let Some(content) = unsent
+            {
+                req.put_back(content.into_body());
+            }
+            blamed(fetch_error(error, progress), upload.as_deref())
+        });
+        let (head, receiving) = answer?;
+        Ok(Received { head, content: Incoming::Http1(receiving), tunnel: None })
     }
 
     /// The same beside others, by HTTP/2.
@@ -62,12 +68,13 @@ impl OriginServer {
         self.metrics.origin_requests.increment();
         let connection = Arc::clone(&stream.connection);
         let answer = pin!(stream.ask(message, req.interim().cloned()));
-        let Some(answer) = self.in_time(answer, upload.as_deref()).await else {
+        let mut silence = Silence::default();
+        let Some(answer) = self.in_time(answer, &mut silence, upload.as_deref()).await else {
             // Nobody knows whether anything still arrives there.
             connection.retire();
             return Err(FetchError::new(ProxyErrorType::HttpResponseTimeout, RequestProgress::Sent));
         };
-        answer.map_err(|Unanswered { error, unsent }| {
+        answer.map_err(|http2::Unanswered { error, unsent }| {
             if error.is_go_away() || error.is_io() {
                 connection.retire();
             }
@@ -94,70 +101,34 @@ impl OriginServer {
     async fn in_time<T>(
         &self,
         mut answer: Pin<&mut impl Future<Output = T>>,
+        silence: &mut Silence,
         upload: Option<&Upload>,
     ) -> Option<T> {
         let limit = self.timeouts.first_byte;
-        let mut timer = pin!(sleep(limit));
-        loop {
-            select! {
-                biased;
-                answer = &mut answer => return Some(answer),
-                () = &mut timer => {
-                    let waited = upload.map_or(Some(limit), Upload::waited_for_server).unwrap_or_default();
-                    if waited >= limit {
-                        return None;
-                    }
-                    timer.set(sleep(limit - waited));
-                }
+        silence.end();
+        poll_fn(|context| {
+            if let Poll::Ready(answer) = answer.as_mut().poll(context) {
+                return Poll::Ready(Some(answer));
             }
-        }
+            while silence.poll_over(limit, context).is_ready() {
+                let waited = upload.map_or(Some(limit), Upload::waited_for_server).unwrap_or_default();
+                if waited >= limit {
+                    return Poll::Ready(None);
+                }
+                silence.has_lasted(waited);
+            }
+            Poll::Pending
+        })
+        .await
     }
 }
 
 /// The head of a response as it came, and what comes behind it.
 pub(super) struct Received {
     pub(super) head: Parts,
-    pub(super) content: Body,
-    /// There after a change of protocols, in the place of content.
-    pub(super) tunnel: Option<TunnelEnd>,
-}
-
-impl Received {
-    fn by_http1(res: http::Response<Incoming>) -> Self {
-        let (mut head, incoming) = res.into_parts();
-        let tunnel = head.extensions.remove().map(TunnelEnd::Connection);
-        Self { head, content: Body::Incoming(incoming), tunnel }
-    }
-}
-
-/// The message, interim responses to which are passed on if somebody wants them.
-fn with_interim(
-    mut message: http::Request<RequestContent>,
-    interim: Option<&Interim>,
-) -> http::Request<RequestContent> {
-    if let Some(interim) = interim.cloned() {
-        on_informational(&mut message, move |res| {
-            inbound::pass_on(&interim, res.status(), res.headers(), res.version());
-        });
-    }
-    message
-}
-
-/// Why there is no answer; takes the request back if nothing of it left.
-fn unanswered(
-    mut failed: TrySendError<http::Request<RequestContent>>,
-    req: &mut OutboundRequest,
-    traffic: &Traffic,
-    upload: Option<&Upload>,
-) -> FetchError {
-    let progress = match failed.take_message() {
-        Some(message) => {
-            req.put_back(message.into_body().into_body());
-            RequestProgress::NotSent
-        }
-        None => traffic.progress(),
-    };
-    blamed(fetch_error(failed.into_error(), progress), upload)
+    pub(super) content: Incoming,
+    /// There after a change of protocols by HTTP/2, in the place of content.
+    pub(super) tunnel: Option<OpenEnd>,
 }
 
 /// The failure of a request; that of the client's content, if it was the reason.

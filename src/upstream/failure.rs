@@ -1,21 +1,18 @@
-//! What the HTTP library says of a failed request, in the words of RFC 9209.
+//! What is said of a failed request, in the words of RFC 9209.
 
-use std::io;
-
+use super::http1::Http1Error;
 use crate::exchange::{FetchError, RequestProgress};
 use crate::fields::proxy_status::ProxyErrorType;
 
-/// Why a request that had come as far as `progress` got no response.
-pub(super) fn fetch_error(error: hyper::Error, progress: RequestProgress) -> FetchError {
-    let kind = if error.is_parse_too_large() {
-        ProxyErrorType::HttpResponseHeaderSectionSize
-    } else if error.is_parse() {
-        ProxyErrorType::HttpProtocolError
-    } else if progress == RequestProgress::Answered && !is_io(&error) {
-        // The connection ended, or bytes came that belong to no response.
-        ProxyErrorType::HttpResponseIncomplete
-    } else {
-        ProxyErrorType::ConnectionTerminated
+/// Why a request that had come as far as `progress` got no response by HTTP/1.1.
+pub(super) fn fetch_error(error: Http1Error, progress: RequestProgress) -> FetchError {
+    let kind = match &error {
+        Http1Error::TooLarge => ProxyErrorType::HttpResponseHeaderSectionSize,
+        Http1Error::Syntax(_) | Http1Error::Malformed(_) => ProxyErrorType::HttpProtocolError,
+        Http1Error::Ended if progress == RequestProgress::Answered => ProxyErrorType::HttpResponseIncomplete,
+        Http1Error::Ended | Http1Error::Io(_) | Http1Error::Content(_) => {
+            ProxyErrorType::ConnectionTerminated
+        }
     };
     FetchError::new(kind, progress).from_source(error)
 }
@@ -42,10 +39,6 @@ fn is_refused(error: &h2::Error) -> bool {
 /// True where the library reset the stream, for what came on it was no response.
 fn is_broken_stream(error: &h2::Error) -> bool {
     error.is_library() && error.is_reset()
-}
-
-fn is_io(error: &hyper::Error) -> bool {
-    std::error::Error::source(error).is_some_and(<dyn std::error::Error>::is::<io::Error>)
 }
 
 /// A connection on which nothing can be sent.

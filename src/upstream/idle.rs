@@ -55,11 +55,13 @@ impl IdleConnections {
         let is_worth_it = shelf.len() < self.most && !connection.lifetime.is_over(now);
         if is_worth_it && !self.is_closed.load(Relaxed) {
             shelf.push(Idle { connection, since: now });
+        } else {
+            connection.http1.close();
         }
     }
 
     /// The connection used last that may be used for `host` and `client`; those
-    /// found closed or too old on the way are dropped.
+    /// found closed or too old on the way are closed here, too.
     pub(super) fn take(
         &self,
         host: Option<&Host>,
@@ -89,8 +91,8 @@ impl IdleConnections {
         let mut index = shelf.len();
         while index > 0 {
             index -= 1;
-            let idle = shelf.get(index)?;
-            let is_usable = self.is_young(idle, now) && idle.connection.is_ready();
+            let idle = shelf.get_mut(index)?;
+            let is_usable = self.is_young(idle, now) && idle.connection.http1.is_ready();
             let proven = idle.connection.proven_host.as_ref();
             let is_theirs =
                 proven.map(Host::name) == host.map(Host::name) && idle.connection.client == client;
@@ -98,33 +100,39 @@ impl IdleConnections {
                 return Some(shelf.remove(index).connection);
             }
             if !is_usable {
-                shelf.remove(index);
+                shelf.remove(index).connection.http1.close();
             }
         }
         None
     }
 
-    /// Drops those that are closed or too old, on every shelf.
+    /// Closes those that the server closed, or that are too old, on every shelf; the others
+    /// give back the memory that they do not need.
     pub(super) fn sweep(&self, now: Instant) {
+        let is_over = |idle: &mut Idle| !self.is_young(idle, now) || !idle.connection.http1.is_ready();
         for shelf in &self.shelves {
-            lock(shelf).retain(|idle| self.is_young(idle, now) && !idle.connection.sender.is_closed());
+            let mut shelf = lock(shelf);
+            shelf.extract_if(.., is_over).for_each(|idle| idle.connection.http1.close());
+            shelf.iter_mut().for_each(|idle| idle.connection.http1.rest());
         }
     }
 
-    /// Drops them all, and keeps none from now on.
+    /// Closes them all, and keeps none from now on.
     pub(super) fn close(&self) {
         self.is_closed.store(true, Relaxed);
-        self.shelves.iter().for_each(|shelf| lock(shelf).clear());
+        for shelf in &self.shelves {
+            lock(shelf).drain(..).for_each(|idle| idle.connection.http1.close());
+        }
     }
 
-    /// Drops the oldest of some shelf, to make room for another connection; false if
+    /// Closes the oldest of some shelf, to make room for another connection; false if
     /// all are empty.
     pub(super) fn drop_one(&self) -> bool {
         self.shelves.iter().any(|shelf| {
             let mut shelf = lock(shelf);
             let has_one = !shelf.is_empty();
             if has_one {
-                shelf.remove(0);
+                shelf.remove(0).connection.http1.close();
             }
             has_one
         })

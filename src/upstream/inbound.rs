@@ -6,7 +6,7 @@ use http::response::Parts;
 use http::{HeaderMap, StatusCode, Version};
 
 use super::failure::malformed;
-use super::outbound::is_decimal;
+use super::outbound::decimal;
 use super::upgrade::Upgrade;
 use super::via;
 use crate::exchange::{FetchError, Interim, RequestProgress};
@@ -20,7 +20,6 @@ pub(super) fn normalize(
     upgrade: Option<&Upgrade>,
     is_connected: bool,
 ) -> Result<(), FetchError> {
-    check_framing(&head.headers)?;
     if is_connected {
         // What a CONNECT that succeeds is in HTTP/1.1.
         head.status = StatusCode::SWITCHING_PROTOCOLS;
@@ -60,27 +59,34 @@ pub(super) fn pass_on(interim: &Interim, status: StatusCode, fields: &HeaderMap,
     interim.pass_on(status, &fields);
 }
 
-/// Refuses what two recipients could frame differently (RFC 9112 s6.3).
-fn check_framing(fields: &HeaderMap) -> Result<(), FetchError> {
+/// What the fields of a response say of where its content ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Framing {
+    Chunked,
+    /// Behind so many bytes.
+    Length(u64),
+    Unsaid,
+}
+
+/// What the fields say of where the content ends, or why two recipients could read that in
+/// two ways (RFC 9112 s6.3).
+pub(super) fn framing(fields: &HeaderMap) -> Result<Framing, &'static str> {
     let mut codings = fields.get_all(TRANSFER_ENCODING).iter();
     let mut lengths = fields.get_all(CONTENT_LENGTH).iter();
     match (codings.next(), lengths.next()) {
-        (None, None) => Ok(()),
-        (Some(_), Some(_)) => Err(malformed("both Transfer-Encoding and Content-Length")),
+        (None, None) => Ok(Framing::Unsaid),
+        (Some(_), Some(_)) => Err("both Transfer-Encoding and Content-Length"),
         (Some(coding), None) => {
             let is_chunked = coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked");
             if is_chunked && codings.next().is_none() {
-                Ok(())
+                Ok(Framing::Chunked)
             } else {
-                Err(malformed("a Transfer-Encoding other than chunked"))
+                Err("a Transfer-Encoding other than chunked")
             }
         }
         (None, Some(length)) => {
-            if is_decimal(length) && lengths.next().is_none() {
-                Ok(())
-            } else {
-                Err(malformed("a Content-Length that is not one number"))
-            }
+            let length = decimal(length).filter(|_| lengths.next().is_none());
+            length.map(Framing::Length).ok_or("a Content-Length that is not one number")
         }
     }
 }
@@ -125,11 +131,19 @@ mod tests {
         Ok(head.headers)
     }
 
+    fn framed(lines: &[(&'static str, &'static str)]) -> Result<Framing, &'static str> {
+        let mut fields = HeaderMap::new();
+        for (name, value) in lines {
+            fields.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        framing(&fields)
+    }
+
     #[test]
     fn one_framing_is_taken() {
-        assert!(normalized(200, &[("content-length", "5")], None).is_ok());
-        let chunked = normalized(200, &[("transfer-encoding", "Chunked ")], None).unwrap();
-        assert!(!chunked.contains_key("transfer-encoding"));
+        assert_eq!(framed(&[]), Ok(Framing::Unsaid));
+        assert_eq!(framed(&[("content-length", "5")]), Ok(Framing::Length(5)));
+        assert_eq!(framed(&[("transfer-encoding", "Chunked ")]), Ok(Framing::Chunked));
     }
 
     #[test]
@@ -144,7 +158,7 @@ mod tests {
             &[("content-length", "99999999999999999999")],
         ];
         for lines in wrong {
-            assert_eq!(normalized(200, lines, None), Err(ProxyErrorType::HttpProtocolError), "{lines:?}");
+            assert!(framed(lines).is_err(), "{lines:?}");
         }
     }
 

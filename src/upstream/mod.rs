@@ -10,6 +10,7 @@ mod endpoint;
 mod error;
 mod exchange;
 mod failure;
+mod http1;
 mod http2;
 mod idle;
 #[cfg(test)]
@@ -23,6 +24,7 @@ mod outbound;
 mod probe;
 mod read_ahead;
 mod server;
+mod silence;
 mod slots;
 mod stream;
 #[cfg(test)]

@@ -13,7 +13,7 @@ use tokio_rustls::TlsConnector;
 use super::UpstreamError;
 use super::connect::{ConnectError, Connected, connect};
 use super::connection::Connection;
-use super::failure::{fetch_error, not_sent};
+use super::failure::not_sent;
 use super::http2::{Multiplexed, Stream};
 use super::introduction::{self, ClientEnds};
 use super::open::OpenConnection;
@@ -160,8 +160,7 @@ impl OriginServer {
             let started = Multiplexed::start(transport, proven_host, life, open, self);
             return started.await.map(Opened::Multiplexed);
         }
-        let started = Connection::start(transport, proven_host, life, open, self);
-        started.await.map(Opened::Alone).map_err(|error| fetch_error(error, RequestProgress::NotSent))
+        Ok(Opened::Alone(Connection::new(transport, proven_host, life, open, self)))
     }
 
     /// Notes whether a server that could agree to HTTP/2 did.

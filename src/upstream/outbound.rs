@@ -208,15 +208,15 @@ fn frame(method: &Method, fields: &mut HeaderMap, body: &impl HttpBody) {
 fn states_length(fields: &HeaderMap) -> bool {
     let mut lines = fields.get_all(CONTENT_LENGTH).iter();
     match (lines.next(), lines.next()) {
-        (Some(length), None) => is_decimal(length),
+        (Some(length), None) => decimal(length).is_some(),
         _ => false,
     }
 }
 
-/// True if `value` is a number as RFC 9110 s8.6 writes it.
-pub(super) fn is_decimal(value: &HeaderValue) -> bool {
+/// The number that `value` is, as RFC 9110 s8.6 writes it.
+pub(super) fn decimal(value: &HeaderValue) -> Option<u64> {
     // A number as Rust reads it may have a sign.
-    value.to_str().is_ok_and(|digits| !digits.starts_with('+') && digits.parse::<u64>().is_ok())
+    value.to_str().ok().filter(|digits| !digits.starts_with('+'))?.parse().ok()
 }
 
 /// Adds `entry` at the end of a list, which is one line afterwards: not every

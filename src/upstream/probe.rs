@@ -1,19 +1,20 @@
 //! One health check of one origin server, over a connection of its own.
 
 use std::borrow::Cow;
+use std::future::poll_fn;
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::header::{CONNECTION, HOST, USER_AGENT};
 use http::{HeaderValue, StatusCode};
-use http_body::Body as HttpBody;
-use http_body_util::BodyExt;
 use memchr::memmem;
 use tokio::time::timeout;
 
 use super::connect::{ConnectError, connect};
+use super::content::Incoming;
 use super::endpoint::Endpoint;
 use super::exchange::Received;
+use super::failure::fetch_error;
+use super::http1::Http1;
 use super::opening::{Offer, Opened};
 use super::server::OriginServer;
 use super::upload::RequestContent;
@@ -38,9 +39,6 @@ pub enum ProbeError {
     /// The path or host of the check is none.
     #[error("the check is no HTTP request")]
     Request(#[source] http::Error),
-    /// The answer was no HTTP response.
-    #[error("no HTTP response")]
-    Http(#[from] hyper::Error),
     /// The answer was no HTTP/2 response.
     #[error("no HTTP/2 response")]
     Http2(#[source] Box<h2::Error>),
@@ -91,7 +89,10 @@ impl OriginServer {
             Opened::Alone(mut connection) => {
                 let message = message.header(HOST, asked).header(CONNECTION, "close");
                 let message = message.body(content).map_err(ProbeError::Request)?;
-                judge(connection.sender.send_request(message).await?, check).await
+                let answer = connection.http1.ask(message, None).await;
+                let (head, receiving) =
+                    answer.map_err(|failed| fetch_error(failed.error, connection.traffic.progress()))?;
+                judge(head.status, Incoming::Http1(receiving), Some(&mut connection.http1), check).await
             }
             Opened::Multiplexed(connection) => {
                 let scheme = if self.tls.is_some() { "https" } else { "http" };
@@ -101,7 +102,7 @@ impl OriginServer {
                 let answer = stream.ask(message, None).await;
                 let Received { head, content, .. } =
                     answer.map_err(|failed| ProbeError::Http2(Box::new(failed.error)))?;
-                judge(http::Response::from_parts(head, content), check).await
+                judge(head.status, content, None, check).await
             }
         }
     }
@@ -133,18 +134,19 @@ impl OriginServer {
     }
 }
 
-/// Whether `answer` is what `check` expects.
-async fn judge<B>(answer: http::Response<B>, check: &HealthCheck) -> Result<(), ProbeError>
-where
-    B: HttpBody<Data = Bytes> + Unpin,
-{
-    let (head, content) = answer.into_parts();
+/// Whether an answer with `status` and `content` is what `check` expects.
+async fn judge(
+    status: StatusCode,
+    content: Incoming,
+    connection: Option<&mut Http1>,
+    check: &HealthCheck,
+) -> Result<(), ProbeError> {
     let (least, most) = check.expect;
-    if !(least..=most).contains(&head.status.as_u16()) {
-        return Err(ProbeError::Status(head.status));
+    if !(least..=most).contains(&status.as_u16()) {
+        return Err(ProbeError::Status(status));
     }
     // Read in any case, so that the server sees no broken connection.
-    let content = beginning(content).await;
+    let content = beginning(content, connection).await;
     match &check.expect_text {
         Some(text) if memmem::find(&content, text.as_bytes()).is_none() => {
             Err(ProbeError::Text(text.clone()))
@@ -154,10 +156,11 @@ where
 }
 
 /// The first bytes of `content`; whether it comes whole does not matter.
-async fn beginning(mut content: impl HttpBody<Data = Bytes> + Unpin) -> Vec<u8> {
+async fn beginning(mut content: Incoming, mut connection: Option<&mut Http1>) -> Vec<u8> {
     let mut read = Vec::new();
     while read.len() < MOST_CONTENT
-        && let Some(Ok(frame)) = content.frame().await
+        && let Some(Ok(frame)) =
+            poll_fn(|context| content.poll_frame(connection.as_deref_mut(), context)).await
     {
         read.extend_from_slice(frame.data_ref().map(AsRef::as_ref).unwrap_or_default());
     }

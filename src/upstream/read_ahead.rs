@@ -26,11 +26,6 @@ const AROUND: usize = 1 << 10;
 /// than a client is sent at once. What is over, a few bytes, would be written alone.
 const MOST: usize = SENT_AT_ONCE - AROUND;
 
-/// What hyper needs to have space for, in bytes. It doubles that while reads fill it, which
-/// the largest do not.
-pub(super) const SPACE: usize = 64 << 10;
-const _: () = assert!(MOST < SPACE);
-
 /// What the readers of one server's responses were given, and have not asked for more
 /// since. Last pieces are not among it: with them a response is over here.
 #[derive(Debug, Default)]
@@ -78,8 +73,8 @@ impl ReadAhead {
     }
 
     /// The most that is read at once now, in bytes.
-    pub(super) fn most(&self) -> u64 {
-        piece(self.slots.in_use(), self.unread.0.load(Relaxed)) as u64
+    pub(super) fn most(&self) -> usize {
+        piece(self.slots.in_use(), self.unread.0.load(Relaxed))
     }
 }
 

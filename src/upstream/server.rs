@@ -7,8 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, Version};
-use hyper::client::conn;
+use http::{HeaderMap, StatusCode, Version};
 use rustls::ClientConfig;
 use tokio::time::Instant;
 
@@ -16,7 +15,7 @@ use super::connection::{Connection, Lease};
 use super::content::{InUse, content};
 use super::endpoint::Endpoint;
 use super::exchange::{Received, may_use_new_connection};
-use super::failure::not_sent;
+use super::failure::{malformed, not_sent};
 use super::http2::MultiplexedConnections;
 use super::idle::IdleConnections;
 use super::lifetime::Lifetime;
@@ -24,11 +23,9 @@ use super::open::OpenConnections;
 use super::opening::{Offer, Opened, OriginTlsClient};
 use super::read_ahead::Unread;
 use super::slots::{Room, Slot, Slots};
-use super::{OutboundRequest, UpstreamError, inbound, read_ahead};
+use super::{OutboundRequest, UpstreamError, inbound};
 use crate::base::{Clock, Tasks, random_unit};
-use crate::config::model::{
-    ConnectionLife, Limits, OriginProtocol, OriginTimeouts, PoolConfig, ProxyProtocol,
-};
+use crate::config::model::{ConnectionLife, OriginProtocol, OriginTimeouts, PoolConfig, ProxyProtocol};
 use crate::exchange::{Body, Facts, FetchError, Host, RequestProgress, Response, Tunnel};
 use crate::fields::proxy_status::ProxyErrorType;
 use crate::fields::section;
@@ -39,7 +36,6 @@ use crate::telemetry::metrics::Metrics;
 pub struct OriginServer {
     pub(super) endpoint: Endpoint,
     pub(super) tls: Option<OriginTlsClient>,
-    pub(super) http1: conn::http1::Builder,
     pub(super) header_bytes: usize,
     pub(super) protocol: OriginProtocol,
     /// True if the server did not agree to HTTP/2 when it was last offered.
@@ -50,8 +46,8 @@ pub struct OriginServer {
     stream_idle: Duration,
     pub(super) idle: IdleConnections,
     pub(super) multiplexed: MultiplexedConnections,
-    /// Number of fields of a response, which is not counted for HTTP/2.
-    most_fields: usize,
+    /// Number of fields of a response.
+    pub(super) most_fields: usize,
     pub(super) slots: Arc<Slots>,
     /// What readers of its responses hold.
     pub(super) unread: Arc<Unread>,
@@ -85,15 +81,9 @@ impl OriginServer {
             OriginProtocol::Http1 => pool.max_requests.min(pool.max_connections),
             OriginProtocol::Http2 | OriginProtocol::Negotiated => pool.max_requests,
         };
-        let mut http1 = conn::http1::Builder::new();
-        if pool.headers != Limits::HEADERS_OF_HYPER {
-            http1.max_headers(pool.headers);
-        }
-        http1.max_header_size(pool.header_bytes).max_buf_size(pool.header_bytes.max(read_ahead::SPACE));
         Ok(Arc::new(Self {
             endpoint,
             tls,
-            http1,
             header_bytes: pool.header_bytes,
             protocol,
             speaks_http1: AtomicBool::new(false),
@@ -285,7 +275,7 @@ impl OriginServer {
     fn response(
         &self,
         received: Received,
-        mut in_use: InUse,
+        in_use: InUse,
         req: &OutboundRequest,
     ) -> Result<Box<Response>, FetchError> {
         let Received { mut head, content: incoming, tunnel } = received;
@@ -303,15 +293,11 @@ impl OriginServer {
             facts: Facts::default(),
             tunnel: None,
         });
-        if let Some(end) = tunnel {
-            let carrier = (in_use.detach(), Counted::new(&self.tunnels));
-            response.tunnel = Some(Tunnel { end, carrier: Box::new(carrier) });
+        if response.status == StatusCode::SWITCHING_PROTOCOLS {
+            let tunnel = in_use.into_tunnel(tunnel).ok_or_else(|| malformed("101 by HTTP/2"))?;
+            let (end, stream) = tunnel;
+            response.tunnel = Some(Tunnel { end, carrier: Box::new((stream, Counted::new(&self.tunnels))) });
             return Ok(response);
-        }
-        if head.version == Version::HTTP_10 {
-            // Such a server does not read chunked content, which the next
-            // request may have.
-            in_use.use_no_more();
         }
         let between_bytes = self.timeouts.between_bytes;
         let silence =

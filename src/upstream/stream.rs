@@ -87,15 +87,20 @@ pub(super) struct OriginStream {
     /// Dropped once the server has said something, or will not any more.
     heard: Option<DropGuard>,
     /// Counts it until it is closed, hence the last field.
-    _open: Option<OpenConnection>,
+    open: Option<OpenConnection>,
 }
 
 impl OriginStream {
-    /// One of HTTP/1.1, which notes in `traffic` what goes over `transport` and reads
-    /// no more at once than `read_ahead` says.
-    pub(super) fn new(transport: Transport, traffic: Arc<Traffic>, read_ahead: ReadAhead) -> Self {
+    /// One of HTTP/1.1, which notes in `traffic` what goes over `transport`, reads no more
+    /// at once than `read_ahead` says, and is counted by `open`.
+    pub(super) fn new(
+        transport: Transport,
+        traffic: Arc<Traffic>,
+        read_ahead: ReadAhead,
+        open: Option<OpenConnection>,
+    ) -> Self {
         let transport = transport.take(0);
-        Self { transport, traffic, read_ahead: Some(read_ahead), heard: None, _open: None }
+        Self { transport, traffic, read_ahead: Some(read_ahead), heard: None, open }
     }
 
     /// One of HTTP/2, which notes the same, cancels `heard` once the server has said
@@ -107,7 +112,17 @@ impl OriginStream {
         open: Option<OpenConnection>,
     ) -> Self {
         let transport = transport.take(u64::MAX);
-        Self { transport, traffic, read_ahead: None, heard: Some(heard), _open: open }
+        Self { transport, traffic, read_ahead: None, heard: Some(heard), open }
+    }
+
+    /// The most that is read at once now, in bytes.
+    pub(super) fn most_read(&self) -> usize {
+        self.read_ahead.as_ref().map_or(usize::MAX, ReadAhead::most)
+    }
+
+    /// Has it count no more among the connections that are open.
+    pub(super) fn count_no_more(&mut self) {
+        self.open = None;
     }
 
     fn note_sent(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -125,8 +140,8 @@ impl AsyncRead for OriginStream {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        let most = self.read_ahead.as_ref().map_or(u64::MAX, ReadAhead::most);
-        self.transport.set_limit(most);
+        let most = self.most_read();
+        self.transport.set_limit(u64::try_from(most).unwrap_or(u64::MAX));
         let read = ready!(Pin::new(&mut self.transport).poll_read(context, buffer));
         self.heard = None;
         read?;

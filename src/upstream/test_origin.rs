@@ -61,6 +61,19 @@ impl TestOrigin {
         .await
     }
 
+    /// Answers a request for `/endless` with content that does not end, and any other one
+    /// with two bytes.
+    pub(crate) async fn endless() -> Self {
+        Self::start(move |_, mut stream| async move {
+            while let Some(text) = read_request(&mut stream).await {
+                let length = if text.starts_with("GET /endless ") { 3 } else { 2 };
+                let response = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\nhi");
+                stream.write_all(response.as_bytes()).await.unwrap();
+            }
+        })
+        .await
+    }
+
     /// Answers the first request of a connection with `response` and closes.
     pub(crate) async fn once(response: &'static [u8]) -> Self {
         Self::start(move |_, mut stream| async move {

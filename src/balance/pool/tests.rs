@@ -69,6 +69,11 @@ async fn get(pool: &Arc<Pool>) -> Result<Box<Response>, FetchError> {
     Arc::clone(pool).fetch(request(Method::GET, "/")).await
 }
 
+/// Sends a GET whose answer is under way as long as it is held.
+async fn get_endless(pool: &Arc<Pool>) -> Result<Box<Response>, FetchError> {
+    Arc::clone(pool).fetch(request(Method::GET, "/endless")).await
+}
+
 /// Sends a GET and says who answered.
 async fn asked(pool: &Arc<Pool>) -> Arc<str> {
     let response = get(pool).await.unwrap();

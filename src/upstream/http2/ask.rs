@@ -15,7 +15,8 @@ use http_body::{Body as HttpBody, Frame};
 use tokio_util::sync::CancellationToken;
 
 use super::Stream;
-use crate::exchange::{Body, Interim, OpenEnd, StreamContent, TunnelEnd};
+use crate::exchange::{Interim, OpenEnd, StreamContent};
+use crate::upstream::content::Incoming;
 use crate::upstream::exchange::Received;
 use crate::upstream::inbound;
 use crate::upstream::upload::RequestContent;
@@ -56,8 +57,8 @@ impl Stream {
         let answer = answered(answer, interim.as_ref()).await;
         let (head, content) = answer.map_err(|error| Unanswered { error, unsent: None })?.into_parts();
         let (content, tunnel) = match tunnel.filter(|_| head.status.is_success()) {
-            Some(sending) => (Body::Empty, Some(TunnelEnd::Open(OpenEnd::of_stream(content, sending)))),
-            None => (Body::boxed(StreamContent::new(content, &head.headers)), None),
+            Some(sending) => (Incoming::None, Some(OpenEnd::of_stream(content, sending))),
+            None => (Incoming::Http2(StreamContent::new(content, &head.headers)), None),
         };
         Ok(Received { head, content, tunnel })
     }

@@ -38,7 +38,7 @@ async fn failure(response: &'static [u8]) -> FetchError {
 
 #[tokio::test]
 async fn a_response_has_as_many_fields_as_it_may() {
-    for most in [8, Limits::HEADERS_OF_HYPER, 200] {
+    for most in [8, 100, 200] {
         for (fields, is_taken) in [(most, true), (most + 1, false)] {
             let head = format!("HTTP/1.1 204 No Content\r\n{}\r\n", "X-A: a\r\n".repeat(fields));
             let origin = TestOrigin::once(head.leak().as_bytes()).await;
@@ -347,9 +347,8 @@ async fn a_switch_of_protocols_makes_a_tunnel() {
     let server = origin.server();
     let response = send(&server, req).await.unwrap();
     assert_eq!(response.status, StatusCode::SWITCHING_PROTOCOLS);
-    let Tunnel { end, carrier } = response.tunnel.unwrap();
+    let Tunnel { end: mut tunnel, carrier } = response.tunnel.unwrap();
     assert_eq!((server.in_flight(), server.tunnels()), (0, 1));
-    let mut tunnel = end.open().await.unwrap();
     tunnel.writer.write_all(b"ping").await.unwrap();
     tunnel.writer.flush().await.unwrap();
     let mut heard = [0; 9];

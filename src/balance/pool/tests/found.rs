@@ -131,14 +131,13 @@ async fn who_leaves_ends_what_it_has_and_gets_nothing_new() {
 
 #[tokio::test]
 async fn bounds_are_those_of_each_server() {
-    let origins = [TestOrigin::always(OK).await, TestOrigin::always(OK).await];
+    let origins = [TestOrigin::endless().await, TestOrigin::endless().await];
     let mut config = named(test_origin::pool(&[nobody()]));
     config.servers[0].backup = true;
     (config.max_connections, config.max_requests, config.queue.max) = (1, 1, 0);
     let pool = pool(config);
     found(&pool, origins.iter().map(|origin| at(origin.address)).collect());
-    // What is not read is under way.
-    let under_way = [get(&pool).await.unwrap(), get(&pool).await.unwrap()];
+    let under_way = [get_endless(&pool).await.unwrap(), get_endless(&pool).await.unwrap()];
     assert_eq!(origins.each_ref().map(TestOrigin::accepted), [1, 1]);
     assert_eq!(get(&pool).await.unwrap_err().kind, ProxyErrorType::ConnectionLimitReached);
     drop(under_way);

@@ -18,12 +18,11 @@ fn narrow(origins: &[TestOrigin; 2], balance: Balance) -> Arc<Pool> {
 
 #[tokio::test]
 async fn who_is_busy_is_passed_over_whatever_the_strategy() {
-    let origins = [TestOrigin::always(OK).await, TestOrigin::always(OK).await];
+    let origins = [TestOrigin::endless().await, TestOrigin::endless().await];
     for balance in every_balance() {
         let pool = narrow(&origins, balance);
         for (busy, free) in [(0, 1), (1, 0)] {
-            // Its content is not read: it is under way.
-            let _held = send(&member(&pool, busy).origin, request(Method::GET, "/")).await.unwrap();
+            let _held = send(&member(&pool, busy).origin, request(Method::GET, "/endless")).await.unwrap();
             for _ in 0..6 {
                 assert_eq!(asked(&pool).await.as_ref(), origins[free].address.to_string());
             }
@@ -33,10 +32,10 @@ async fn who_is_busy_is_passed_over_whatever_the_strategy() {
 
 #[tokio::test]
 async fn where_all_are_busy_some_wait_and_the_rest_are_refused_at_once() {
-    let origins = [TestOrigin::always(OK).await, TestOrigin::always(OK).await];
+    let origins = [TestOrigin::endless().await, TestOrigin::endless().await];
     for balance in every_balance() {
         let pool = narrow(&origins, balance);
-        let under_way = [get(&pool).await.unwrap(), get(&pool).await.unwrap()];
+        let under_way = [get_endless(&pool).await.unwrap(), get_endless(&pool).await.unwrap()];
         let mut waiting = [Box::pin(asked(&pool)), Box::pin(asked(&pool))];
         for one in &mut waiting {
             assert!(one.as_mut().now_or_never().is_none());

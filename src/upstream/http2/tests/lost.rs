@@ -176,10 +176,9 @@ async fn the_last_words_of_a_tunnel_are_sent_though_nobody_holds_its_connection(
     let server = server_of(&origin, |pool| pool.connection_life.requests = Some(1));
     let mut req = request_with(Method::GET, &[("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")]);
     req.upgrade = Some(HeaderValue::from_static("websocket"));
-    let Tunnel { end, carrier } = send(&server, req).await.unwrap().tunnel.unwrap();
+    let Tunnel { mut end, carrier } = send(&server, req).await.unwrap().tunnel.unwrap();
     // It is on no shelf any more.
     server.sweep_idle();
-    let mut end = end.open().await.unwrap();
     assert_eq!(end.reader.read(&mut [0]).await.unwrap(), 0);
     let mut length = 0;
     let words = [0; 64 << 10];

@@ -1,0 +1,152 @@
+//! The content of a response of HTTP/1.1: where it ends (RFC 9112 s6.3), and that the
+//! connection may be used again if all that was said on it was said to its end.
+
+use std::task::{Context, Poll, ready};
+
+use bytes::{Bytes, BytesMut};
+use http::response::Parts;
+use http::{Method, StatusCode, Version};
+use http_body::{Frame, SizeHint};
+
+use super::chunked::{Chunked, Found};
+use super::head::HeadLimits;
+use super::sending::Sending;
+use super::{Http1, Http1Error};
+use crate::upstream::inbound::{self, Framing};
+
+/// What of the content is still to come.
+#[derive(Debug)]
+pub(super) enum Remaining {
+    /// So many bytes.
+    Length(u64),
+    Chunks(Chunked),
+    /// All that comes until the connection ends.
+    UntilEnd,
+}
+
+impl Remaining {
+    const NONE: Self = Self::Length(0);
+
+    /// What follows the head of the response to a request with this method.
+    pub(super) fn of(head: &Parts, method: &Method) -> Result<Self, Http1Error> {
+        let framing = inbound::framing(&head.headers).map_err(Http1Error::Malformed)?;
+        let has_none = [StatusCode::SWITCHING_PROTOCOLS, StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED]
+            .contains(&head.status);
+        Ok(match framing {
+            _ if has_none || *method == Method::HEAD => Self::NONE,
+            Framing::Chunked if head.version == Version::HTTP_10 => {
+                return Err(Http1Error::Malformed("a Transfer-Encoding in HTTP/1.0"));
+            }
+            Framing::Chunked => Self::Chunks(Chunked::new()),
+            Framing::Length(length) => Self::Length(length),
+            Framing::Unsaid => Self::UntilEnd,
+        })
+    }
+
+    fn is_none(&self) -> bool {
+        match self {
+            Self::Length(left) => *left == 0,
+            Self::Chunks(chunks) => chunks.is_ended(),
+            Self::UntilEnd => false,
+        }
+    }
+
+    /// Takes what is next from the beginning of what `came`.
+    fn take(&mut self, came: &mut BytesMut, limits: HeadLimits) -> Result<Found, Http1Error> {
+        let length = match self {
+            Self::Chunks(chunks) => return chunks.take(came, limits),
+            Self::Length(0) => return Ok(Found::End),
+            Self::Length(left) => usize::try_from(*left).map_or(came.len(), |left| left.min(came.len())),
+            Self::UntilEnd => came.len(),
+        };
+        if length == 0 {
+            return Ok(Found::Nothing);
+        }
+        if let Self::Length(left) = self {
+            *left -= length as u64;
+        }
+        Ok(Found::Data(came.split_to(length).freeze()))
+    }
+}
+
+/// A response on its way in, behind its head.
+#[derive(Debug)]
+pub(in crate::upstream) struct Receiving {
+    remaining: Remaining,
+    /// The request, as long as some of it is still to be sent.
+    sending: Option<Box<Sending>>,
+    /// True if no further request may be sent behind this one.
+    is_last: bool,
+}
+
+impl Receiving {
+    /// What follows a head.
+    pub(super) fn new(remaining: Remaining, sending: Option<Box<Sending>>, is_last: bool) -> Self {
+        Self { remaining, sending, is_last }
+    }
+
+    /// True if nothing is left.
+    pub(in crate::upstream) fn is_ended(&self) -> bool {
+        self.remaining.is_none()
+    }
+
+    /// What is left, if that is known.
+    pub(in crate::upstream) fn size_hint(&self) -> SizeHint {
+        match self.remaining {
+            Remaining::Length(left) => SizeHint::with_exact(left),
+            Remaining::Chunks(_) | Remaining::UntilEnd => SizeHint::default(),
+        }
+    }
+
+    /// All that is left, if it came by now and has a known length.
+    pub(in crate::upstream) fn take_at_hand(&mut self, connection: &mut Http1) -> Option<Bytes> {
+        let Remaining::Length(left) = self.remaining else { return None };
+        let left = usize::try_from(left).ok().filter(|left| *left <= connection.came.len())?;
+        let whole = connection.came.split_to(left).freeze();
+        self.remaining = Remaining::NONE;
+        self.take_note_of_end(connection);
+        Some(whole)
+    }
+
+    /// Goes on with what is left of the request, and gives what is next of the response.
+    pub(in crate::upstream) fn poll_frame(
+        &mut self,
+        connection: &mut Http1,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Http1Error>>> {
+        if let Some(sending) = &mut self.sending
+            && let Poll::Ready(sent) = sending.poll(&mut connection.stream, context)
+        {
+            sent?;
+            self.sending.take_if(|sending| sending.is_whole());
+        }
+        loop {
+            let found = self.remaining.take(&mut connection.came, connection.limits)?;
+            self.take_note_of_end(connection);
+            match found {
+                Found::Data(data) => return Poll::Ready(Some(Ok(Frame::data(data)))),
+                Found::Trailers(trailers) => return Poll::Ready(Some(Ok(Frame::trailers(trailers)))),
+                Found::End => return Poll::Ready(None),
+                Found::Nothing => {}
+            }
+            let left = match self.remaining {
+                Remaining::Length(left) => Some(left),
+                Remaining::Chunks(_) | Remaining::UntilEnd => None,
+            };
+            if ready!(connection.poll_read(left, context))? == 0 {
+                if !matches!(self.remaining, Remaining::UntilEnd) {
+                    return Poll::Ready(Some(Err(Http1Error::Ended)));
+                }
+                self.is_last = true;
+                self.remaining = Remaining::NONE;
+            }
+        }
+    }
+
+    /// Leaves the connection to the next request, if this was said to its end.
+    pub(super) fn take_note_of_end(&mut self, connection: &mut Http1) {
+        if self.is_ended() {
+            connection.is_free = self.sending.is_none() && !self.is_last;
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! Heads of messages in HTTP/1.1: that of a request as bytes (RFC 9112 s3), and bytes as
+//! that of a response (s4). Pure.
+
+use std::mem::MaybeUninit;
+
+use bytes::{Bytes, BytesMut};
+use http::header::CONNECTION;
+use http::response::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, request};
+use httparse::{Header, ParserConfig, Status};
+
+use super::Http1Error;
+
+/// Fields for which there is space without asking for memory.
+const USUAL_FIELDS: usize = 100;
+
+/// A field takes about so many bytes.
+const USUAL_FIELD: usize = 48;
+
+/// So many fields a response gets on its way.
+const ADDED: usize = 1;
+
+/// How large a head may be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct HeadLimits {
+    pub(super) bytes: usize,
+    pub(super) fields: usize,
+}
+
+/// The bytes of the head of a request.
+pub(super) fn write(head: &request::Parts) -> Vec<u8> {
+    let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
+    let mut bytes = Vec::with_capacity(target.len() + USUAL_FIELD * (head.headers.len() + 1));
+    for part in [head.method.as_str(), " ", target, " HTTP/1.1\r\n"] {
+        bytes.extend_from_slice(part.as_bytes());
+    }
+    write_fields(&head.headers, &mut bytes);
+    bytes
+}
+
+/// Adds the lines of `fields`, and the empty one behind them.
+pub(super) fn write_fields(fields: &HeaderMap, into: &mut Vec<u8>) {
+    for (name, value) in fields {
+        for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+            into.extend_from_slice(part);
+        }
+    }
+    into.extend_from_slice(b"\r\n");
+}
+
+/// Takes the head of a response from the beginning of what `came`; `None` if more of it
+/// has to come. Fails as soon as that cannot help any more.
+pub(super) fn read(came: &mut BytesMut, limits: HeadLimits) -> Result<Option<Parts>, Http1Error> {
+    if came.is_empty() {
+        return Ok(None);
+    }
+    let Some(length) = length_of_head(came) else {
+        if came.len() > limits.bytes {
+            return Err(Http1Error::TooLarge);
+        }
+        return with_fields(came, limits, |_, _| Ok(())).map(|_| None);
+    };
+    if length > limits.bytes {
+        return Err(Http1Error::TooLarge);
+    }
+    let bytes = came.split_to(length).freeze();
+    let head = with_fields(&bytes, limits, |status, fields| parts(status, fields, &bytes))?;
+    head.ok_or(Http1Error::Malformed("an empty line in the place of a head")).map(Some)
+}
+
+/// Bytes up to the first empty line.
+pub(super) fn length_of_head(bytes: &[u8]) -> Option<usize> {
+    memchr::memchr_iter(b'\n', bytes).find_map(|end| match bytes.get(end + 1..)? {
+        [b'\n', ..] => Some(end + 2),
+        [b'\r', b'\n', ..] => Some(end + 3),
+        _ => None,
+    })
+}
+
+/// What `make` makes of the status line and the fields in `bytes`; `None` where these are
+/// only the beginning of a head.
+fn with_fields<T>(
+    bytes: &[u8],
+    limits: HeadLimits,
+    make: impl FnOnce((u8, u16), &[Header<'_>]) -> Result<T, Http1Error>,
+) -> Result<Option<T>, Http1Error> {
+    let mut usual = [const { MaybeUninit::<Header<'_>>::uninit() }; USUAL_FIELDS];
+    let mut more = Vec::new();
+    let space = match usual.get_mut(..limits.fields) {
+        Some(space) => space,
+        None => {
+            more.resize_with(limits.fields, MaybeUninit::uninit);
+            &mut more[..]
+        }
+    };
+    let mut head = httparse::Response::new(&mut []);
+    let config = ParserConfig::default();
+    match config.parse_response_with_uninit_headers(&mut head, bytes, space) {
+        Ok(Status::Complete(length)) if length < bytes.len() => {
+            Err(Http1Error::Malformed("a head that ends in two places"))
+        }
+        Ok(Status::Complete(_)) => {
+            let (Some(version), Some(code)) = (head.version, head.code) else { return Ok(None) };
+            make((version, code), head.headers).map(Some)
+        }
+        Ok(Status::Partial) => Ok(None),
+        Err(httparse::Error::TooManyHeaders) => Err(Http1Error::TooLarge),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The head whose fields were found in `bytes`, of which their values are parts.
+fn parts((version, code): (u8, u16), fields: &[Header<'_>], bytes: &Bytes) -> Result<Parts, Http1Error> {
+    let (mut head, ()) = http::Response::new(()).into_parts();
+    head.status = StatusCode::from_u16(code).map_err(|_| Http1Error::Malformed("no status code"))?;
+    head.version = if version == 0 { Version::HTTP_10 } else { Version::HTTP_11 };
+    head.headers = field_map(fields, bytes)?;
+    Ok(head)
+}
+
+/// The fields that were found in `bytes`.
+pub(super) fn field_map(fields: &[Header<'_>], bytes: &Bytes) -> Result<HeaderMap, Http1Error> {
+    const BAD: Http1Error = Http1Error::Malformed("a field that is none");
+    let mut map = HeaderMap::with_capacity(fields.len() + ADDED);
+    for field in fields {
+        let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| BAD)?;
+        let value = HeaderValue::from_maybe_shared(bytes.slice_ref(field.value)).map_err(|_| BAD)?;
+        map.append(name, value);
+    }
+    Ok(map)
+}
+
+/// True if the connection takes no further request (RFC 9112 s9.3).
+pub(super) fn closes(fields: &HeaderMap) -> bool {
+    let mut lines = fields.get_all(CONNECTION).iter();
+    lines.any(|line| line.as_bytes().split(|byte| *byte == b',').any(is_close))
+}
+
+fn is_close(option: &[u8]) -> bool {
+    option.trim_ascii().eq_ignore_ascii_case(b"close")
+}

@@ -1,0 +1,98 @@
+//! How long a server has said nothing, by one timer for all that is waited for on a
+//! connection. Most waits are short: the timer is let run, and set again once it is over,
+//! to what is left of the wait of that moment.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::base::{Clock, SystemClock};
+
+/// The silence of one server on one connection, or by one stream of it.
+#[derive(Debug, Default)]
+pub(super) struct Silence {
+    /// When it began; `None` while nothing is waited for.
+    since: Option<Instant>,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Silence {
+    /// Something came, or nothing is waited for yet.
+    pub(super) fn end(&mut self) {
+        self.since = None;
+    }
+
+    /// It has lasted so long by now, and goes on.
+    pub(super) fn has_lasted(&mut self, time: Duration) {
+        let now = SystemClock.now();
+        self.since = Some(now.checked_sub(time).unwrap_or(now));
+    }
+
+    /// Ready once it has lasted for `limit`. It begins now, if it did not before.
+    pub(super) fn poll_over(&mut self, limit: Duration, context: &mut Context<'_>) -> Poll<()> {
+        let end = *self.since.get_or_insert_with(|| SystemClock.now()) + limit;
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(end)));
+        if timer.deadline() > end {
+            timer.as_mut().reset(end);
+        }
+        loop {
+            ready!(timer.as_mut().poll(context));
+            if timer.deadline() >= end {
+                return Poll::Ready(());
+            }
+            timer.as_mut().reset(end);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use futures_util::FutureExt;
+    use tokio::time::advance;
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn is_over(silence: &mut Silence, limit: Duration) -> bool {
+        poll_fn(|context| silence.poll_over(limit, context)).now_or_never().is_some()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_wait_has_all_of_its_time() {
+        let mut silence = Silence::default();
+        for limit in [10, 10, 3, 60, 10] {
+            silence.end();
+            assert!(!is_over(&mut silence, limit * SECOND));
+            advance((limit - 1) * SECOND).await;
+            assert!(!is_over(&mut silence, limit * SECOND), "{limit}");
+        }
+        advance(SECOND).await;
+        assert!(is_over(&mut silence, 10 * SECOND));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_is_woken_in_time_though_the_timer_runs_from_before() {
+        let mut silence = Silence::default();
+        assert!(!is_over(&mut silence, 10 * SECOND));
+        advance(7 * SECOND).await;
+        silence.end();
+        let (begun, waited) = (SystemClock.now(), poll_fn(|context| silence.poll_over(10 * SECOND, context)));
+        waited.await;
+        assert_eq!((SystemClock.now() - begun).as_secs(), 10);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_part_of_a_wait_can_be_behind() {
+        let mut silence = Silence::default();
+        advance(60 * SECOND).await;
+        silence.has_lasted(6 * SECOND);
+        assert!(!is_over(&mut silence, 10 * SECOND));
+        advance(4 * SECOND).await;
+        assert!(is_over(&mut silence, 10 * SECOND));
+    }
+}
