@@ -12,6 +12,7 @@ use super::read_ahead::{ReadAhead, Reader};
 use super::server::OriginServer;
 use super::silence::Silence;
 use super::stream::{OriginStream, Traffic, Transport};
+use crate::base::Tasks;
 use crate::exchange::{Host, OpenEnd};
 use crate::telemetry::Metrics;
 
@@ -46,6 +47,12 @@ impl Connection {
         let silence = Silence::default();
         Box::new(Self { http1, traffic, silence, proven_host, client: None, lifetime })
     }
+
+    /// Gives back what the next request takes again.
+    pub(super) fn rest(&mut self) {
+        self.http1.rest();
+        self.silence = Silence::default();
+    }
 }
 
 /// A connection in use. Dropping it closes the connection at once.
@@ -67,6 +74,11 @@ impl Lease {
         Reader::new(&self.server.unread)
     }
 
+    /// What runs tasks for it.
+    pub(super) fn tasks(&self) -> &Tasks {
+        &self.server.tasks
+    }
+
     /// Where is counted what its server does.
     pub(super) fn metrics(&self) -> &Metrics {
         &self.server.metrics
@@ -77,6 +89,8 @@ impl Lease {
     pub(super) fn give_back(self) {
         if self.connection.http1.is_free() {
             self.server.keep(self.connection);
+        } else {
+            self.connection.http1.close();
         }
     }
 

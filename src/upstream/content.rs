@@ -8,12 +8,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
+use super::both_ways::BothWays;
 use super::connection::Lease;
 use super::http1::{Http1, Receiving};
 use super::http2::Stream;
 use super::read_ahead::Reader;
 use super::silence::Silence;
 use super::slots::Slot;
+use crate::base::Tasks;
 use crate::exchange::{Body, BodyError, OpenEnd, StreamContent};
 use crate::fields::trailers::keep_harmless;
 use crate::telemetry::metrics::{Limit, Metrics};
@@ -45,14 +47,19 @@ pub(super) fn content(mut incoming: Incoming, mut in_use: InUse, between_bytes: 
     if let Carrier::Connection(lease) = &mut in_use.carrier {
         lease.connection.silence.end();
     }
+    let tasks = if incoming.is_sending() { in_use.tasks() } else { None };
     let reader = in_use.reader();
-    Body::boxed(ResponseContent {
+    let content = ResponseContent {
         incoming,
         reader,
         in_use: Some(in_use),
         between_bytes,
         silence: Silence::default(),
-    })
+    };
+    match tasks {
+        Some(tasks) => Body::boxed(BothWays::begin(content, &tasks)),
+        None => Body::boxed(content),
+    }
 }
 
 impl Incoming {
@@ -69,6 +76,11 @@ impl Incoming {
             (Self::Http2(content), _) => Pin::new(content).poll_frame(context),
             (Self::Http1(_) | Self::None, _) => Poll::Ready(None),
         }
+    }
+
+    /// True if the request is not sent to its end, but for who polls this.
+    fn is_sending(&self) -> bool {
+        matches!(self, Self::Http1(receiving) if receiving.is_sending())
     }
 
     fn is_end_stream(&self) -> bool {
@@ -122,6 +134,14 @@ impl InUse {
         }
     }
 
+    /// What runs tasks for a connection of its own; streams have theirs.
+    fn tasks(&self) -> Option<Tasks> {
+        match &self.carrier {
+            Carrier::Connection(lease) => Some(lease.tasks().clone()),
+            Carrier::Stream(_) => None,
+        }
+    }
+
     /// That of the connection, or `of_stream`.
     fn silence<'a>(&'a mut self, of_stream: &'a mut Silence) -> &'a mut Silence {
         match &mut self.carrier {
@@ -166,7 +186,8 @@ impl InUse {
     }
 }
 
-struct ResponseContent {
+/// The content of a response that its reader takes from the connection.
+pub(super) struct ResponseContent {
     incoming: Incoming,
     reader: Option<Reader>,
     /// `None` once the content has ended, well or not.
@@ -238,6 +259,15 @@ impl HttpBody for ResponseContent {
 }
 
 impl ResponseContent {
+    /// Goes on with what is left of the request.
+    pub(super) fn poll_send(&mut self, context: &mut Context<'_>) {
+        if let (Incoming::Http1(receiving), Some(in_use)) = (&mut self.incoming, &mut self.in_use)
+            && let Some(connection) = in_use.http1()
+        {
+            receiving.poll_send(connection, context);
+        }
+    }
+
     /// The reader passed on what it had, and has so many bytes now.
     fn has(&mut self, bytes: usize) {
         if let Some(reader) = &mut self.reader {

@@ -56,6 +56,7 @@ impl IdleConnections {
         if is_worth_it && !self.is_closed.load(Relaxed) {
             shelf.push(Idle { connection, since: now });
         } else {
+            drop(shelf);
             connection.http1.close();
         }
     }
@@ -92,16 +93,18 @@ impl IdleConnections {
         while index > 0 {
             index -= 1;
             let idle = shelf.get_mut(index)?;
-            let is_usable = self.is_young(idle, now) && idle.connection.http1.is_ready();
             let proven = idle.connection.proven_host.as_ref();
             let is_theirs =
                 proven.map(Host::name) == host.map(Host::name) && idle.connection.client == client;
-            if is_usable && is_theirs {
-                return Some(shelf.remove(index).connection);
+            if !is_theirs {
+                continue;
             }
-            if !is_usable {
-                shelf.remove(index).connection.http1.close();
+            let is_usable = self.is_young(idle, now) && idle.connection.http1.is_ready();
+            let connection = shelf.remove(index).connection;
+            if is_usable {
+                return Some(connection);
             }
+            connection.http1.close();
         }
         None
     }
@@ -111,9 +114,13 @@ impl IdleConnections {
     pub(super) fn sweep(&self, now: Instant) {
         let is_over = |idle: &mut Idle| !self.is_young(idle, now) || !idle.connection.http1.is_ready();
         for shelf in &self.shelves {
-            let mut shelf = lock(shelf);
-            shelf.extract_if(.., is_over).for_each(|idle| idle.connection.http1.close());
-            shelf.iter_mut().for_each(|idle| idle.connection.http1.rest());
+            let over: Vec<_> = {
+                let mut shelf = lock(shelf);
+                let over = shelf.extract_if(.., is_over).collect();
+                shelf.iter_mut().for_each(|idle| idle.connection.rest());
+                over
+            };
+            close(over);
         }
     }
 
@@ -121,21 +128,21 @@ impl IdleConnections {
     pub(super) fn close(&self) {
         self.is_closed.store(true, Relaxed);
         for shelf in &self.shelves {
-            lock(shelf).drain(..).for_each(|idle| idle.connection.http1.close());
+            let over = std::mem::take(&mut *lock(shelf));
+            close(over);
         }
     }
 
     /// Closes the oldest of some shelf, to make room for another connection; false if
     /// all are empty.
     pub(super) fn drop_one(&self) -> bool {
-        self.shelves.iter().any(|shelf| {
+        let oldest = self.shelves.iter().find_map(|shelf| {
             let mut shelf = lock(shelf);
-            let has_one = !shelf.is_empty();
-            if has_one {
-                shelf.remove(0).connection.http1.close();
-            }
-            has_one
-        })
+            (!shelf.is_empty()).then(|| shelf.remove(0))
+        });
+        let has_one = oldest.is_some();
+        close(oldest);
+        has_one
     }
 
     fn is_young(&self, idle: &Idle, now: Instant) -> bool {
@@ -143,8 +150,13 @@ impl IdleConnections {
     }
 
     fn own(&self) -> MutexGuard<'_, Vec<Idle>> {
-        lock(&self.shelves[shelf_of_thread() % SHELVES])
+        lock(&self.shelves[number_of_thread() % SHELVES])
     }
+}
+
+/// Closes connections, while no shelf is locked: for that some have to be spoken to.
+fn close(idle: impl IntoIterator<Item = Idle>) {
+    idle.into_iter().for_each(|idle| idle.connection.http1.close());
 }
 
 fn lock(shelf: &Shelf) -> MutexGuard<'_, Vec<Idle>> {
@@ -153,7 +165,7 @@ fn lock(shelf: &Shelf) -> MutexGuard<'_, Vec<Idle>> {
 
 /// A number of the current thread's, given out in turn; nothing else is shared
 /// through it.
-pub(super) fn shelf_of_thread() -> usize {
+pub(super) fn number_of_thread() -> usize {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     thread_local! {
         static OWN: Cell<Option<usize>> = const { Cell::new(None) };

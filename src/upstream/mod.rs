@@ -3,6 +3,7 @@
 //! deadlines between them. It never decides which server is asked, nor whether
 //! a failed request is sent to another one.
 
+mod both_ways;
 mod connect;
 mod connection;
 mod content;
@@ -10,6 +11,9 @@ mod endpoint;
 mod error;
 mod exchange;
 mod failure;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod http1;
 mod http2;
 mod idle;

@@ -92,7 +92,10 @@ impl OriginServer {
                 let answer = connection.http1.ask(message, None).await;
                 let (head, receiving) =
                     answer.map_err(|failed| fetch_error(failed.error, connection.traffic.progress()))?;
-                judge(head.status, Incoming::Http1(receiving), Some(&mut connection.http1), check).await
+                let incoming = Incoming::Http1(receiving);
+                let judged = judge(head.status, incoming, Some(&mut connection.http1), check).await;
+                connection.http1.close();
+                judged
             }
             Opened::Multiplexed(connection) => {
                 let scheme = if self.tls.is_some() { "https" } else { "http" };

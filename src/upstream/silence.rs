@@ -1,13 +1,16 @@
 //! How long a server has said nothing, by one timer for all that is waited for on a
 //! connection. Most waits are short: the timer is let run, and set again once it is over,
-//! to what is left of the wait of that moment.
+//! to what is left of the wait of that moment. A thread that takes a connection over from
+//! another one begins with a timer of its own, for the other's runtime may end before.
 
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::idle::number_of_thread;
 use crate::base::{Clock, SystemClock};
 
 /// The silence of one server on one connection, or by one stream of it.
@@ -15,7 +18,13 @@ use crate::base::{Clock, SystemClock};
 pub(super) struct Silence {
     /// When it began; `None` while nothing is waited for.
     since: Option<Instant>,
-    timer: Option<Pin<Box<Sleep>>>,
+    timer: Option<Timer>,
+}
+
+#[derive(Debug)]
+struct Timer {
+    thread: usize,
+    sleep: Pin<Box<Sleep>>,
 }
 
 impl Silence {
@@ -33,17 +42,21 @@ impl Silence {
     /// Ready once it has lasted for `limit`. It begins now, if it did not before.
     pub(super) fn poll_over(&mut self, limit: Duration, context: &mut Context<'_>) -> Poll<()> {
         let end = *self.since.get_or_insert_with(|| SystemClock.now()) + limit;
-        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(end)));
-        if timer.deadline() > end {
-            timer.as_mut().reset(end);
+        let thread = number_of_thread();
+        self.timer.take_if(|timer| timer.thread != thread);
+        let new = || Timer { thread, sleep: Box::pin(sleep_until(end)) };
+        let sleep = &mut self.timer.get_or_insert_with(new).sleep;
+        if sleep.deadline() > end {
+            sleep.as_mut().reset(end);
         }
-        loop {
-            ready!(timer.as_mut().poll(context));
-            if timer.deadline() >= end {
+        // However much the task has done: one that did much is else told that time stands.
+        while pin!(unconstrained(sleep.as_mut())).poll(context).is_ready() {
+            if sleep.deadline() >= end {
                 return Poll::Ready(());
             }
-            timer.as_mut().reset(end);
+            sleep.as_mut().reset(end);
         }
+        Poll::Pending
     }
 }
 
@@ -84,6 +97,19 @@ mod tests {
         let (begun, waited) = (SystemClock.now(), poll_fn(|context| silence.poll_over(10 * SECOND, context)));
         waited.await;
         assert_eq!((SystemClock.now() - begun).as_secs(), 10);
+    }
+
+    #[test]
+    fn a_runtime_that_has_ended_is_not_asked_for_the_time() {
+        let mut silence = Silence::default();
+        let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let mut on_another_thread = |limit: Duration| {
+            let wait = || runtime().block_on(async { is_over(&mut silence, limit) });
+            std::thread::scope(|scope| scope.spawn(wait).join().unwrap())
+        };
+        assert!(!on_another_thread(60 * SECOND));
+        assert!(!on_another_thread(60 * SECOND));
+        assert!(on_another_thread(Duration::ZERO));
     }
 
     #[tokio::test(start_paused = true)]

@@ -9,7 +9,7 @@ use http::{Method, StatusCode, Version};
 use http_body::{Frame, SizeHint};
 
 use super::chunked::{Chunked, Found};
-use super::head::HeadLimits;
+use super::head::{self, HeadLimits};
 use super::sending::Sending;
 use super::{Http1, Http1Error};
 use crate::upstream::inbound::{self, Framing};
@@ -52,7 +52,7 @@ impl Remaining {
     }
 
     /// Takes what is next from the beginning of what `came`.
-    fn take(&mut self, came: &mut BytesMut, limits: HeadLimits) -> Result<Found, Http1Error> {
+    pub(super) fn take(&mut self, came: &mut BytesMut, limits: HeadLimits) -> Result<Found, Http1Error> {
         let length = match self {
             Self::Chunks(chunks) => return chunks.take(came, limits),
             Self::Length(0) => return Ok(Found::End),
@@ -69,12 +69,24 @@ impl Remaining {
     }
 }
 
+/// True if the connection takes no further request behind the response with this head, or
+/// is not to be trusted with one: who frames content where there is none may send it, too.
+pub(super) fn is_last(head: &Parts) -> bool {
+    let says_content =
+        || !matches!(inbound::framing(&head.headers), Ok(Framing::Unsaid | Framing::Length(0)));
+    head.version == Version::HTTP_10
+        || head::closes(&head.headers)
+        || head.status == StatusCode::NO_CONTENT && says_content()
+}
+
 /// A response on its way in, behind its head.
 #[derive(Debug)]
 pub(in crate::upstream) struct Receiving {
     remaining: Remaining,
     /// The request, as long as some of it is still to be sent.
     sending: Option<Box<Sending>>,
+    /// Why it is not sent to its end.
+    failure: Option<Http1Error>,
     /// True if no further request may be sent behind this one.
     is_last: bool,
 }
@@ -82,7 +94,12 @@ pub(in crate::upstream) struct Receiving {
 impl Receiving {
     /// What follows a head.
     pub(super) fn new(remaining: Remaining, sending: Option<Box<Sending>>, is_last: bool) -> Self {
-        Self { remaining, sending, is_last }
+        Self { remaining, sending, failure: None, is_last }
+    }
+
+    /// True if not all of the request was sent, which goes on only as this is read.
+    pub(in crate::upstream) fn is_sending(&self) -> bool {
+        self.sending.is_some()
     }
 
     /// True if nothing is left.
@@ -108,20 +125,33 @@ impl Receiving {
         Some(whole)
     }
 
-    /// Goes on with what is left of the request, and gives what is next of the response.
+    /// Goes on with what is left of the request.
+    pub(in crate::upstream) fn poll_send(&mut self, connection: &mut Http1, context: &mut Context<'_>) {
+        let Some(sending) = &mut self.sending else { return };
+        match sending.poll(&mut connection.stream, context) {
+            Poll::Ready(Ok(())) if sending.is_whole() => self.sending = None,
+            // Without its end the request gets no response either.
+            Poll::Ready(Err(error)) => {
+                self.failure = Some(error);
+                self.sending = None;
+                self.is_last = true;
+            }
+            Poll::Ready(Ok(())) | Poll::Pending => {}
+        }
+    }
+
+    /// The same, and gives what is next of the response.
     pub(in crate::upstream) fn poll_frame(
         &mut self,
         connection: &mut Http1,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Http1Error>>> {
-        if let Some(sending) = &mut self.sending
-            && let Poll::Ready(sent) = sending.poll(&mut connection.stream, context)
-        {
-            sent?;
-            self.sending.take_if(|sending| sending.is_whole());
+        self.poll_send(connection, context);
+        if let Some(error) = self.failure.take() {
+            return Poll::Ready(Some(Err(error)));
         }
         loop {
-            let found = self.remaining.take(&mut connection.came, connection.limits)?;
+            let found = self.remaining.take(&mut connection.came, connection.heads.limits)?;
             self.take_note_of_end(connection);
             match found {
                 Found::Data(data) => return Poll::Ready(Some(Ok(Frame::data(data)))),

@@ -17,6 +17,10 @@ const USUAL_FIELDS: usize = 100;
 /// A field takes about so many bytes.
 const USUAL_FIELD: usize = 48;
 
+/// A head of which no more than so many bytes came is read whenever more come: what is no
+/// HTTP at all is told from a server that takes its time.
+const EARLY: usize = 4 << 10;
+
 /// So many fields a response gets on its way.
 const ADDED: usize = 1;
 
@@ -48,24 +52,44 @@ pub(super) fn write_fields(fields: &HeaderMap, into: &mut Vec<u8>) {
     into.extend_from_slice(b"\r\n");
 }
 
-/// Takes the head of a response from the beginning of what `came`; `None` if more of it
-/// has to come. Fails as soon as that cannot help any more.
-pub(super) fn read(came: &mut BytesMut, limits: HeadLimits) -> Result<Option<Parts>, Http1Error> {
-    if came.is_empty() {
-        return Ok(None);
+/// Reads the heads of responses, one after the other.
+#[derive(Debug)]
+pub(super) struct Heads {
+    pub(super) limits: HeadLimits,
+    /// In so many bytes the one that is coming does not end.
+    searched: usize,
+}
+
+impl Heads {
+    /// Before the first one.
+    pub(super) fn new(limits: HeadLimits) -> Self {
+        Self { limits, searched: 0 }
     }
-    let Some(length) = length_of_head(came) else {
-        if came.len() > limits.bytes {
+
+    /// Takes the next one from the beginning of what `came`; `None` if more of it has to
+    /// come. Fails as soon as that cannot help any more.
+    pub(super) fn read(&mut self, came: &mut BytesMut) -> Result<Option<Parts>, Http1Error> {
+        let limits = self.limits;
+        // The end is no longer than this, and may have come in part.
+        let from = self.searched.saturating_sub(3);
+        let Some(length) = length_of_head(came.get(from..).unwrap_or_default()) else {
+            self.searched = came.len();
+            return match came.len() {
+                0 => Ok(None),
+                length if length > limits.bytes => Err(Http1Error::TooLarge),
+                1..=EARLY => with_fields(came, limits, |_, _| Ok(())).map(|_| None),
+                _ => Ok(None),
+            };
+        };
+        let length = from + length;
+        self.searched = 0;
+        if length > limits.bytes {
             return Err(Http1Error::TooLarge);
         }
-        return with_fields(came, limits, |_, _| Ok(())).map(|_| None);
-    };
-    if length > limits.bytes {
-        return Err(Http1Error::TooLarge);
+        let bytes = came.split_to(length).freeze();
+        let head = with_fields(&bytes, limits, |status, fields| parts(status, fields, &bytes))?;
+        head.ok_or(Http1Error::Malformed("an empty line in the place of a head")).map(Some)
     }
-    let bytes = came.split_to(length).freeze();
-    let head = with_fields(&bytes, limits, |status, fields| parts(status, fields, &bytes))?;
-    head.ok_or(Http1Error::Malformed("an empty line in the place of a head")).map(Some)
 }
 
 /// Bytes up to the first empty line.
@@ -104,7 +128,6 @@ fn with_fields<T>(
             make((version, code), head.headers).map(Some)
         }
         Ok(Status::Partial) => Ok(None),
-        Err(httparse::Error::TooManyHeaders) => Err(Http1Error::TooLarge),
         Err(error) => Err(error.into()),
     }
 }

@@ -47,6 +47,7 @@ pub(super) struct Sending {
     content: RequestContent,
     is_content_touched: bool,
     remaining: Remaining,
+    has_begun: bool,
     state: State,
 }
 
@@ -60,6 +61,7 @@ impl Sending {
             content,
             is_content_touched: false,
             remaining: Remaining::of(&head.headers),
+            has_begun: false,
             state: State::UnderWay,
         }
     }
@@ -69,29 +71,34 @@ impl Sending {
         self.state == State::Whole
     }
 
+    /// True if some of it was sent.
+    pub(super) fn has_begun(&self) -> bool {
+        self.has_begun
+    }
+
     /// The content, if none of it was taken.
     pub(super) fn into_untouched(self) -> Option<RequestContent> {
         (!self.is_content_touched).then_some(self.content)
     }
 
     /// Sends what can be sent. Ready once nothing is left, or the server takes no more: it
-    /// may have answered all the same. Fails if the client's content does.
+    /// may have answered all the same, if it took any. Fails if the client's content does.
     pub(super) fn poll(
         &mut self,
         stream: &mut OriginStream,
         context: &mut Context<'_>,
-    ) -> Poll<Result<(), ContentFailed>> {
+    ) -> Poll<Result<(), Http1Error>> {
         if self.state == State::UnderWay {
             self.state = match ready!(self.poll_whole(stream, context)) {
                 Ok(()) => State::Whole,
-                Err(Http1Error::Content(error)) => return Poll::Ready(Err(error)),
-                Err(error) => {
+                Err(Http1Error::Io(error)) if self.has_begun => {
                     tracing::debug!(
                         error = &error as &dyn std::error::Error,
                         "a request was not taken whole"
                     );
                     State::Untaken
                 }
+                Err(error) => return Poll::Ready(Err(error)),
             };
         }
         Poll::Ready(Ok(()))
@@ -110,6 +117,7 @@ impl Sending {
                 if ready!(poll_write_buf(Pin::new(&mut *stream), context, &mut piece))? == 0 {
                     return Poll::Ready(Err(io::Error::from(io::ErrorKind::WriteZero).into()));
                 }
+                self.has_begun = true;
             } else {
                 ready!(Pin::new(&mut *stream).poll_flush(context))?;
                 return if is_waited_for { Poll::Pending } else { Poll::Ready(Ok(())) };
@@ -121,8 +129,8 @@ impl Sending {
     fn poll_content(&mut self, context: &mut Context<'_>) -> Poll<Result<(), ContentFailed>> {
         while self.data.is_empty() && self.behind.is_empty() && !matches!(self.remaining, Remaining::Nothing)
         {
-            self.is_content_touched = true;
             let frame = ready!(Pin::new(&mut self.content).poll_frame(context));
+            self.is_content_touched = true;
             self.put(frame.transpose()?)?;
         }
         Poll::Ready(Ok(()))

@@ -273,11 +273,11 @@ async fn content_that_fails_ends_the_request() {
 }
 
 /// How a connection is left behind `response`.
-async fn is_free_behind(response: &'static str) -> bool {
+async fn is_free_behind(method: Method, response: &str) -> bool {
     let (near, mut far) = tokio::io::duplex(1 << 16);
     let mut connection = over(near);
     far.write_all(response.as_bytes()).await.unwrap();
-    let answer = connection.ask(request(Method::GET, &[], Body::Empty), None).await;
+    let answer = connection.ask(request(method, &[], Body::Empty), None).await;
     let (head, receiving) = answer.unwrap();
     read_rest(&mut connection, head, receiving).await;
     connection.is_ready()
@@ -286,16 +286,48 @@ async fn is_free_behind(response: &'static str) -> bool {
 #[tokio::test]
 async fn a_connection_is_used_again_if_all_was_said_and_nothing_else() {
     for (response, is_free) in [
-        ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi", true),
-        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n", true),
-        ("HTTP/1.1 204 No Content\r\n\r\n", true),
-        ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi!", false),
-        ("HTTP/1.1 204 No Content\r\n\r\nHTTP/1.1 200 OK\r\n", false),
-        ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: x, Close\r\n\r\nhi", false),
-        ("HTTP/1.0 200 OK\r\nContent-Length: 2\r\nConnection: keep-alive\r\n\r\nhi", false),
+        ("200 OK\r\nContent-Length: 2\r\n\r\nhi", true),
+        ("200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n", true),
+        ("200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nX-Sum: 1\r\n\r\n", true),
+        ("204 No Content\r\n\r\n", true),
+        ("304 Not Modified\r\nContent-Length: 9\r\n\r\n", true),
+        ("200 OK\r\nContent-Length: 2\r\n\r\nhi!", false),
+        ("204 No Content\r\n\r\nHTTP/1.1 200 OK\r\n", false),
+        ("204 No Content\r\nContent-Length: 2\r\n\r\n", false),
+        ("304 Not Modified\r\nContent-Length: 2\r\n\r\nhi", false),
+        ("200 OK\r\nContent-Length: 2\r\nConnection: x, Close\r\n\r\nhi", false),
     ] {
-        assert_eq!(is_free_behind(response).await, is_free, "{response}");
+        let response = format!("HTTP/1.1 {response}");
+        assert_eq!(is_free_behind(Method::GET, &response).await, is_free, "{response}");
     }
+    let kept = "HTTP/1.0 200 OK\r\nContent-Length: 2\r\nConnection: keep-alive\r\n\r\nhi";
+    assert!(!is_free_behind(Method::GET, kept).await);
+    let head = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n";
+    assert!(is_free_behind(Method::HEAD, head).await);
+    assert!(!is_free_behind(Method::HEAD, &format!("{head}hi")).await);
+}
+
+/// Why there is no response to a request where this comes.
+async fn refused(content: Body, response: &str) -> Http1Error {
+    let (near, mut far) = tokio::io::duplex(1 << 16);
+    let mut connection = over(near);
+    far.write_all(response.as_bytes()).await.unwrap();
+    let message = request(Method::POST, &[("transfer-encoding", "chunked")], content);
+    connection.ask(message, None).await.unwrap_err().error
+}
+
+#[tokio::test]
+async fn interim_responses_have_an_end() {
+    let interim = "HTTP/1.1 103 Early Hints\r\n\r\n";
+    let error = refused(Body::Empty, &interim.repeat(MOST_INTERIM + 1)).await;
+    assert!(matches!(error, Http1Error::Malformed(_)), "{error}");
+}
+
+#[tokio::test]
+async fn protocols_are_not_changed_amid_a_request() {
+    let endless = Body::boxed(StreamBody::new(futures_util::stream::pending()));
+    let error = refused(endless, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: a\r\n\r\n").await;
+    assert!(matches!(error, Http1Error::Malformed(_)), "{error}");
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::{Multiplexed, Stream};
 use crate::config::model::OriginTimeouts;
 use crate::exchange::Host;
-use crate::upstream::idle::{SHELVES, shelf_of_thread};
+use crate::upstream::idle::{SHELVES, number_of_thread};
 
 /// The connections to one origin server.
 #[derive(Debug)]
@@ -149,7 +149,7 @@ impl MultiplexedConnections {
     }
 
     fn own(&self) -> &Shelf {
-        &self.shelves[shelf_of_thread() % SHELVES]
+        &self.shelves[number_of_thread() % SHELVES]
     }
 }
 

@@ -330,6 +330,81 @@ async fn an_early_answer_ends_the_upload() {
 }
 
 #[tokio::test]
+async fn an_upload_goes_on_while_nobody_reads_the_response() {
+    const LENGTH: usize = 32 << 20;
+    let (taken, is_taken) = oneshot::channel();
+    let taken = Mutex::new(Some(taken));
+    let origin = TestOrigin::start(move |_, mut stream| {
+        let taken = taken.lock().unwrap().take().unwrap();
+        async move {
+            let mut part = vec![0; 1 << 16];
+            stream.read_exact(&mut part[..16]).await.unwrap();
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", 4 * part.len());
+            stream.write_all(head.as_bytes()).await.unwrap();
+            stream.write_all(&part.repeat(3)).await.unwrap();
+            let mut read = 0;
+            while read < LENGTH {
+                read += stream.read(&mut part).await.unwrap();
+            }
+            taken.send(()).unwrap();
+            stream.write_all(&vec![0; 1 << 16]).await.unwrap();
+            let _ = stream.read_u8().await;
+        }
+    })
+    .await;
+    let mut req = request_with(Method::POST, &[("content-length", "33554432")]);
+    let piece = Bytes::from(vec![0; 1 << 16]);
+    let pieces = (0..LENGTH >> 16).map(move |_| Ok(http_body::Frame::data(piece.clone())));
+    req.body = Body::boxed(StreamBody::new(futures_util::stream::iter(pieces)));
+    let response = send(&origin.server(), req).await.unwrap();
+    assert_eq!(response.body.size_hint().exact(), Some(4 << 16));
+    is_taken.await.unwrap();
+    assert_eq!(content(response).await.unwrap().len(), 4 << 16);
+}
+
+#[tokio::test]
+async fn who_leaves_a_response_that_comes_early_ends_its_upload() {
+    let closed = Arc::new(Notify::new());
+    let seen = Arc::clone(&closed);
+    let origin = TestOrigin::start(move |_, mut stream| {
+        let seen = Arc::clone(&seen);
+        async move {
+            read_request(&mut stream).await.unwrap();
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhi").await.unwrap();
+            let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
+            seen.notify_one();
+        }
+    })
+    .await;
+    let server = origin.server();
+    let mut req = request(Method::POST, "/");
+    req.body = Body::boxed(StreamBody::new(futures_util::stream::pending()));
+    drop(send(&server, req).await.unwrap());
+    closed.notified().await;
+    assert_eq!(server.in_flight(), 0);
+}
+
+#[tokio::test]
+async fn an_answer_counts_though_the_server_resets_the_connection_behind_it() {
+    let origin = TestOrigin::start(|_, mut stream| async move {
+        stream.read_exact(&mut [0; 16]).await.unwrap();
+        stream.write_all(b"HTTP/1.1 413 Too Big\r\nContent-Length: 2\r\n\r\nno").await.unwrap();
+        reset(&stream);
+    })
+    .await;
+    let server = origin.server();
+    for _ in 0..20 {
+        let mut req = request_with(Method::POST, &[("content-length", "5000000")]);
+        let piece = Bytes::from(vec![0; 10_000]);
+        let pieces = (0..500).map(move |_| Ok(http_body::Frame::data(piece.clone())));
+        req.body = Body::boxed(StreamBody::new(futures_util::stream::iter(pieces)));
+        let response = send(&server, req).await.unwrap();
+        assert_eq!(response.status, StatusCode::PAYLOAD_TOO_LARGE);
+        assert_eq!(content(response).await.unwrap(), "no");
+    }
+}
+
+#[tokio::test]
 async fn a_switch_of_protocols_makes_a_tunnel() {
     let origin = TestOrigin::start(|_, mut stream| async move {
         let text = read_request(&mut stream).await.unwrap().to_lowercase();

@@ -1,5 +1,6 @@
 use std::io::Write as _;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use http::{HeaderValue, Method};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
@@ -8,7 +9,7 @@ use rustls::server::danger::ClientCertVerifier;
 use rustls::{ServerConfig, SupportedProtocolVersion};
 use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tempfile::{NamedTempFile, TempDir};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_rustls::TlsAcceptor;
 
 use super::*;
@@ -53,6 +54,8 @@ fn only_http_1_is_offered() {
 struct TlsOrigin {
     origin: TestOrigin,
     ca: NamedTempFile,
+    /// Connections that the other end said were over.
+    goodbyes: Arc<AtomicUsize>,
 }
 
 impl TlsOrigin {
@@ -83,16 +86,22 @@ impl TlsOrigin {
             .with_single_cert(vec![leaf.der().clone()], key)
             .unwrap();
         let acceptor = TlsAcceptor::from(Arc::new(config));
+        let goodbyes = Arc::<AtomicUsize>::default();
+        let heard = Arc::clone(&goodbyes);
         let origin = TestOrigin::start(move |_, stream| {
-            let acceptor = acceptor.clone();
+            let (acceptor, heard) = (acceptor.clone(), Arc::clone(&heard));
             async move {
                 if let Ok(mut stream) = acceptor.accept(stream).await {
                     echo(&mut stream).await;
+                    // An end that nobody announced is an error.
+                    if stream.read(&mut [0]).await.is_ok() {
+                        heard.fetch_add(1, Relaxed);
+                    }
                 }
             }
         })
         .await;
-        Self { origin, ca }
+        Self { origin, ca, goodbyes }
     }
 
     fn server(&self, tls: OriginTls) -> Arc<OriginServer> {
@@ -111,6 +120,25 @@ async fn get(server: &Arc<OriginServer>, host: &'static str) -> Result<String, F
     req.target.host = Host::parse(&HeaderValue::from_static(host), Scheme::Https).unwrap();
     let text = content(send(server, req).await?).await.unwrap();
     Ok(String::from_utf8(text.to_vec()).unwrap())
+}
+
+#[tokio::test]
+async fn a_server_is_told_that_a_connection_is_over() {
+    let origin = TlsOrigin::start(&["site.test", "127.0.0.1"]).await;
+    let server = origin.server(trusting(origin.ca.path()));
+    let heard = async |expected| {
+        while origin.goodbyes.load(Relaxed) < expected {
+            tokio::task::yield_now().await;
+        }
+    };
+    get(&server, "site.test").await.unwrap();
+    server.close_idle();
+    heard(1).await;
+    // From now on none is kept.
+    get(&server, "site.test").await.unwrap();
+    heard(2).await;
+    server.probe(&health_check(Some("/"))).await.unwrap();
+    heard(3).await;
 }
 
 #[tokio::test]

@@ -38,6 +38,21 @@ async fn a_connection_is_replaced_when_it_is_old_or_was_used_enough() {
 }
 
 #[tokio::test]
+async fn a_connection_that_the_server_closed_is_swept_away() {
+    let origin = TestOrigin::once(OK.as_bytes()).await;
+    let server = origin.server();
+    content(send(&server, request(Method::GET, "/")).await.unwrap()).await.unwrap();
+    assert_eq!(server.open_connections(), 1);
+    let swept = async {
+        while server.open_connections() > 0 {
+            server.sweep_idle();
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(Duration::from_secs(60), swept).await.unwrap();
+}
+
+#[tokio::test]
 async fn connections_are_bounded() {
     let release = Arc::new(Semaphore::new(0));
     let gate = Arc::clone(&release);
