@@ -23,7 +23,7 @@ use crate::exchange::{Interim, OpenEnd};
 mod chunked;
 mod content;
 #[cfg(fuzzing)]
-pub mod fuzzing;
+pub(super) mod fuzzing;
 mod head;
 mod sending;
 #[cfg(test)]

@@ -17,8 +17,8 @@ const USUAL_FIELDS: usize = 100;
 /// A field takes about so many bytes.
 const USUAL_FIELD: usize = 48;
 
-/// A head of which no more than so many bytes came is read whenever more come: what is no
-/// HTTP at all is told from a server that takes its time.
+/// What first comes of a head is read, and what comes behind that as long as it is no more
+/// than so many bytes: what is no HTTP at all is told from a server that takes its time.
 const EARLY: usize = 4 << 10;
 
 /// So many fields a response gets on its way.
@@ -72,12 +72,15 @@ impl Heads {
         let limits = self.limits;
         // The end is no longer than this, and may have come in part.
         let from = self.searched.saturating_sub(3);
+        let is_first = self.searched == 0;
         let Some(length) = length_of_head(came.get(from..).unwrap_or_default()) else {
             self.searched = came.len();
             return match came.len() {
                 0 => Ok(None),
                 length if length > limits.bytes => Err(Http1Error::TooLarge),
-                1..=EARLY => with_fields(came, limits, |_, _| Ok(())).map(|_| None),
+                length if is_first || length <= EARLY => {
+                    with_fields(came, limits, |_, _| Ok(())).map(|_| None)
+                }
                 _ => Ok(None),
             };
         };
