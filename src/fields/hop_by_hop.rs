@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use smallvec::SmallVec;
 
 use super::client_cert::{CLIENT_CERT, CLIENT_CERT_CHAIN, CLIENT_CERT_SUBJECT};
+use super::list::tokens;
 
 /// Hop-by-hop by their own meaning, whether `Connection` names them or not.
 const ALWAYS: [HeaderName; 10] = [
@@ -83,10 +84,9 @@ pub fn takes_any(fields: &HeaderMap) -> bool {
 
 /// What `Connection` names and may take away.
 fn named(fields: &HeaderMap) -> impl Iterator<Item = HeaderName> {
-    let lines = fields.get_all(CONNECTION).iter().map(HeaderValue::as_bytes);
     // What most of these lines say goes anyway.
-    let lines = lines.filter(|line| !line.eq_ignore_ascii_case(b"keep-alive"));
-    let options = lines.flat_map(|line| line.split(|byte| *byte == b',').map(<[u8]>::trim_ascii));
+    let lines = fields.get_all(CONNECTION).iter();
+    let options = lines.filter(|line| !line.as_bytes().eq_ignore_ascii_case(b"keep-alive")).flat_map(tokens);
     options.filter_map(|option| HeaderName::from_bytes(option).ok()).filter(|name| !NEVER.contains(name))
 }
 
@@ -94,7 +94,7 @@ fn named(fields: &HeaderMap) -> impl Iterator<Item = HeaderName> {
 const TRAILERS: HeaderValue = HeaderValue::from_static("trailers");
 
 fn names_trailers(value: &HeaderValue) -> bool {
-    value.as_bytes().split(|byte| *byte == b',').any(|one| one.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+    tokens(value).any(|option| option.eq_ignore_ascii_case(b"trailers"))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Lists (RFC 9110 s5.6.1): members parted by commas, quoted strings kept
 //! whole. Says nothing of what a member means.
 
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// The members of one field line, without the space around them; empty ones
 /// are left out.
@@ -12,6 +12,11 @@ pub fn members(line: &[u8]) -> Members<'_> {
 /// The members of all lines of a field, in order (RFC 9110 s5.3).
 pub fn field_members<'a>(fields: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
     fields.get_all(name).iter().flat_map(|line| members(line.as_bytes()))
+}
+
+/// The members of one line of a list in which nothing can be quoted.
+pub fn tokens(line: &HeaderValue) -> impl Iterator<Item = &[u8]> {
+    line.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
 }
 
 /// See [`members`].

@@ -7,6 +7,16 @@ pub fn size(fields: &HeaderMap) -> usize {
     fields.iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum()
 }
 
+/// Adds the lines that HTTP/1.1 has for them, and the empty one behind (RFC 9112 s2.1).
+pub fn write(fields: &HeaderMap, into: &mut Vec<u8>) {
+    for (name, value) in fields {
+        for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+            into.extend_from_slice(part);
+        }
+    }
+    into.extend_from_slice(b"\r\n");
+}
+
 #[cfg(test)]
 mod tests {
     use http::{HeaderValue, header};

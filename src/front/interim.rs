@@ -12,6 +12,8 @@ use futures_util::task::AtomicWaker;
 use http::{HeaderMap, StatusCode};
 use tokio::io::AsyncWrite;
 
+use crate::fields::section;
+
 /// The most that waits to be written, in bytes; what comes beyond it is dropped.
 const ROOM: usize = 32 << 10;
 
@@ -154,12 +156,7 @@ fn write_head(status: StatusCode, fields: &HeaderMap, into: &mut Vec<u8>) {
     for part in ["HTTP/1.1 ", status.as_str(), " ", reason, "\r\n"] {
         into.extend_from_slice(part.as_bytes());
     }
-    for (name, value) in fields {
-        for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
-            into.extend_from_slice(part);
-        }
-    }
-    into.extend_from_slice(b"\r\n");
+    section::write(fields, into);
 }
 
 #[cfg(test)]

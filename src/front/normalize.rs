@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderValue, Method, Version};
 
 use crate::config::model::Limits;
 use crate::exchange::{Failure, Host, Scheme, Target};
+use crate::fields::list::tokens;
 
 /// The longest method that is forwarded; registered ones have at most 17.
 const LONGEST_METHOD: usize = 32;
@@ -172,10 +173,7 @@ fn websocket(head: &Parts) -> Option<HeaderValue> {
 }
 
 fn names_upgrade(value: &HeaderValue) -> bool {
-    value
-        .as_bytes()
-        .split(|byte| *byte == b',')
-        .any(|name| name.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
+    tokens(value).any(|option| option.eq_ignore_ascii_case(b"upgrade"))
 }
 
 #[cfg(test)]

@@ -63,27 +63,40 @@ impl Upload {
     }
 }
 
-/// What the HTTP library is told where the client's content failed; the
-/// [`Upload`] keeps the reason.
+/// What whoever sends is told where the client's content failed; the [`Upload`] keeps the
+/// reason.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("the content of the request ended before its end")]
 pub(super) struct ContentFailed;
+
+/// Has an upload told when its content is gone: from then on nobody waits for the client.
+#[derive(Debug)]
+struct Watched(Arc<Upload>);
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.0.note_progress();
+    }
+}
 
 /// The content of a request as the connection pulls it, with the trailers that may
 /// pass.
 #[derive(Debug)]
 pub(super) struct RequestContent {
     body: Body,
-    upload: Option<Arc<Upload>>,
+    upload: Option<Watched>,
 }
 
 impl RequestContent {
-    /// `body` as it is sent; nobody watches where all of it is at hand.
+    /// None, or no more of it.
+    pub(super) const NONE: Self = Self { body: Body::Empty, upload: None };
+
+    /// `body` as it is sent, and watched by `upload` where not all of it is at hand.
     pub(super) fn new(body: Body, upload: Option<Arc<Upload>>) -> Self {
-        Self { body, upload }
+        Self { body, upload: upload.map(Watched) }
     }
 
-    /// The body, which was not polled if the message never left.
+    /// The body, of which nothing was taken if nothing was polled.
     pub(super) fn into_body(self) -> Body {
         self.body
     }
@@ -99,7 +112,7 @@ impl HttpBody for RequestContent {
     ) -> Poll<Option<Result<Frame<Bytes>, ContentFailed>>> {
         let this = self.get_mut();
         let polled = Pin::new(&mut this.body).poll_frame(context);
-        if let Some(upload) = &this.upload {
+        if let Some(Watched(upload)) = &this.upload {
             match &polled {
                 Poll::Pending => upload.quiet_since.store(WAITING_FOR_CLIENT, Relaxed),
                 Poll::Ready(_) => upload.note_progress(),
@@ -111,7 +124,7 @@ impl HttpBody for RequestContent {
                 Err(data) => Some(Ok(data)),
             },
             Err(error) => {
-                if let Some(upload) = &this.upload {
+                if let Some(Watched(upload)) = &this.upload {
                     upload.note_failure(error);
                 }
                 Some(Err(ContentFailed))

@@ -10,6 +10,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, request};
 use httparse::{Header, ParserConfig, Status};
 
 use super::Http1Error;
+use crate::fields::list::tokens;
+use crate::fields::section;
 
 /// Fields for which there is space without asking for memory.
 const USUAL_FIELDS: usize = 100;
@@ -38,18 +40,8 @@ pub(super) fn write(head: &request::Parts) -> Vec<u8> {
     for part in [head.method.as_str(), " ", target, " HTTP/1.1\r\n"] {
         bytes.extend_from_slice(part.as_bytes());
     }
-    write_fields(&head.headers, &mut bytes);
+    section::write(&head.headers, &mut bytes);
     bytes
-}
-
-/// Adds the lines of `fields`, and the empty one behind them.
-pub(super) fn write_fields(fields: &HeaderMap, into: &mut Vec<u8>) {
-    for (name, value) in fields {
-        for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
-            into.extend_from_slice(part);
-        }
-    }
-    into.extend_from_slice(b"\r\n");
 }
 
 /// Reads the heads of responses, one after the other.
@@ -158,10 +150,6 @@ pub(super) fn field_map(fields: &[Header<'_>], bytes: &Bytes) -> Result<HeaderMa
 
 /// True if the connection takes no further request (RFC 9112 s9.3).
 pub(super) fn closes(fields: &HeaderMap) -> bool {
-    let mut lines = fields.get_all(CONNECTION).iter();
-    lines.any(|line| line.as_bytes().split(|byte| *byte == b',').any(is_close))
-}
-
-fn is_close(option: &[u8]) -> bool {
-    option.trim_ascii().eq_ignore_ascii_case(b"close")
+    let mut options = fields.get_all(CONNECTION).iter().flat_map(tokens);
+    options.any(|option| option.eq_ignore_ascii_case(b"close"))
 }

@@ -13,12 +13,14 @@ use tokio::io::AsyncWrite;
 use tokio_util::io::poll_write_buf;
 
 use super::{Http1Error, head};
+use crate::fields::list::tokens;
+use crate::fields::section;
 use crate::upstream::stream::OriginStream;
 use crate::upstream::upload::{ContentFailed, RequestContent};
 
-/// What of the content is still to be taken.
+/// What of the content was not taken yet.
 #[derive(Debug)]
-enum Remaining {
+enum Unsent {
     /// So many bytes, as the head says.
     Length(u64),
     /// Chunks, and behind them those trailers that the head announces.
@@ -46,7 +48,7 @@ pub(super) struct Sending {
     behind: &'static [u8],
     content: RequestContent,
     is_content_touched: bool,
-    remaining: Remaining,
+    unsent: Unsent,
     has_begun: bool,
     state: State,
 }
@@ -60,7 +62,7 @@ impl Sending {
             behind: b"",
             content,
             is_content_touched: false,
-            remaining: Remaining::of(&head.headers),
+            unsent: Unsent::of(&head.headers),
             has_begun: false,
             state: State::UnderWay,
         }
@@ -69,6 +71,16 @@ impl Sending {
     /// True if all of it was sent.
     pub(super) fn is_whole(&self) -> bool {
         self.state == State::Whole
+    }
+
+    /// True if some of it is left to send.
+    pub(super) fn is_under_way(&self) -> bool {
+        self.state == State::UnderWay
+    }
+
+    /// True if the server takes no more of it, and did not take all.
+    pub(super) fn is_untaken(&self) -> bool {
+        self.state == State::Untaken
     }
 
     /// True if some of it was sent.
@@ -96,6 +108,7 @@ impl Sending {
                         error = &error as &dyn std::error::Error,
                         "a request was not taken whole"
                     );
+                    self.content = RequestContent::NONE;
                     State::Untaken
                 }
                 Err(error) => return Poll::Ready(Err(error)),
@@ -127,8 +140,7 @@ impl Sending {
 
     /// Takes some content, if any is left and there is place for it.
     fn poll_content(&mut self, context: &mut Context<'_>) -> Poll<Result<(), ContentFailed>> {
-        while self.data.is_empty() && self.behind.is_empty() && !matches!(self.remaining, Remaining::Nothing)
-        {
+        while self.data.is_empty() && self.behind.is_empty() && !matches!(self.unsent, Unsent::Nothing) {
             let frame = ready!(Pin::new(&mut self.content).poll_frame(context));
             self.is_content_touched = true;
             self.put(frame.transpose()?)?;
@@ -138,38 +150,44 @@ impl Sending {
 
     /// Puts some content, or its end, behind what is to be written.
     fn put(&mut self, frame: Option<Frame<Bytes>>) -> Result<(), ContentFailed> {
-        let remaining = std::mem::replace(&mut self.remaining, Remaining::Nothing);
-        match (remaining, frame.map(Frame::into_data)) {
-            (Remaining::Nothing, _) => {}
-            (remaining, Some(Ok(data))) if data.is_empty() => self.remaining = remaining,
-            (Remaining::Length(left), Some(Ok(mut data))) => {
+        let unsent = std::mem::replace(&mut self.unsent, Unsent::Nothing);
+        match (unsent, frame.map(Frame::into_data)) {
+            (Unsent::Nothing, _) => {}
+            (unsent, Some(Ok(data))) if data.is_empty() => self.unsent = unsent,
+            (Unsent::Length(left), Some(Ok(mut data))) => {
                 data.truncate(usize::try_from(left).unwrap_or(usize::MAX));
                 if left > data.len() as u64 {
-                    self.remaining = Remaining::Length(left - data.len() as u64);
+                    self.unsent = Unsent::Length(left - data.len() as u64);
                 }
                 self.data = data;
             }
             // It is shorter than the head says.
-            (Remaining::Length(_), _) => return Err(ContentFailed),
-            (Remaining::Chunks(announced), Some(Ok(data))) => {
-                let before = self.room_before();
-                let _written = write!(before, "{:x}\r\n", data.len());
-                self.behind = b"\r\n0\r\n\r\n";
-                if !self.content.is_end_stream() {
-                    self.behind = b"\r\n";
-                    self.remaining = Remaining::Chunks(announced);
-                }
-                self.data = data;
-            }
-            (Remaining::Chunks(announced), trailers) => {
-                let trailers = trailers.and_then(|frame| frame.err()?.into_trailers().ok());
-                let trailers = trailers.map(|trailers| those_of(trailers, &announced)).unwrap_or_default();
-                let before = self.room_before();
-                before.extend_from_slice(b"0\r\n");
-                head::write_fields(&trailers, before);
+            (Unsent::Length(_), _) => return Err(ContentFailed),
+            (Unsent::Chunks(announced), Some(Ok(data))) => self.put_chunk(data, announced),
+            (Unsent::Chunks(announced), end) => {
+                let trailers = end.and_then(|frame| frame.err()?.into_trailers().ok()).unwrap_or_default();
+                self.put_last_chunk(&those_of(trailers, &announced));
             }
         }
         Ok(())
+    }
+
+    /// A chunk, and with it the last one where nothing comes behind it.
+    fn put_chunk(&mut self, data: Bytes, announced: Vec<HeaderName>) {
+        let _written = write!(self.room_before(), "{:x}\r\n", data.len());
+        self.data = data;
+        if self.content.is_end_stream() {
+            self.behind = b"\r\n0\r\n\r\n";
+        } else {
+            self.behind = b"\r\n";
+            self.unsent = Unsent::Chunks(announced);
+        }
+    }
+
+    fn put_last_chunk(&mut self, trailers: &HeaderMap) {
+        let before = self.room_before();
+        before.extend_from_slice(b"0\r\n");
+        section::write(trailers, before);
     }
 
     /// Where more can be put before the data.
@@ -182,7 +200,7 @@ impl Sending {
     }
 }
 
-impl Remaining {
+impl Unsent {
     fn of(fields: &HeaderMap) -> Self {
         if fields.contains_key(TRANSFER_ENCODING) {
             return Self::Chunks(announced(fields));
@@ -194,9 +212,8 @@ impl Remaining {
 
 /// The trailers that `Trailer` announces (RFC 9110 s6.6.2).
 fn announced(fields: &HeaderMap) -> Vec<HeaderName> {
-    let lines = fields.get_all(TRAILER).iter();
-    let names = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
-    names.filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok()).collect()
+    let names = fields.get_all(TRAILER).iter().flat_map(tokens);
+    names.filter_map(|name| HeaderName::from_bytes(name).ok()).collect()
 }
 
 /// Those of the trailers that are expected.
