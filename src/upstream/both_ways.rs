@@ -16,11 +16,15 @@ use super::content::ResponseContent;
 use crate::base::Tasks;
 use crate::exchange::BodyError;
 
+/// What is next of the content, or `None` at its end: what ends without that was cut.
+type Next = Option<Result<Frame<Bytes>, BodyError>>;
+
 /// The content as its reader has it.
 pub(super) struct BothWays {
-    frames: mpsc::Receiver<Result<Frame<Bytes>, BodyError>>,
+    frames: mpsc::Receiver<Next>,
     /// What is left, if that is known.
     left: Option<u64>,
+    is_over: bool,
 }
 
 impl BothWays {
@@ -29,11 +33,11 @@ impl BothWays {
         let (reader, frames) = mpsc::channel(1);
         let left = content.size_hint().exact();
         tasks.spawn(take(content, reader));
-        Self { frames, left }
+        Self { frames, left, is_over: false }
     }
 }
 
-async fn take(mut content: ResponseContent, reader: mpsc::Sender<Result<Frame<Bytes>, BodyError>>) {
+async fn take(mut content: ResponseContent, reader: mpsc::Sender<Next>) {
     loop {
         let place = {
             let mut place = pin!(reader.reserve());
@@ -49,9 +53,10 @@ async fn take(mut content: ResponseContent, reader: mpsc::Sender<Result<Frame<By
             () = reader.closed() => return,
             frame = content.frame() => frame,
         };
-        match frame {
-            Some(frame) => place.send(frame),
-            None => return,
+        let is_end = frame.is_none();
+        place.send(frame);
+        if is_end {
+            return;
         }
     }
 }
@@ -60,12 +65,13 @@ impl HttpBody for BothWays {
     type Data = Bytes;
     type Error = BodyError;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Next> {
         let this = self.get_mut();
-        let frame = ready!(this.frames.poll_recv(context));
+        if this.is_over {
+            return Poll::Ready(None);
+        }
+        let frame = ready!(this.frames.poll_recv(context)).unwrap_or(Some(Err(BodyError::Cut)));
+        this.is_over = !matches!(frame, Some(Ok(_)));
         if let (Some(left), Some(Ok(frame))) = (&mut this.left, &frame) {
             *left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len) as u64);
         }
@@ -78,5 +84,24 @@ impl HttpBody for BothWays {
 
     fn size_hint(&self) -> SizeHint {
         self.left.map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn content_without_its_end_was_cut() {
+        for is_ended in [false, true] {
+            let (reader, frames) = mpsc::channel(2);
+            reader.send(Some(Ok(Frame::data(Bytes::from_static(b"hi"))))).await.unwrap();
+            if is_ended {
+                reader.send(None).await.unwrap();
+            }
+            drop(reader);
+            let content = BothWays { frames, left: None, is_over: false };
+            assert_eq!(content.collect().await.is_ok(), is_ended);
+        }
     }
 }

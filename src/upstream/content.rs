@@ -2,6 +2,7 @@
 //! watched for silence, and the place where a connection becomes free again.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -15,12 +16,13 @@ use super::http2::Stream;
 use super::read_ahead::Reader;
 use super::silence::Silence;
 use super::slots::Slot;
+use super::upload::Upload;
 use crate::base::Tasks;
 use crate::exchange::{Body, BodyError, OpenEnd, StreamContent};
 use crate::fields::trailers::keep_harmless;
 use crate::telemetry::metrics::{Limit, Metrics};
 
-/// The content of a response, as the library of its protocol gives it.
+/// The content of a response, as its protocol gives it.
 #[derive(Debug)]
 pub(super) enum Incoming {
     /// None, after a change of protocols.
@@ -32,8 +34,14 @@ pub(super) enum Incoming {
 }
 
 /// Makes the content of a response out of what the connection gives. The
-/// connection is given back at its end and closed if it is dropped before.
-pub(super) fn content(mut incoming: Incoming, mut in_use: InUse, between_bytes: Duration) -> Body {
+/// connection is given back at its end and closed if it is dropped before. What the server
+/// is still sent, which `upload` watches, counts as something said.
+pub(super) fn content(
+    mut incoming: Incoming,
+    mut in_use: InUse,
+    between_bytes: Duration,
+    upload: Option<Arc<Upload>>,
+) -> Body {
     if incoming.is_end_stream() {
         in_use.give_back();
         return Body::Empty;
@@ -55,6 +63,7 @@ pub(super) fn content(mut incoming: Incoming, mut in_use: InUse, between_bytes: 
         in_use: Some(in_use),
         between_bytes,
         silence: Silence::default(),
+        upload,
     };
     match tasks {
         Some(tasks) => Body::boxed(BothWays::begin(content, &tasks)),
@@ -195,6 +204,7 @@ pub(super) struct ResponseContent {
     between_bytes: Duration,
     /// That of a stream.
     silence: Silence,
+    upload: Option<Arc<Upload>>,
 }
 
 impl HttpBody for ResponseContent {
@@ -238,7 +248,8 @@ impl HttpBody for ResponseContent {
                 }
                 Poll::Pending => {
                     let silence = in_use.silence(&mut this.silence);
-                    return silence.poll_over(this.between_bytes, context).map(|()| {
+                    let over = silence.poll_over_beside(this.upload.as_deref(), this.between_bytes, context);
+                    return over.map(|()| {
                         if let Some(in_use) = this.in_use.take() {
                             in_use.metrics().limit(Limit::OriginBetweenBytes);
                         }

@@ -49,7 +49,7 @@ impl OriginServer {
             blamed(fetch_error(error, progress), upload.as_deref())
         });
         let (head, receiving) = answer?;
-        Ok(Received { head, content: Incoming::Http1(receiving), tunnel: None })
+        Ok(Received { head, content: Incoming::Http1(receiving), upload, tunnel: None })
     }
 
     /// The same beside others, by HTTP/2.
@@ -74,7 +74,7 @@ impl OriginServer {
             connection.retire();
             return Err(FetchError::new(ProxyErrorType::HttpResponseTimeout, RequestProgress::Sent));
         };
-        answer.map_err(|http2::Unanswered { error, unsent }| {
+        let answer = answer.map_err(|http2::Unanswered { error, unsent }| {
             if error.is_go_away() || error.is_io() {
                 connection.retire();
             }
@@ -84,7 +84,9 @@ impl OriginServer {
                 req.put_back(content.into_body());
             }
             blamed(error, upload.as_deref())
-        })
+        });
+        let (head, content, tunnel) = answer?;
+        Ok(Received { head, content, upload, tunnel })
     }
 
     /// The content as it is sent, and what is seen of that where it is not at hand.
@@ -110,14 +112,7 @@ impl OriginServer {
             if let Poll::Ready(answer) = answer.as_mut().poll(context) {
                 return Poll::Ready(Some(answer));
             }
-            while silence.poll_over(limit, context).is_ready() {
-                let waited = upload.map_or(Some(limit), Upload::waited_for_server).unwrap_or_default();
-                if waited >= limit {
-                    return Poll::Ready(None);
-                }
-                silence.has_lasted(waited);
-            }
-            Poll::Pending
+            silence.poll_over_beside(upload, limit, context).map(|()| None)
         })
         .await
     }
@@ -127,6 +122,8 @@ impl OriginServer {
 pub(super) struct Received {
     pub(super) head: Parts,
     pub(super) content: Incoming,
+    /// What is still sent of the request, where that was not at hand.
+    pub(super) upload: Option<Arc<Upload>>,
     /// There after a change of protocols by HTTP/2, in the place of content.
     pub(super) tunnel: Option<OpenEnd>,
 }
@@ -143,7 +140,7 @@ fn blamed(mut error: FetchError, upload: Option<&Upload>) -> FetchError {
 /// True if a request that failed on a kept connection may go out on a new one:
 /// nothing of it left, or the connection was dead before the server answered
 /// and processing it twice does no harm (RFC 9112 s9.3.1).
-pub(super) fn may_use_new_connection(error: &FetchError, req: &OutboundRequest) -> bool {
+pub(super) fn may_be_sent_anew(error: &FetchError, req: &OutboundRequest) -> bool {
     let was_dead = error.kind == ProxyErrorType::ConnectionTerminated;
     let is_safe = match error.progress {
         RequestProgress::NotSent => true,

@@ -9,7 +9,9 @@ pub(super) fn fetch_error(error: Http1Error, progress: RequestProgress) -> Fetch
     let kind = match &error {
         Http1Error::TooLarge => ProxyErrorType::HttpResponseHeaderSectionSize,
         Http1Error::Syntax(_) | Http1Error::Malformed(_) => ProxyErrorType::HttpProtocolError,
-        Http1Error::Ended if progress == RequestProgress::Answered => ProxyErrorType::HttpResponseIncomplete,
+        Http1Error::Ended | Http1Error::Io(_) if progress == RequestProgress::Answered => {
+            ProxyErrorType::HttpResponseIncomplete
+        }
         Http1Error::Ended | Http1Error::Io(_) | Http1Error::Content(_) => {
             ProxyErrorType::ConnectionTerminated
         }
@@ -36,7 +38,7 @@ fn is_refused(error: &h2::Error) -> bool {
     error.is_remote() && (error.is_go_away() || error.reason() == Some(h2::Reason::REFUSED_STREAM))
 }
 
-/// True where the library reset the stream, for what came on it was no response.
+/// True where h2 reset the stream, for what came on it was no response.
 fn is_broken_stream(error: &h2::Error) -> bool {
     error.is_library() && error.is_reset()
 }
@@ -46,7 +48,7 @@ pub(super) fn not_sent(why: &'static str) -> FetchError {
     FetchError { progress: RequestProgress::NotSent, ..malformed(why) }
 }
 
-/// A response that is refused, whatever the library made of it.
+/// A response that is refused.
 pub(super) fn malformed(why: &'static str) -> FetchError {
     FetchError::new(ProxyErrorType::HttpProtocolError, RequestProgress::Answered).from_source(why)
 }

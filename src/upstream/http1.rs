@@ -13,6 +13,7 @@ use http::response::Parts;
 use http::{Method, StatusCode};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::coop::unconstrained;
+use tokio::task::yield_now;
 use tokio_util::io::poll_read_buf;
 
 use super::inbound;
@@ -90,14 +91,14 @@ pub(super) struct Http1 {
     /// What is read at once, if no less is to come: more where that filled the last reads.
     piece: usize,
     /// True if all that was said on it was said to its end.
-    is_free: bool,
+    is_said: bool,
 }
 
 impl Http1 {
     /// One over `stream`, with at most so many bytes and fields in the head of a response.
     pub(super) fn new(stream: OriginStream, most_bytes: usize, most_fields: usize) -> Self {
         let heads = Heads::new(HeadLimits { bytes: most_bytes, fields: most_fields });
-        Self { stream, came: BytesMut::new(), heads, piece: LEAST_READ, is_free: true }
+        Self { stream, came: BytesMut::new(), heads, piece: LEAST_READ, is_said: true }
     }
 
     /// Sends a request and waits for the head of the response. Interim ones before it are
@@ -111,13 +112,19 @@ impl Http1 {
         let (head, content) = message.into_parts();
         let mut sending = Sending::new(&head, content);
         let mut interim = Interims { client: interim, left: MOST_INTERIM };
-        self.is_free = false;
+        self.is_said = false;
         let answer =
             poll_fn(|context| self.poll_answer(&mut sending, &head.method, &mut interim, context)).await;
         match answer {
             Ok((head, remaining)) => {
-                let sending = (!sending.is_whole()).then(|| Box::new(sending));
-                let mut receiving = Receiving::new(remaining, sending, content::is_last(&head));
+                let is_last = sending.is_untaken() || content::is_last(&head);
+                let sending = sending.is_under_way().then(|| Box::new(sending));
+                if remaining.is_none() && content::is_framed(&head.headers) {
+                    // A server that sends content where there is none sends it right behind
+                    // the head: it is to be seen before the next request goes out.
+                    yield_now().await;
+                }
+                let mut receiving = Receiving::new(remaining, sending, is_last);
                 receiving.take_note_of_end(self);
                 Ok((head, receiving))
             }
@@ -148,7 +155,7 @@ impl Http1 {
                     let remaining = Remaining::of(&head, method)?;
                     return Poll::Ready(Ok((head, remaining)));
                 }
-                interim.pass_on(&head)?;
+                interim.take(&head)?;
             }
             if ready!(self.poll_read(None, context))? == 0 {
                 return Poll::Ready(Err(Http1Error::Ended));
@@ -170,7 +177,7 @@ impl Http1 {
 
     /// True if all that was said on it was said to its end, and nothing on top of that.
     pub(super) fn is_free(&self) -> bool {
-        self.is_free && self.came.is_empty()
+        self.is_said && self.came.is_empty()
     }
 
     /// True if a request may be sent on it. What comes without having been asked for
@@ -214,7 +221,7 @@ struct Interims<'a> {
 }
 
 impl Interims<'_> {
-    fn pass_on(&mut self, head: &Parts) -> Result<(), Http1Error> {
+    fn take(&mut self, head: &Parts) -> Result<(), Http1Error> {
         const TOO_MANY: Http1Error = Http1Error::Malformed("interim responses without end");
         self.left = self.left.checked_sub(1).ok_or(TOO_MANY)?;
         if let Some(client) = self.client {

@@ -51,7 +51,7 @@ impl IdleConnections {
 
     /// Keeps `connection`, or closes it if there are enough, or it was used enough.
     pub(super) fn put(&self, connection: Box<Connection>, now: Instant) {
-        let mut shelf = self.own();
+        let mut shelf = lock(self.own());
         let is_worth_it = shelf.len() < self.most && !connection.lifetime.is_over(now);
         if is_worth_it && !self.is_closed.load(Relaxed) {
             shelf.push(Idle { connection, since: now });
@@ -79,34 +79,37 @@ impl IdleConnections {
         client: Option<ClientEnds>,
         now: Instant,
     ) -> Option<Box<Connection>> {
-        self.shelves.iter().find_map(|shelf| self.take_from(lock(shelf), host, client, now))
+        self.shelves.iter().find_map(|shelf| self.take_from(shelf, host, client, now))
     }
 
     fn take_from(
         &self,
-        mut shelf: MutexGuard<'_, Vec<Idle>>,
+        shelf: &Shelf,
         host: Option<&Host>,
         client: Option<ClientEnds>,
         now: Instant,
     ) -> Option<Box<Connection>> {
-        let mut index = shelf.len();
-        while index > 0 {
-            index -= 1;
-            let idle = shelf.get_mut(index)?;
-            let proven = idle.connection.proven_host.as_ref();
-            let is_theirs =
-                proven.map(Host::name) == host.map(Host::name) && idle.connection.client == client;
-            if !is_theirs {
-                continue;
+        let (mut usable, mut over) = (None, Vec::new());
+        {
+            let mut shelf = lock(shelf);
+            let mut index = shelf.len();
+            while usable.is_none() && index > 0 {
+                index -= 1;
+                let connection = &shelf[index].connection;
+                let proven = connection.proven_host.as_ref();
+                if proven.map(Host::name) != host.map(Host::name) || connection.client != client {
+                    continue;
+                }
+                let mut idle = shelf.remove(index);
+                if self.is_young(&idle, now) && idle.connection.http1.is_ready() {
+                    usable = Some(idle.connection);
+                } else {
+                    over.push(idle);
+                }
             }
-            let is_usable = self.is_young(idle, now) && idle.connection.http1.is_ready();
-            let connection = shelf.remove(index).connection;
-            if is_usable {
-                return Some(connection);
-            }
-            connection.http1.close();
         }
-        None
+        close(over);
+        usable
     }
 
     /// Closes those that the server closed, or that are too old, on every shelf; the others
@@ -149,8 +152,8 @@ impl IdleConnections {
         now.saturating_duration_since(idle.since) < self.keep_alive && !idle.connection.lifetime.is_over(now)
     }
 
-    fn own(&self) -> MutexGuard<'_, Vec<Idle>> {
-        lock(&self.shelves[number_of_thread() % SHELVES])
+    fn own(&self) -> &Shelf {
+        &self.shelves[number_of_thread() % SHELVES]
     }
 }
 

@@ -12,7 +12,6 @@ use tokio::time::timeout;
 use super::connect::{ConnectError, connect};
 use super::content::Incoming;
 use super::endpoint::Endpoint;
-use super::exchange::Received;
 use super::failure::fetch_error;
 use super::http1::Http1;
 use super::opening::{Offer, Opened};
@@ -103,7 +102,7 @@ impl OriginServer {
                 let message = message.body(content).map_err(ProbeError::Request)?;
                 let mut stream = connection.stream().ok_or(ProbeError::NoStream)?;
                 let answer = stream.ask(message, None).await;
-                let Received { head, content, .. } =
+                let (head, content, _) =
                     answer.map_err(|failed| ProbeError::Http2(Box::new(failed.error)))?;
                 judge(head.status, content, None, check).await
             }

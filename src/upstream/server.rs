@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::connection::{Connection, Lease};
 use super::content::{InUse, content};
 use super::endpoint::Endpoint;
-use super::exchange::{Received, may_use_new_connection};
+use super::exchange::{Received, may_be_sent_anew};
 use super::failure::{malformed, not_sent};
 use super::http2::MultiplexedConnections;
 use super::idle::IdleConnections;
@@ -264,7 +264,7 @@ impl OriginServer {
     /// `asked` for one, may go out on a new one: soon after, if anything of it was sent.
     fn may_use_new_connection(&self, error: &FetchError, req: &OutboundRequest, asked: Instant) -> bool {
         let is_soon = || self.clock.now().saturating_duration_since(asked) < self.timeouts.connect;
-        may_use_new_connection(error, req) && (error.progress == RequestProgress::NotSent || is_soon())
+        may_be_sent_anew(error, req) && (error.progress == RequestProgress::NotSent || is_soon())
     }
 
     /// The host a connection must have been opened for to carry `req`.
@@ -278,7 +278,7 @@ impl OriginServer {
         in_use: InUse,
         req: &OutboundRequest,
     ) -> Result<Box<Response>, FetchError> {
-        let Received { mut head, content: incoming, tunnel } = received;
+        let Received { mut head, content: incoming, upload, tunnel } = received;
         let is_http2 = head.version == Version::HTTP_2;
         let is_large = is_http2 && section::size(&head.headers) > self.header_bytes;
         if is_large || head.headers.len() > self.most_fields {
@@ -302,7 +302,7 @@ impl OriginServer {
         let between_bytes = self.timeouts.between_bytes;
         let silence =
             if is_stream(&response.fields) { between_bytes.max(self.stream_idle) } else { between_bytes };
-        response.body = content(incoming, in_use, silence);
+        response.body = content(incoming, in_use, silence, upload);
         Ok(response)
     }
 }

@@ -4,13 +4,14 @@
 //! another one begins with a timer of its own, for the other's runtime may end before.
 
 use std::pin::{Pin, pin};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::idle::number_of_thread;
+use super::upload::Upload;
 use crate::base::{Clock, SystemClock};
 
 /// The silence of one server on one connection, or by one stream of it.
@@ -33,12 +34,6 @@ impl Silence {
         self.since = None;
     }
 
-    /// It has lasted so long by now, and goes on.
-    pub(super) fn has_lasted(&mut self, time: Duration) {
-        let now = SystemClock.now();
-        self.since = Some(now.checked_sub(time).unwrap_or(now));
-    }
-
     /// Ready once it has lasted for `limit`. It begins now, if it did not before.
     pub(super) fn poll_over(&mut self, limit: Duration, context: &mut Context<'_>) -> Poll<()> {
         let end = *self.since.get_or_insert_with(|| SystemClock.now()) + limit;
@@ -57,6 +52,30 @@ impl Silence {
             sleep.as_mut().reset(end);
         }
         Poll::Pending
+    }
+
+    /// The same for a server that is sent what `upload` watches: time in which the client's
+    /// content is waited for does not count, nor does what was before some came.
+    pub(super) fn poll_over_beside(
+        &mut self,
+        upload: Option<&Upload>,
+        limit: Duration,
+        context: &mut Context<'_>,
+    ) -> Poll<()> {
+        loop {
+            ready!(self.poll_over(limit, context));
+            let waited = upload.map_or(Some(limit), Upload::waited_for_server).unwrap_or_default();
+            if waited >= limit {
+                return Poll::Ready(());
+            }
+            self.has_lasted(waited);
+        }
+    }
+
+    /// It has lasted so long by now, and goes on.
+    fn has_lasted(&mut self, time: Duration) {
+        let now = SystemClock.now();
+        self.since = Some(now.checked_sub(time).unwrap_or(now));
     }
 }
 

@@ -5,6 +5,7 @@ use http::HeaderMap;
 use httparse::{EMPTY_HEADER, Status};
 
 use super::Http1Error;
+use super::content::take_data;
 use super::head::{HeadLimits, field_map, length_of_head};
 
 /// Bytes that the lines before the chunks of a response may have on top of their sizes.
@@ -59,7 +60,7 @@ impl Chunked {
         match self.at {
             At::Chunk(left) if !came.is_empty() => {
                 let length = usize::try_from(left).map_or(came.len(), |left| left.min(came.len()));
-                let data = came.split_to(length).freeze();
+                let data = take_data(came, length);
                 self.at = match left - length as u64 {
                     0 => At::ChunkEnd,
                     left => At::Chunk(left),

@@ -3,9 +3,9 @@
 
 use std::task::{Context, Poll, ready};
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use http::response::Parts;
-use http::{Method, StatusCode, Version};
+use http::{HeaderMap, Method, StatusCode, Version};
 use http_body::{Frame, SizeHint};
 
 use super::chunked::{Chunked, Found};
@@ -13,6 +13,9 @@ use super::head::{self, HeadLimits};
 use super::sending::Sending;
 use super::{Http1, Http1Error};
 use crate::upstream::inbound::{self, Framing};
+
+/// Fewer bytes than this are a small part of what is read at once.
+pub(super) const FEW: usize = 2 << 10;
 
 /// What of the content is still to come.
 #[derive(Debug)]
@@ -43,11 +46,20 @@ impl Remaining {
         })
     }
 
-    fn is_none(&self) -> bool {
+    /// True if there is none.
+    pub(super) fn is_none(&self) -> bool {
         match self {
             Self::Length(left) => *left == 0,
             Self::Chunks(chunks) => chunks.is_ended(),
             Self::UntilEnd => false,
+        }
+    }
+
+    /// How much that is, if it is known.
+    fn length(&self) -> Option<u64> {
+        match self {
+            Self::Length(left) => Some(*left),
+            Self::Chunks(_) | Self::UntilEnd => None,
         }
     }
 
@@ -65,18 +77,32 @@ impl Remaining {
         if let Self::Length(left) = self {
             *left -= length as u64;
         }
-        Ok(Found::Data(came.split_to(length).freeze()))
+        Ok(Found::Data(take_data(came, length)))
     }
+}
+
+/// Takes so many bytes from the beginning of what `came`. Few are copied, so that whoever
+/// keeps them does not keep all the memory that they came in.
+pub(super) fn take_data(came: &mut BytesMut, length: usize) -> Bytes {
+    if length >= FEW {
+        return came.split_to(length).freeze();
+    }
+    let data = Bytes::copy_from_slice(&came[..length]);
+    came.advance(length);
+    data
+}
+
+/// True if the fields frame content, whether there is any or not.
+pub(super) fn is_framed(fields: &HeaderMap) -> bool {
+    !matches!(inbound::framing(fields), Ok(Framing::Unsaid | Framing::Length(0)))
 }
 
 /// True if the connection takes no further request behind the response with this head, or
 /// is not to be trusted with one: who frames content where there is none may send it, too.
 pub(super) fn is_last(head: &Parts) -> bool {
-    let says_content =
-        || !matches!(inbound::framing(&head.headers), Ok(Framing::Unsaid | Framing::Length(0)));
     head.version == Version::HTTP_10
         || head::closes(&head.headers)
-        || head.status == StatusCode::NO_CONTENT && says_content()
+        || head.status == StatusCode::NO_CONTENT && is_framed(&head.headers)
 }
 
 /// A response on its way in, behind its head.
@@ -109,16 +135,13 @@ impl Receiving {
 
     /// What is left, if that is known.
     pub(in crate::upstream) fn size_hint(&self) -> SizeHint {
-        match self.remaining {
-            Remaining::Length(left) => SizeHint::with_exact(left),
-            Remaining::Chunks(_) | Remaining::UntilEnd => SizeHint::default(),
-        }
+        self.remaining.length().map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 
     /// All that is left, if it came by now and has a known length.
     pub(in crate::upstream) fn take_at_hand(&mut self, connection: &mut Http1) -> Option<Bytes> {
-        let Remaining::Length(left) = self.remaining else { return None };
-        let left = usize::try_from(left).ok().filter(|left| *left <= connection.came.len())?;
+        let left =
+            usize::try_from(self.remaining.length()?).ok().filter(|left| *left <= connection.came.len())?;
         let whole = connection.came.split_to(left).freeze();
         self.remaining = Remaining::NONE;
         self.take_note_of_end(connection);
@@ -129,15 +152,15 @@ impl Receiving {
     pub(in crate::upstream) fn poll_send(&mut self, connection: &mut Http1, context: &mut Context<'_>) {
         let Some(sending) = &mut self.sending else { return };
         match sending.poll(&mut connection.stream, context) {
-            Poll::Ready(Ok(())) if sending.is_whole() => self.sending = None,
+            Poll::Pending => return,
+            Poll::Ready(Ok(())) => self.is_last |= sending.is_untaken(),
             // Without its end the request gets no response either.
             Poll::Ready(Err(error)) => {
                 self.failure = Some(error);
-                self.sending = None;
                 self.is_last = true;
             }
-            Poll::Ready(Ok(())) | Poll::Pending => {}
         }
+        self.sending = None;
     }
 
     /// The same, and gives what is next of the response.
@@ -159,11 +182,7 @@ impl Receiving {
                 Found::End => return Poll::Ready(None),
                 Found::Nothing => {}
             }
-            let left = match self.remaining {
-                Remaining::Length(left) => Some(left),
-                Remaining::Chunks(_) | Remaining::UntilEnd => None,
-            };
-            if ready!(connection.poll_read(left, context))? == 0 {
+            if ready!(connection.poll_read(self.remaining.length(), context))? == 0 {
                 if !matches!(self.remaining, Remaining::UntilEnd) {
                     return Poll::Ready(Some(Err(Http1Error::Ended)));
                 }
@@ -176,7 +195,7 @@ impl Receiving {
     /// Leaves the connection to the next request, if this was said to its end.
     pub(super) fn take_note_of_end(&mut self, connection: &mut Http1) {
         if self.is_ended() {
-            connection.is_free = self.sending.is_none() && !self.is_last;
+            connection.is_said = self.sending.is_none() && !self.is_last;
         }
     }
 }

@@ -14,6 +14,7 @@ use proptest::sample::select;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio_util::either::Either;
 
+use super::content::FEW;
 use super::*;
 use crate::base::Tasks;
 use crate::config::model::Queue;
@@ -73,7 +74,7 @@ async fn play(mut stream: DuplexStream, pieces: Vec<Vec<u8>>) {
         if stream.write_all(&piece).await.is_err() {
             return;
         }
-        tokio::task::yield_now().await;
+        yield_now().await;
     }
 }
 
@@ -305,6 +306,38 @@ async fn a_connection_is_used_again_if_all_was_said_and_nothing_else() {
     let head = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n";
     assert!(is_free_behind(Method::HEAD, head).await);
     assert!(!is_free_behind(Method::HEAD, &format!("{head}hi")).await);
+}
+
+#[tokio::test]
+async fn content_that_comes_behind_a_head_without_any_is_seen_in_time() {
+    let (near, mut far) = tokio::io::duplex(1 << 16);
+    let mut connection = over(near);
+    let _far = Tasks::new().spawn(async move {
+        while far.read_u8().await.unwrap() != b'\n' {}
+        far.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n").await.unwrap();
+        yield_now().await;
+        far.write_all(b"hi").await.unwrap();
+        far
+    });
+    let answer = connection.ask(request(Method::HEAD, &[], Body::Empty), None).await;
+    assert!(answer.unwrap().1.is_ended() && !connection.is_ready());
+}
+
+#[tokio::test]
+async fn a_small_piece_holds_no_more_than_itself() {
+    let (near, mut far) = tokio::io::duplex(1 << 16);
+    let mut connection = over(near);
+    let chunk = format!("800\r\n{}\r\n", "x".repeat(FEW));
+    let response = format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n{chunk}");
+    far.write_all(response.as_bytes()).await.unwrap();
+    let answer = connection.ask(request(Method::GET, &[], Body::Empty), None).await;
+    let (_, mut receiving) = answer.unwrap();
+    for (length, is_copied) in [(2, true), (FEW, false)] {
+        let memory = connection.came.as_ptr_range();
+        let frame = poll_fn(|context| receiving.poll_frame(&mut connection, context)).await;
+        let data = frame.unwrap().unwrap().into_data().unwrap();
+        assert_eq!((data.len(), !memory.contains(&data.as_ptr())), (length, is_copied));
+    }
 }
 
 /// Why there is no response to a request where this comes.

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use h2::client::ResponseFuture;
 use h2::{Reason, RecvStream, SendStream};
+use http::response::Parts;
 use http::{Method, Request, Response};
 use http_body::{Body as HttpBody, Frame};
 use tokio_util::sync::CancellationToken;
@@ -17,7 +18,6 @@ use tokio_util::sync::CancellationToken;
 use super::Stream;
 use crate::exchange::{Interim, OpenEnd, StreamContent};
 use crate::upstream::content::Incoming;
-use crate::upstream::exchange::Received;
 use crate::upstream::inbound;
 use crate::upstream::upload::RequestContent;
 
@@ -30,14 +30,15 @@ pub(in crate::upstream) struct Unanswered {
 }
 
 impl Stream {
-    /// Sends a request and waits for the head of the response. Interim ones before it are
-    /// passed on if somebody wants them. The content is sent as long as the stream is held.
+    /// Sends a request and waits for the head of the response, with what comes behind it:
+    /// content, or the server's end of a tunnel. Interim ones before it are passed on if
+    /// somebody wants them. The content is sent as long as the stream is held.
     /// If the future is dropped, the stream is reset with it.
     pub(in crate::upstream) async fn ask(
         &mut self,
         message: Request<RequestContent>,
         interim: Option<Interim>,
-    ) -> Result<Received, Unanswered> {
+    ) -> Result<(Parts, Incoming, Option<OpenEnd>), Unanswered> {
         let (head, content) = message.into_parts();
         let is_connect = head.method == Method::CONNECT;
         let is_whole = !is_connect && content.is_end_stream();
@@ -60,7 +61,7 @@ impl Stream {
             Some(sending) => (Incoming::None, Some(OpenEnd::of_stream(content, sending))),
             None => (Incoming::Http2(StreamContent::new(content, &head.headers)), None),
         };
-        Ok(Received { head, content, tunnel })
+        Ok((head, content, tunnel))
     }
 
     /// Begins to send the content, which goes on by itself.

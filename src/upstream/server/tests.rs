@@ -200,6 +200,15 @@ async fn a_cut_head_is_incomplete_and_an_early_end_is_told_apart() {
         (error.kind, error.progress),
         (ProxyErrorType::HttpResponseIncomplete, RequestProgress::Answered)
     );
+    let reset_amid = TestOrigin::start(|_, mut stream| async move {
+        read_request(&mut stream).await;
+        stream.write_all(b"HTTP/1.1 200 OK\r\nX-A").await.unwrap();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        reset(&stream);
+    })
+    .await;
+    let error = send(&reset_amid.server(), request(Method::GET, "/")).await.unwrap_err();
+    assert_eq!(error.kind, ProxyErrorType::HttpResponseIncomplete);
     let error = failure(b"HTTP/1.1 100 Continue\r\n\r\n").await;
     assert_eq!(error.progress, RequestProgress::Answered);
     let error = failure(b"").await;
@@ -360,6 +369,49 @@ async fn an_upload_goes_on_while_nobody_reads_the_response() {
     assert_eq!(response.body.size_hint().exact(), Some(4 << 16));
     is_taken.await.unwrap();
     assert_eq!(content(response).await.unwrap().len(), 4 << 16);
+}
+
+#[tokio::test]
+async fn a_server_that_takes_an_upload_is_not_silent() {
+    const PIECES: usize = 10;
+    let origin = TestOrigin::start(|_, mut stream| async move {
+        let mut part = vec![0; 1 << 10];
+        stream.read_exact(&mut part[..16]).await.unwrap();
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nbe").await.unwrap();
+        let mut last = Vec::new();
+        while !last.ends_with(b"0\r\n\r\n") {
+            let read = stream.read(&mut part).await.unwrap();
+            last.extend_from_slice(&part[..read]);
+        }
+        stream.write_all(b"go").await.unwrap();
+        let _ = stream.read_u8().await;
+    })
+    .await;
+    let mut config = pool(&[origin.address]);
+    config.timeouts.between_bytes = Duration::from_millis(100);
+    let mut req = request_with(Method::POST, &[]);
+    req.body = Body::boxed(StreamBody::new(futures_util::stream::unfold(0, |sent| async move {
+        tokio::time::sleep(Duration::from_millis(40)).await;
+        (sent < PIECES).then(|| (Ok(http_body::Frame::data(Bytes::from_static(b"and"))), sent + 1))
+    })));
+    let response = send(&server(&config), req).await.unwrap();
+    assert_eq!(content(response).await.unwrap(), "bego");
+
+    // A server that takes no more of it, or has all, is silent when it says nothing.
+    let mute = TestOrigin::start(|_, mut stream| async move {
+        stream.read_exact(&mut [0; 16]).await.unwrap();
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nbe").await.unwrap();
+        let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
+    })
+    .await;
+    config.servers = pool(&[mute.address]).servers;
+    let mut req = request_with(Method::POST, &[]);
+    req.body = Body::boxed(StreamBody::new(futures_util::stream::once(async {
+        tokio::time::sleep(Duration::from_millis(40)).await;
+        Ok(http_body::Frame::data(Bytes::from_static(b"end")))
+    })));
+    let response = send(&server(&config), req).await.unwrap();
+    assert!(matches!(content(response).await, Err(BodyError::TimedOut { .. })));
 }
 
 #[tokio::test]
