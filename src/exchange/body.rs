@@ -106,7 +106,7 @@ pub enum BodyError {
     /// The stream of HTTP/2 that it came by was reset, or failed with its connection.
     #[error("the stream failed while the content was read")]
     Stream(#[source] Box<h2::Error>),
-    /// Its stream was ended by a reset, not by an end.
+    /// It ended without its end: its stream by a reset, or whoever took it from a connection.
     #[error("the content was cut")]
     Cut,
     /// More than the limit on content allows.

@@ -34,8 +34,8 @@ pub(super) enum Incoming {
 }
 
 /// Makes the content of a response out of what the connection gives. The
-/// connection is given back at its end and closed if it is dropped before. What the server
-/// is still sent, which `upload` watches, counts as something said.
+/// connection is given back at its end and closed if it is dropped before. As long as
+/// `upload` goes on, or the client is waited for, the server may be silent.
 pub(super) fn content(
     mut incoming: Incoming,
     mut in_use: InUse,
@@ -240,7 +240,8 @@ impl HttpBody for ResponseContent {
                 }
                 Poll::Ready(Some(Err(error))) => {
                     this.in_use = None;
-                    return Poll::Ready(Some(Err(error)));
+                    let of_client = this.upload.as_deref().and_then(Upload::take_failure);
+                    return Poll::Ready(Some(Err(of_client.unwrap_or(error))));
                 }
                 Poll::Ready(None) => {
                     this.end();

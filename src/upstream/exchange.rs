@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use http::response::Parts;
+use tokio::task::yield_now;
 
 use super::OutboundRequest;
 use super::connection::{Connection, Lease};
@@ -41,14 +42,17 @@ impl OriginServer {
             return Err(FetchError::new(ProxyErrorType::HttpResponseTimeout, progress));
         };
         let answer = answer.map_err(|http1::Unanswered { error, unsent }| {
-            if progress == RequestProgress::NotSent
-                && let Some(content) = unsent
-            {
+            if let Some(content) = unsent {
                 req.put_back(content.into_body());
             }
             blamed(fetch_error(error, progress), upload.as_deref())
         });
         let (head, receiving) = answer?;
+        if receiving.lacks_content_of(&head) {
+            // A server that sends it all the same mostly does so right behind the head: what
+            // comes by then keeps the connection from being used again.
+            yield_now().await;
+        }
         Ok(Received { head, content: Incoming::Http1(receiving), upload, tunnel: None })
     }
 
@@ -122,7 +126,7 @@ impl OriginServer {
 pub(super) struct Received {
     pub(super) head: Parts,
     pub(super) content: Incoming,
-    /// What is still sent of the request, where that was not at hand.
+    /// Watches the content of the request, where that was not at hand.
     pub(super) upload: Option<Arc<Upload>>,
     /// There after a change of protocols by HTTP/2, in the place of content.
     pub(super) tunnel: Option<OpenEnd>,

@@ -13,7 +13,6 @@ use http::response::Parts;
 use http::{Method, StatusCode};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::coop::unconstrained;
-use tokio::task::yield_now;
 use tokio_util::io::poll_read_buf;
 
 use super::inbound;
@@ -119,16 +118,11 @@ impl Http1 {
             Ok((head, remaining)) => {
                 let is_last = sending.is_untaken() || content::is_last(&head);
                 let sending = sending.is_under_way().then(|| Box::new(sending));
-                if remaining.is_none() && content::is_framed(&head.headers) {
-                    // A server that sends content where there is none sends it right behind
-                    // the head: it is to be seen before the next request goes out.
-                    yield_now().await;
-                }
                 let mut receiving = Receiving::new(remaining, sending, is_last);
                 receiving.take_note_of_end(self);
                 Ok((head, receiving))
             }
-            Err(error) => Err(Unanswered { error, unsent: sending.into_untouched() }),
+            Err(error) => Err(Unanswered { error, unsent: sending.into_unsent() }),
         }
     }
 

@@ -300,9 +300,12 @@ impl OriginServer {
             return Ok(response);
         }
         let between_bytes = self.timeouts.between_bytes;
-        let silence =
-            if is_stream(&response.fields) { between_bytes.max(self.stream_idle) } else { between_bytes };
-        response.body = content(incoming, in_use, silence, upload);
+        response.body = if is_stream(&response.fields) {
+            // Which has its time for silence, whatever the client says meanwhile.
+            content(incoming, in_use, between_bytes.max(self.stream_idle), None)
+        } else {
+            content(incoming, in_use, between_bytes, upload)
+        };
         Ok(response)
     }
 }

@@ -8,7 +8,8 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method};
-use http_body_util::BodyExt;
+use http_body::Frame;
+use http_body_util::{BodyExt, StreamBody};
 use rustls::ClientConfig;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -219,6 +220,14 @@ pub(crate) fn health_check(path: Option<&str>) -> HealthCheck {
         expect: (200, 299),
         expect_text: None,
     }
+}
+
+/// Content of which a piece comes every 40 ms, ten in all.
+pub(crate) fn slow_content() -> Body {
+    Body::boxed(StreamBody::new(futures_util::stream::unfold(0, |sent| async move {
+        tokio::time::sleep(Duration::from_millis(40)).await;
+        (sent < 10).then(|| (Ok(Frame::data(Bytes::from_static(b"piece"))), sent + 1))
+    })))
 }
 
 /// The first server of `pool`, without TLS.

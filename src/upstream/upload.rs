@@ -69,22 +69,12 @@ impl Upload {
 #[error("the content of the request ended before its end")]
 pub(super) struct ContentFailed;
 
-/// Has an upload told when its content is gone: from then on nobody waits for the client.
-#[derive(Debug)]
-struct Watched(Arc<Upload>);
-
-impl Drop for Watched {
-    fn drop(&mut self) {
-        self.0.note_progress();
-    }
-}
-
 /// The content of a request as the connection pulls it, with the trailers that may
 /// pass.
 #[derive(Debug)]
 pub(super) struct RequestContent {
     body: Body,
-    upload: Option<Watched>,
+    upload: Option<Arc<Upload>>,
 }
 
 impl RequestContent {
@@ -93,7 +83,7 @@ impl RequestContent {
 
     /// `body` as it is sent, and watched by `upload` where not all of it is at hand.
     pub(super) fn new(body: Body, upload: Option<Arc<Upload>>) -> Self {
-        Self { body, upload: upload.map(Watched) }
+        Self { body, upload }
     }
 
     /// The body, of which nothing was taken if nothing was polled.
@@ -112,7 +102,7 @@ impl HttpBody for RequestContent {
     ) -> Poll<Option<Result<Frame<Bytes>, ContentFailed>>> {
         let this = self.get_mut();
         let polled = Pin::new(&mut this.body).poll_frame(context);
-        if let Some(Watched(upload)) = &this.upload {
+        if let Some(upload) = &this.upload {
             match &polled {
                 Poll::Pending => upload.quiet_since.store(WAITING_FOR_CLIENT, Relaxed),
                 Poll::Ready(_) => upload.note_progress(),
@@ -124,7 +114,7 @@ impl HttpBody for RequestContent {
                 Err(data) => Some(Ok(data)),
             },
             Err(error) => {
-                if let Some(Watched(upload)) = &this.upload {
+                if let Some(upload) = &this.upload {
                     upload.note_failure(error);
                 }
                 Some(Err(ContentFailed))

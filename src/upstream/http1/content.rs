@@ -11,11 +11,11 @@ use http_body::{Frame, SizeHint};
 use super::chunked::{Chunked, Found};
 use super::head::{self, HeadLimits};
 use super::sending::Sending;
-use super::{Http1, Http1Error};
+use super::{Http1, Http1Error, LEAST_READ};
 use crate::upstream::inbound::{self, Framing};
 
-/// Fewer bytes than this are a small part of what is read at once.
-pub(super) const FEW: usize = 2 << 10;
+/// Fewer bytes than this are a small part of what they come in.
+pub(super) const FEW: usize = LEAST_READ / 2;
 
 /// What of the content is still to come.
 #[derive(Debug)]
@@ -46,8 +46,7 @@ impl Remaining {
         })
     }
 
-    /// True if there is none.
-    pub(super) fn is_none(&self) -> bool {
+    fn is_none(&self) -> bool {
         match self {
             Self::Length(left) => *left == 0,
             Self::Chunks(chunks) => chunks.is_ended(),
@@ -93,7 +92,7 @@ pub(super) fn take_data(came: &mut BytesMut, length: usize) -> Bytes {
 }
 
 /// True if the fields frame content, whether there is any or not.
-pub(super) fn is_framed(fields: &HeaderMap) -> bool {
+fn is_framed(fields: &HeaderMap) -> bool {
     !matches!(inbound::framing(fields), Ok(Framing::Unsaid | Framing::Length(0)))
 }
 
@@ -131,6 +130,11 @@ impl Receiving {
     /// True if nothing is left.
     pub(in crate::upstream) fn is_ended(&self) -> bool {
         self.remaining.is_none()
+    }
+
+    /// True where there is nothing of what the `head` frames, as behind one for HEAD.
+    pub(in crate::upstream) fn lacks_content_of(&self, head: &Parts) -> bool {
+        self.is_ended() && is_framed(&head.headers)
     }
 
     /// What is left, if that is known.

@@ -88,9 +88,9 @@ impl Sending {
         self.has_begun
     }
 
-    /// The content, if none of it was taken.
-    pub(super) fn into_untouched(self) -> Option<RequestContent> {
-        (!self.is_content_touched).then_some(self.content)
+    /// The content, if nothing was sent and none of it was taken.
+    pub(super) fn into_unsent(self) -> Option<RequestContent> {
+        (!self.has_begun && !self.is_content_touched).then_some(self.content)
     }
 
     /// Sends what can be sent. Ready once nothing is left, or the server takes no more: it

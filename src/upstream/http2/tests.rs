@@ -130,6 +130,21 @@ async fn requests_share_a_connection_and_look_as_http2_has_them() {
 }
 
 #[tokio::test]
+async fn a_server_that_takes_an_upload_is_not_silent() {
+    let origin = answering(100, |req, mut respond| async move {
+        let mut body = respond.send_response(head(200), false).unwrap();
+        body.send_data("be".into(), false).unwrap();
+        received(req.into_body()).await;
+        body.send_data("go".into(), true).unwrap();
+    })
+    .await;
+    let server = server_of(&origin, |pool| pool.timeouts.between_bytes = Duration::from_millis(100));
+    let mut req = request_with(Method::POST, &[]);
+    req.body = test_origin::slow_content();
+    assert_eq!(text(send(&server, req).await.unwrap()).await, "bego");
+}
+
+#[tokio::test]
 async fn trailers_pass_both_ways_but_for_those_that_harm() {
     let origin = answering(100, |req, mut respond| async move {
         assert_eq!(req.headers()[TE], "trailers");

@@ -16,7 +16,7 @@ use super::*;
 use crate::base::ManualClock;
 use crate::exchange::BodyError;
 use crate::upstream::test_origin::{
-    TestOrigin, content, echo, pool, read_request, request, request_with, send, server, server_with,
+    self, TestOrigin, content, echo, pool, read_request, request, request_with, send, server, server_with,
 };
 
 mod connections;
@@ -373,7 +373,6 @@ async fn an_upload_goes_on_while_nobody_reads_the_response() {
 
 #[tokio::test]
 async fn a_server_that_takes_an_upload_is_not_silent() {
-    const PIECES: usize = 10;
     let origin = TestOrigin::start(|_, mut stream| async move {
         let mut part = vec![0; 1 << 10];
         stream.read_exact(&mut part[..16]).await.unwrap();
@@ -390,28 +389,68 @@ async fn a_server_that_takes_an_upload_is_not_silent() {
     let mut config = pool(&[origin.address]);
     config.timeouts.between_bytes = Duration::from_millis(100);
     let mut req = request_with(Method::POST, &[]);
-    req.body = Body::boxed(StreamBody::new(futures_util::stream::unfold(0, |sent| async move {
-        tokio::time::sleep(Duration::from_millis(40)).await;
-        (sent < PIECES).then(|| (Ok(http_body::Frame::data(Bytes::from_static(b"and"))), sent + 1))
-    })));
+    req.body = test_origin::slow_content();
     let response = send(&server(&config), req).await.unwrap();
     assert_eq!(content(response).await.unwrap(), "bego");
+}
 
-    // A server that takes no more of it, or has all, is silent when it says nothing.
-    let mute = TestOrigin::start(|_, mut stream| async move {
+/// Says half of a response to a request of which it then takes a part every 20 ms until it
+/// `stalls`, sends so much content, and says whether the response came whole.
+async fn is_whole_beside(length: usize, stalls: bool) -> bool {
+    let origin = TestOrigin::start(move |_, mut stream| async move {
+        let mut part = vec![0; 1 << 20];
+        stream.read_exact(&mut part[..16]).await.unwrap();
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nbe").await.unwrap();
+        let mut taken = 0;
+        while taken < length {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            taken += stream.read(&mut part).await.unwrap();
+            if stalls {
+                std::future::pending::<()>().await;
+            }
+        }
+        stream.write_all(b"go").await.unwrap();
+        let _ = stream.read_u8().await;
+    })
+    .await;
+    let mut config = pool(&[origin.address]);
+    config.timeouts.between_bytes = Duration::from_millis(200);
+    let mut req = request_with(Method::POST, &[]);
+    let piece = Bytes::from(vec![0; 1 << 16]);
+    let pieces = (0..length >> 16).map(move |_| Ok(http_body::Frame::data(piece.clone())));
+    req.body = Body::boxed(StreamBody::new(futures_util::stream::iter(pieces)));
+    let response = send(&server(&config), req).await.unwrap();
+    match content(response).await {
+        Ok(content) => content == "bego",
+        Err(error) => {
+            assert!(matches!(error, BodyError::TimedOut { .. }), "{error}");
+            false
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_server_is_silent_where_it_takes_no_more_of_an_upload_or_has_all() {
+    assert!(is_whole_beside(32 << 20, false).await, "one that takes something is not");
+    assert!(!is_whole_beside(32 << 20, true).await);
+    assert!(!is_whole_beside(1 << 16, true).await);
+}
+
+#[tokio::test]
+async fn a_client_that_fails_is_named_behind_a_head_too() {
+    let origin = TestOrigin::start(|_, mut stream| async move {
         stream.read_exact(&mut [0; 16]).await.unwrap();
         stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nbe").await.unwrap();
         let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
     })
     .await;
-    config.servers = pool(&[mute.address]).servers;
     let mut req = request_with(Method::POST, &[]);
     req.body = Body::boxed(StreamBody::new(futures_util::stream::once(async {
-        tokio::time::sleep(Duration::from_millis(40)).await;
-        Ok(http_body::Frame::data(Bytes::from_static(b"end")))
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        Err(BodyError::TooLarge { limit: 1 })
     })));
-    let response = send(&server(&config), req).await.unwrap();
-    assert!(matches!(content(response).await, Err(BodyError::TimedOut { .. })));
+    let response = send(&origin.server(), req).await.unwrap();
+    assert!(matches!(content(response).await, Err(BodyError::TooLarge { limit: 1 })));
 }
 
 #[tokio::test]
